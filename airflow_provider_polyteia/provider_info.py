@@ -1,0 +1,112 @@
+"""What Airflow is told about this provider: the connection type and its form, and the modules it brings.
+
+The form is declared here once. Airflow 3.2 and newer read it from here; for older versions the hook's
+`get_ui_field_behaviour` and `get_connection_form_widgets` are derived from it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+CONNECTION_TYPE = "polyteia"
+DEFAULT_CONNECTION = "polyteia_default"
+HOOK_NAME = "Polyteia"
+
+# Order is the order of the form. Further extras, documented in docs/connection.md, go into the field Extra.
+CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
+    "organization_id": {
+        "label": "Organization ID",
+        "description": (
+            "Only for a key that opens several organizations: the one to use, such as org_d2k7m0p4c5v1s8h3q9t0"
+        ),
+        "schema": {"type": ["string", "null"]},
+    },
+    "timeout": {
+        "label": "Timeout (seconds)",
+        "description": "For a connection, and for each part of an answer; if empty: 10 and 60",
+        "schema": {"type": ["number", "null"]},
+    },
+    "max_attempts": {
+        "label": "Attempts per call",
+        "description": "How often a call is sent at the most when the network fails; if empty: 5",
+        "schema": {"type": ["integer", "null"], "minimum": 1},
+    },
+    "verify": {
+        "label": "Verify TLS",
+        "description": "true, false, or the path of a CA bundle on the workers and triggerers; if empty: true",
+        "schema": {"type": ["string", "null"]},
+    },
+    "ui_url": {
+        "label": "Page address",
+        "description": "Pattern of the links from tasks to Polyteia, such as https://app.polyteia.com/datasets/{dataset_id}",
+        "schema": {"type": ["string", "null"]},
+    },
+}
+
+FIELD_BEHAVIOUR: dict[str, Any] = {
+    "hidden-fields": ["login", "schema"],
+    "relabeling": {"password": "Personal access key", "host": "Host (optional)", "port": "Port (optional)"},
+    "placeholders": {
+        "host": "https://app.polyteia.com",
+        "password": "From Settings → Personal Access Keys in Polyteia",
+        "port": "443",
+    },
+}
+
+
+ASSET_URIS: list[dict[str, Any]] = [
+    {
+        "schemes": ["polyteia"],
+        "handler": "airflow_provider_polyteia.assets.polyteia.sanitize_uri",
+        "factory": "airflow_provider_polyteia.assets.polyteia.create_asset",
+        "to_openlineage_converter": "airflow_provider_polyteia.assets.polyteia.convert_asset_to_openlineage",
+    }
+]
+
+
+def _modules(*names: str) -> list[dict[str, Any]]:
+    modules = [f"airflow_provider_polyteia.{name}" for name in names]
+    return [{"integration-name": "Polyteia", "python-modules": modules}]
+
+
+def _transfer(source: str, target: str, name: str) -> dict[str, Any]:
+    return {
+        "source-integration-name": source,
+        "target-integration-name": target,
+        "python-module": f"airflow_provider_polyteia.transfers.{name}",
+    }
+
+
+PROVIDER_INFO: dict[str, Any] = {
+    "package-name": "airflow-provider-polyteia",
+    "name": "Polyteia",
+    "description": "Polyteia, the data platform of public administrations: create datasets, fill them, wait for them.",
+    "integrations": [
+        {
+            "integration-name": "Polyteia",
+            "external-doc-url": "https://docs.polyteia.com/",
+            "tags": ["service"],
+        }
+    ],
+    "connection-types": [
+        {
+            "connection-type": CONNECTION_TYPE,
+            "hook-name": HOOK_NAME,
+            "hook-class-name": "airflow_provider_polyteia.hooks.polyteia.PolyteiaHook",
+            "conn-fields": CONNECTION_FIELDS,
+            "ui-field-behaviour": FIELD_BEHAVIOUR,
+        }
+    ],
+    "hooks": _modules("hooks.polyteia"),
+    "operators": _modules("operators.polyteia", "operators.dataset", "operators.sql"),
+    "sensors": _modules("sensors.dataset"),
+    "triggers": _modules("triggers.dataset"),
+    "transfers": [
+        _transfer("File", "Polyteia", "file_to_polyteia"),
+        _transfer("SQL", "Polyteia", "sql_to_polyteia"),
+        _transfer("Polyteia", "File", "polyteia_to_file"),
+    ],
+    "extra-links": ["airflow_provider_polyteia.links.polyteia.PolyteiaLink"],
+    "asset-uris": ASSET_URIS,
+    "dataset-uris": ASSET_URIS,  # what Airflow 2 calls them
+}

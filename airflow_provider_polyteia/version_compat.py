@@ -1,0 +1,37 @@
+"""The only place that looks at Airflow's version."""
+
+from __future__ import annotations
+
+from airflow import __version__ as AIRFLOW_VERSION  # noqa: N812 - a constant, whatever Airflow calls it
+
+_RELEASE = tuple(int(part) for part in AIRFLOW_VERSION.split(".")[:2])
+
+AIRFLOW_V_3_0_PLUS = _RELEASE >= (3, 0)
+AIRFLOW_V_3_3_PLUS = _RELEASE >= (3, 3)
+
+__all__ = ["AIRFLOW_VERSION", "AIRFLOW_V_3_0_PLUS", "AIRFLOW_V_3_3_PLUS", "amask_secret", "lineage_is_read"]
+
+
+async def amask_secret(secret: str) -> None:
+    """Mask a secret in logs, from within an event loop; Airflow itself can since 3.3.2."""
+    try:
+        from airflow.sdk.log import amask_secret as mask  # noqa: PLC0415 - not in older versions
+    except ImportError:
+        from airflow.providers.common.compat.sdk import mask_secret  # noqa: PLC0415 - as above
+
+        mask_secret(secret)
+    else:
+        await mask(secret)
+
+
+def lineage_is_read() -> bool:
+    """Tell whether a plugin may read hook lineage.
+
+    If none does, Airflow hands out a collector that collects nothing; but making even that one loads the asset modules
+    of all providers, which takes a task longer than a command to Polyteia. Older versions cannot be asked beforehand.
+    """
+    try:
+        from airflow.sdk.plugins_manager import get_hook_lineage_readers_plugins  # noqa: PLC0415 - not in older versions
+    except ImportError:
+        return True
+    return bool(get_hook_lineage_readers_plugins())
