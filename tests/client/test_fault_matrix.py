@@ -1,0 +1,259 @@
+"""Every fault of the sandbox against every kind of call, over real sockets.
+
+Checked are: how many requests were sent, what the platform holds afterwards, what the caller gets, and how long the
+client waited (on a clock of ours; nothing really waits, except for the short time-outs of the hanging faults).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from dataclasses import dataclass
+
+import pytest
+from conftest import FakeTime, HastyTime
+
+from airflow_provider_polyteia.client import config as client_config
+from airflow_provider_polyteia.client.aio import AsyncPolyteiaClient
+from airflow_provider_polyteia.client.calls import make_call
+from airflow_provider_polyteia.client.sync import PolyteiaClient
+from airflow_provider_polyteia.exceptions import (
+    PolyteiaAPIError,
+    PolyteiaAuthenticationError,
+    PolyteiaBadRequestError,
+    PolyteiaConflictError,
+    PolyteiaNotFoundError,
+    PolyteiaOutcomeUnknownError,
+    PolyteiaPermissionError,
+    PolyteiaProtocolError,
+)
+from airflow_provider_polyteia.hooks.polyteia import PolyteiaHook
+from airflow_provider_polyteia.sandbox import SANDBOX_ORGANIZATION_ID, SANDBOX_SOLUTION_ID, Sandbox
+
+LOST, LOST_AFTER, REPORTED, REPORTED_AFTER, WAIT, FINE = "lost", "lost+", "reported", "reported+", "wait", "fine"
+
+FAULTS = {
+    **dict.fromkeys(["drop-before", "close-before", "hang:9", "garbage", "html"], LOST),
+    **dict.fromkeys(["status:500", "status:502", "status:503", "status:504", "status:408", "unavailable:2"], LOST),
+    **dict.fromkeys(["drop-after", "close-after", "hang-after:9", "garbage-after", "html-after"], LOST_AFTER),
+    **dict.fromkeys(["status-after:500", "status-after:502", "status-after:504", "unavailable-after:2"], LOST_AFTER),
+    "body-error:500": REPORTED,
+    "body-error-after:500": REPORTED_AFTER,
+    **dict.fromkeys(["retry-after:7", "retry-after-date:7"], WAIT),
+    **dict.fromkeys(["status:400", "body-error:400"], PolyteiaBadRequestError),
+    **dict.fromkeys(["status:401", "body-error:401"], PolyteiaAuthenticationError),
+    **dict.fromkeys(["status:403", "body-error:403"], PolyteiaPermissionError),
+    **dict.fromkeys(["status:404", "body-error:404"], PolyteiaNotFoundError),
+    **dict.fromkeys(["status:409", "body-error:409"], PolyteiaConflictError),
+    "status:413": PolyteiaAPIError,
+    "redirect": PolyteiaProtocolError,
+    "slow:5000": FINE,
+}
+# What a create does not look up: the platform will not mean "taken" by it.
+NOT_LOOKED_UP = (PolyteiaAuthenticationError, PolyteiaPermissionError, PolyteiaNotFoundError)
+serial = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    """One platform for all; every test works on a dataset of its own."""
+    with Sandbox() as running:
+        yield running
+
+
+@dataclass
+class Bench:
+    """A hook whose waits take no time, and its platform."""
+
+    hook: PolyteiaHook
+    sandbox: Sandbox
+    time: FakeTime
+
+    def arm(self, method, fault):
+        self.sandbox.faults.clear()
+        self.sandbox.recorder.clear()
+        self.sandbox.faults.add(f"{method}:{fault}:1")
+
+    def sent(self, method):
+        return self.sandbox.recorder.counts[method]
+
+    def datasets(self, slug):
+        self.sandbox.faults.clear()
+        items = self.hook.iterate("list_datasets", {"solution_id": SANDBOX_SOLUTION_ID})
+        return [item for item in items if item["slug"] == slug]
+
+    def check_wait(self, kind):
+        if kind == WAIT:
+            assert self.time.slept == pytest.approx(7, abs=1.01)  # an HTTP date has whole seconds
+        else:
+            assert self.time.slept <= 6  # at most two waits of one second and one of two
+
+
+@pytest.fixture
+def bench(sandbox, fault):
+    extra = {"timeout": [5, 0.4 if fault.startswith("hang") else 20]}
+    config = client_config.from_connection("city", host=sandbox.base_url, password=sandbox.pak, extra=extra)
+    hasty = HastyTime()
+    hook = PolyteiaHook("city")
+    hook._client = PolyteiaClient(config, clock=hasty.clock, sleep=hasty.sleep, jitter=lambda: 1.0)
+    yield Bench(hook, sandbox, hasty)
+    sandbox.faults.clear()
+    hook.close()
+
+
+def new_dataset(hook, **fields):
+    given = {"name": "Before", "solution_id": SANDBOX_SOLUTION_ID, "slug": f"s{next(serial)}"}
+    return hook.create_dataset(**given, **fields)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_query(bench, fault):
+    """A query is repeated after anything but a refusal, and is then answered."""
+    kind, dataset = FAULTS[fault], new_dataset(bench.hook)
+    bench.arm("get_dataset", fault)
+    if isinstance(kind, type):
+        with pytest.raises(kind):
+            bench.hook.get_dataset(dataset["id"])
+        assert (bench.sent("get_dataset"), bench.time.slept) == (1, 0)
+    else:
+        assert bench.hook.get_dataset(dataset["id"])["id"] == dataset["id"]
+        assert bench.sent("get_dataset") == (1 if kind == FINE else 2)
+        bench.check_wait(kind)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_query_of_a_trigger(bench, fault):
+    """The async driver sends as many requests, waits as long and ends alike; triggers only ask queries."""
+    kind, dataset = FAULTS[fault], new_dataset(bench.hook)
+    bench.arm("get_dataset", fault)
+    call = make_call("query", "get_dataset", {"id": dataset["id"]})
+    config = bench.hook.get_conn().config
+
+    async def wait(seconds):
+        bench.time.sleep(seconds)
+
+    async def ask():
+        client = AsyncPolyteiaClient(config, clock=bench.time.clock, sleep=wait, jitter=lambda: 1.0)
+        try:
+            return (await client.send(call)).data
+        finally:
+            await client.aclose()
+
+    if isinstance(kind, type):
+        with pytest.raises(kind):
+            asyncio.run(ask())
+        assert (bench.sent("get_dataset"), bench.time.slept) == (1, 0)
+    else:
+        assert asyncio.run(ask())["id"] == dataset["id"]
+        assert bench.sent("get_dataset") == (1 if kind == FINE else 2)
+        bench.check_wait(kind)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_repeatable_write(bench, fault):
+    """An update is repeated after anything but a refusal, and is then applied."""
+    kind, dataset = FAULTS[fault], new_dataset(bench.hook)
+    bench.arm("update_dataset", fault)
+    if isinstance(kind, type):
+        with pytest.raises(kind):
+            bench.hook.update_dataset(dataset["id"], name="After")
+        assert (bench.sent("update_dataset"), bench.time.slept) == (1, 0)
+    else:
+        assert bench.hook.update_dataset(dataset["id"], name="After")["name"] == "After"
+        assert bench.sent("update_dataset") == (1 if kind == FINE else 2)
+        bench.check_wait(kind)
+    found = bench.datasets(dataset["slug"])
+    assert [item["name"] for item in found] == ["Before" if isinstance(kind, type) else "After"]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_delete(bench, fault):
+    """A delete is repeated, and a repeat that finds nothing counts as done."""
+    kind, dataset = FAULTS[fault], new_dataset(bench.hook)
+    bench.arm("delete_dataset", fault)
+    if isinstance(kind, type):
+        with pytest.raises(kind):
+            bench.hook.delete_dataset(dataset["id"])
+        assert bench.sent("delete_dataset") == 1
+    else:
+        assert bench.hook.delete_dataset(dataset["id"]) is True
+        assert bench.sent("delete_dataset") == (1 if kind == FINE else 2)
+        bench.check_wait(kind)
+    assert len(bench.datasets(dataset["slug"])) == (1 if isinstance(kind, type) else 0)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_write_that_must_not_be_repeated(bench, fault):
+    """A create without a natural key is sent once; if its outcome is not known, the error says so."""
+    kind, name = FAULTS[fault], f"tag{next(serial)}"
+    bench.arm("create_tag", fault)
+    params = {"organization_id": SANDBOX_ORGANIZATION_ID, "name": name}
+    if kind in (WAIT, FINE):
+        assert bench.hook.command("create_tag", params)["id"]
+        assert bench.sent("create_tag") == (1 if kind == FINE else 2)
+        bench.check_wait(kind)
+    else:
+        clear = isinstance(kind, type) and kind is not PolyteiaProtocolError  # something else may have answered
+        expected = kind if clear else PolyteiaOutcomeUnknownError
+        with pytest.raises(expected) as caught:
+            bench.hook.command("create_tag", params)
+        assert type(caught.value) is expected
+        assert (bench.sent("create_tag"), bench.time.slept) == (1, 0)
+    bench.sandbox.faults.clear()
+    tags = list(bench.hook.iterate("list_tags", {"organization_id": SANDBOX_ORGANIZATION_ID}))
+    there = [tag for tag in tags if tag["name"] == name]
+    assert len(there) == (1 if kind in (WAIT, FINE, LOST_AFTER, REPORTED_AFTER) else 0)
+
+
+@pytest.mark.parametrize("if_exists", ["reuse", "update", "fail"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_create_dataset(bench, fault, if_exists):
+    """A new dataset is created exactly once, whatever happens to the first request."""
+    kind, slug = FAULTS[fault], f"s{next(serial)}"
+    bench.arm("create_dataset", fault)
+
+    def create():
+        return bench.hook.create_dataset(name="New", solution_id=SANDBOX_SOLUTION_ID, slug=slug, if_exists=if_exists)
+
+    if isinstance(kind, type):
+        with pytest.raises(kind):
+            create()
+        assert bench.sent("create_dataset") == 1
+        assert bench.sent("get_dataset") == (0 if issubclass(kind, NOT_LOOKED_UP) else 1)
+        assert bench.datasets(slug) == []
+        return
+    if kind == REPORTED_AFTER and if_exists == "fail":
+        with pytest.raises(PolyteiaOutcomeUnknownError):
+            create()
+    else:
+        assert create()["slug"] == slug
+    creates = {LOST: 2, LOST_AFTER: 1, REPORTED: 2, REPORTED_AFTER: 1, WAIT: 2, FINE: 1}[kind]
+    look_ups = {LOST: 2, LOST_AFTER: 1, REPORTED: 1, REPORTED_AFTER: 1, WAIT: 0, FINE: 0}[kind]
+    assert (bench.sent("create_dataset"), bench.sent("get_dataset")) == (creates, look_ups)
+    bench.check_wait(kind)
+    assert len(bench.datasets(slug)) == 1
+
+
+@pytest.mark.parametrize("if_exists", ["reuse", "update", "fail"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_create_dataset_that_exists(bench, fault, if_exists):
+    """A dataset that was there before is reused, updated or a conflict, whatever happens to the first request."""
+    kind, before = FAULTS[fault], new_dataset(bench.hook)
+    bench.arm("create_dataset", fault)
+
+    def create():
+        return bench.hook.create_dataset(
+            name="New", solution_id=SANDBOX_SOLUTION_ID, slug=before["slug"], if_exists=if_exists
+        )
+
+    refused = isinstance(kind, type) and issubclass(kind, NOT_LOOKED_UP)
+    if refused or if_exists == "fail":
+        with pytest.raises(kind if refused else PolyteiaConflictError):
+            create()
+    else:
+        assert create()["id"] == before["id"]
+    assert bench.sent("create_dataset") == (2 if kind == WAIT else 1)
+    assert bench.sent("get_dataset") == (0 if refused else 1)
+    bench.check_wait(kind)
+    found = bench.datasets(before["slug"])
+    assert [item["name"] for item in found] == ["New" if if_exists == "update" and not refused else "Before"]

@@ -1,0 +1,102 @@
+"""What all tests share. Unit tests get an Airflow home of their own, and no answer but from this machine."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import shutil
+import tempfile
+import time
+
+# Before the first import of Airflow, which reads these once.
+os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-home-")
+atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
+for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy", "NETRC"):
+    os.environ.pop(name, None)
+
+import pytest  # noqa: E402 - after the environment is set
+from servers import KEY, ScriptedServer  # noqa: E402 - as above
+
+from airflow_provider_polyteia.client import config as client_config  # noqa: E402 - as above
+from airflow_provider_polyteia.client.sync import PolyteiaClient  # noqa: E402 - as above
+
+
+class FakeTime:
+    """A clock that only moves when somebody sleeps, and remembers the waits."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.slept = 0.0
+
+    def clock(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.slept += seconds
+
+
+class HastyTime(FakeTime):
+    """A clock that goes on by itself, as the platform's does, and jumps ahead when somebody sleeps."""
+
+    def clock(self) -> float:
+        return time.monotonic() + self.slept
+
+
+@pytest.fixture
+def server():
+    """A server that answers as the test tells it, and records what it was sent."""
+    with ScriptedServer() as running:
+        yield running
+
+
+@pytest.fixture
+def fake_time():
+    """A clock for clients that retry without real waiting."""
+    return FakeTime()
+
+
+@pytest.fixture
+def make_client(server, fake_time):
+    """Make clients of `server` (or of another address) whose waits take no time."""
+    clients = []
+
+    def make(*, host=None, jitter=lambda: 1.0, on_secret=lambda _: None, **extra):
+        config = client_config.from_connection("city", host=host or server.url, password=KEY, extra=extra)
+        client = PolyteiaClient(
+            config, clock=fake_time.clock, sleep=fake_time.sleep, jitter=jitter, on_secret=on_secret
+        )
+        clients.append(client)
+        return client
+
+    yield make
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def client(make_client):
+    """A client of `server` with default limits, whose waits take no time."""
+    return make_client()
+
+
+@pytest.fixture
+def connect(monkeypatch):
+    """Define the Airflow connection `polyteia_default`, or another, as an environment variable."""
+
+    def define(conn_id="polyteia_default", *, host=None, password=KEY, extra=None, **parts):
+        parts |= {"conn_type": "polyteia", "host": host, "password": password, "extra": extra}
+        given = {name: value for name, value in parts.items() if value is not None}
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(given))
+
+    return define
+
+
+@pytest.fixture
+def connected(connect, server):
+    """The Airflow connection `polyteia_default`, pointing at `server`, with no long waits."""
+    connect(host=server.url, extra={"max_attempts": 2, "max_wait": 0.01})
+    return server
