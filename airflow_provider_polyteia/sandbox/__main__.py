@@ -1,0 +1,9 @@
+"""`python -m airflow_provider_polyteia.sandbox` is `polyteia-sandbox`."""
+
+from __future__ import annotations
+
+import sys
+
+from airflow_provider_polyteia.sandbox.cli import main
+
+sys.exit(main())

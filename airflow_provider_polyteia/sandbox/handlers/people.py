@@ -1,0 +1,165 @@
+"""Handlers of organizations, their members, groups, roles, tags and data-processing entries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_polyteia.sandbox.errors import bad_request, not_found, slug_taken
+from airflow_provider_polyteia.sandbox.handlers import records
+from airflow_provider_polyteia.sandbox.state import Record, new_id
+
+if TYPE_CHECKING:
+    from airflow_provider_polyteia.sandbox.core import Session
+    from airflow_provider_polyteia.sandbox.handlers.records import Params
+
+_DPA_FIELDS = ("slug", "status", "toggleable", "attributes")
+
+
+def create_organization(session: Session, params: Params) -> Record:
+    """Make an organization with its settings."""
+    organization: Record = records.create("organization", None)(session, params)
+    session.store.put("settings", {"id": organization["id"], "settings": params.get("settings") or {}})
+    return organization
+
+
+def get_organization_settings(session: Session, params: Params) -> Any:
+    """Read an organization's settings."""
+    organization = session.find("organization", params["id"])
+    settings = session.store.get("settings", organization["id"])
+    return settings["settings"] if settings else {}
+
+
+def update_organization_settings(session: Session, params: Params) -> None:
+    """Replace an organization's settings."""
+    organization = session.find("organization", params["id"])
+    session.store.put("settings", {"id": organization["id"], "settings": params["settings"]})
+
+
+def invite_user_to_organization(session: Session, params: Params) -> None:
+    """Make a member whose invitation is open. No mail is sent."""
+    organization = session.find("organization", params["id"])
+    user_id = new_id("user")
+    member = {"user_id": user_id, "organization_id": organization["id"], "name": params["email"]}
+    session.store.put(
+        "member",
+        {"id": f"{organization['id']}/{user_id}", **member, "email": params["email"]}
+        | {"role": params["role"], "status": "invited"},
+    )
+
+
+def get_organization_member(session: Session, params: Params) -> Record:
+    """Read one member."""
+    return _shown(_member(session, params))
+
+
+def list_organization_members(session: Session, params: Params) -> dict[str, Any]:
+    """Read a page of an organization's members."""
+    organization = session.find("organization", params["id"])
+    members = records.inside(session, "organization", organization, "member")
+    return records.page_of([_shown(member) for member in records.matching(members, params)], params)
+
+
+def remove_from_organization(session: Session, params: Params) -> None:
+    """Remove a member."""
+    session.store.remove("member", _member(session, params)["id"])
+
+
+def _member(session: Session, params: Params) -> Record:
+    organization = session.find("organization", params["id"])
+    member = session.store.get("member", f"{organization['id']}/{params['user_id']}")
+    if member is None:
+        raise not_found("member not found")
+    return member
+
+
+def _shown(member: Record) -> Record:
+    return {**member, "id": member["user_id"]}
+
+
+def delete_group(session: Session, params: Params) -> None:
+    """Delete a group of the organization named."""
+    group = session.find("group", params["id"])
+    if group["organization_id"] != params["organization_id"]:
+        raise not_found("group not found")
+    records.remove(session, "group", group)
+
+
+def get_users_or_groups_for_resource(session: Session, params: Params) -> dict[str, Any]:
+    """Read who has which role in a resource."""
+    records.find_resource(session, params["resource_id"])
+    roles = session.store.get("roles", params["resource_id"])
+    assignments = roles["assignments"] if roles else {}
+    return {"items": [{"id": who, "role": role} for who, role in assignments.items()]}
+
+
+def bulk_role_update(session: Session, params: Params) -> None:
+    """Give and take roles; given again, the new role counts (API reference 4.9)."""
+    records.find_resource(session, params["resource_id"])
+    try:
+        given = {item["id"]: item["role"] for item in params["assignments"]}
+        taken = {item["id"] for item in params["unassignments"]}
+    except (TypeError, KeyError) as error:
+        raise bad_request('assignments hold {"id", "role"}, unassignments {"id"}') from error
+    roles = session.store.get("roles", params["resource_id"])
+    before = roles["assignments"] if roles else {}
+    after = {who: role for who, role in (before | given).items() if who not in taken}
+    session.store.put("roles", {"id": params["resource_id"], "assignments": after})
+
+
+def add_member(kind: str) -> records.Handler:
+    """The deprecated single form of `bulk_role_update`."""
+
+    def handler(session: Session, params: Params) -> None:
+        session.find(kind, params["id"])
+        assignment = {"id": params["user_id"], "role": params["role"]}
+        change = {"resource_id": params["id"], "assignments": [assignment], "unassignments": []}
+        bulk_role_update(session, change)
+
+    return handler
+
+
+def tag_resource(*, tagged: bool) -> records.Handler:
+    """Add a tag to a resource, or take it off."""
+
+    def handler(session: Session, params: Params) -> None:
+        tag_id = session.find("tag", params["tag_id"])["id"]
+        _, resource = records.find_resource(session, params["resource_id"])
+        tagging = session.store.get("tagging", resource["id"])
+        others = [tag for tag in tagging["tags"] if tag != tag_id] if tagging else []
+        tags = [*others, tag_id] if tagged else others
+        session.store.put("tagging", {"id": resource["id"], "tags": tags})
+
+    return handler
+
+
+def create_dpa_entry(session: Session, params: Params) -> None:
+    """Make a data-processing entry of a solution (API reference 4.10)."""
+    if session.store.get("dpa_entry", _dpa_id(session, params)):
+        raise slug_taken()
+    _put_dpa_entry(session, params)
+
+
+def update_dpa_entry(session: Session, params: Params) -> None:
+    """Replace a data-processing entry."""
+    _require_dpa_entry(session, params)
+    _put_dpa_entry(session, params)
+
+
+def delete_dpa_entry(session: Session, params: Params) -> None:
+    """Delete a data-processing entry."""
+    _require_dpa_entry(session, params)
+    session.store.remove("dpa_entry", _dpa_id(session, params))
+
+
+def _dpa_id(session: Session, params: Params) -> str:
+    return f"{session.find('solution', params['id'])['id']}/{params['slug']}"
+
+
+def _require_dpa_entry(session: Session, params: Params) -> None:
+    if not session.store.get("dpa_entry", _dpa_id(session, params)):
+        raise not_found("entry not found")
+
+
+def _put_dpa_entry(session: Session, params: Params) -> None:
+    entry = {name: params.get(name) for name in _DPA_FIELDS}
+    session.store.put("dpa_entry", {"id": _dpa_id(session, params), "solution_id": params["id"], **entry})

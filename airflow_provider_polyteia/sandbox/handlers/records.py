@@ -1,0 +1,207 @@
+"""Handlers that are the same for every kind of record: get, list, create, update, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from airflow_provider_polyteia.sandbox.core import Session
+from airflow_provider_polyteia.sandbox.errors import bad_request, slug_taken
+from airflow_provider_polyteia.sandbox.state import PREFIXES, Record, new_id, timestamp
+
+Params = dict[str, Any]
+Handler = Callable[[Session, Params], Any]
+
+FIELDS: dict[str, dict[str, Any]] = {
+    "organization": {"name": "", "description": "", "slug": ""},
+    "workspace": {"name": "", "description": "", "attributes": {}},
+    "solution": {"name": "", "description": "", "attributes": {}, "documentation": {"blocks": []}},
+    "dataset": {"name": "", "description": "", "slug": "", "source": "", "documentation": {"blocks": []}},
+    "insight": {"name": "", "description": "", "slug": "", "query": {}, "config": None},
+    "report": {"name": "", "description": "", "structure": {}, "metadata": {}, "version": 1},
+    "report_view": {"name": "", "config": {}},
+    "tag": {"name": "", "description": "", "color": ""},
+    "group": {"name": "", "description": ""},
+}
+"""What a caller can set of each kind, and what it is when the caller does not."""
+
+CONTENT = {
+    "organization": ("workspace", "tag", "group"),
+    "workspace": ("solution",),
+    "solution": ("dataset", "insight", "report"),
+    "report": ("report_view",),
+}
+"""What lies in what; deleting the outer deletes the inner (not documented, our choice)."""
+
+
+_INHERITED = ("organization_id", "solution_id")
+
+
+def page_of(items: list[Any], params: Params) -> dict[str, Any]:
+    """One page of a list (API reference 6)."""
+    page, size = params["page"], params["size"]
+    part = items[(page - 1) * size : page * size]
+    return {"total": len(items), "page": page, "size": size, "items": part}
+
+
+def get(kind: str) -> Handler:
+    """Read one record by id."""
+    return lambda session, params: session.find(kind, params["id"])
+
+
+def get_by_id_or_slug(kind: str) -> Handler:
+    """Read one record by id, or by solution and slug; not both at once (API reference 4.4)."""
+
+    def handler(session: Session, params: Params) -> Record:
+        by_slug = params.get("solution_id"), params.get("slug")
+        if params.get("id") and not any(by_slug):
+            return session.find(kind, params["id"])
+        if params.get("id") or not all(by_slug):
+            raise bad_request("give either id, or both solution_id and slug")
+        return session.find_by_slug(kind, params["solution_id"], params["slug"])
+
+    return handler
+
+
+def listing(kind: str, *filters: str) -> Handler:
+    """Read a page of the records that match; `search` is looked for in the name."""
+
+    def handler(session: Session, params: Params) -> dict[str, Any]:
+        wanted = {name: params[name] for name in filters if params.get(name)}
+        records = [
+            record
+            for record in session.visible(kind)
+            if all(record.get(name) == value for name, value in wanted.items())
+        ]
+        return page_of(matching(records, params), params)
+
+    return handler
+
+
+def listing_in(kind: str, parent: str) -> Handler:
+    """As `listing`, of the records in one parent, which must be there and open to the caller."""
+    key = f"{parent}_id"
+    read = listing(kind, key)
+
+    def handler(session: Session, params: Params) -> Any:
+        session.find(parent, params[key])
+        return read(session, params)
+
+    return handler
+
+
+def matching(records: Iterable[Record], params: Params) -> list[Record]:
+    """The records whose name holds what is searched for, whatever its case."""
+    search = (params.get("search") or "").casefold()
+    return [record for record in records if search in str(record.get("name", "")).casefold()]
+
+
+def create(kind: str, parent: str | None) -> Handler:
+    """Make a record inside its parent (whose id is the parameter `<parent>_id`)."""
+
+    def handler(session: Session, params: Params) -> Record:
+        outer = session.find(parent, params[f"{parent}_id"]) if parent else {}
+        return session.store.put(kind, new_record(kind, outer, parent, params))
+
+    return handler
+
+
+def create_in_solution(kind: str) -> Handler:
+    """As `create` in a solution, with a slug that is unique there (API reference 4.4)."""
+    make = create(kind, "solution")
+
+    def handler(session: Session, params: Params) -> Record:
+        session.find("solution", params["solution_id"])
+        if params.get("slug") and session.store.by_slug(kind, params["solution_id"], params["slug"]):
+            raise slug_taken()
+        record: Record = make(session, params)
+        return record
+
+    return handler
+
+
+def new_record(kind: str, outer: Record, parent: str | None, params: Params) -> Record:
+    """A record of its own id, inside the outer one."""
+    now = timestamp()
+    containers: Record = {key: outer[key] for key in _INHERITED if key in outer}
+    if parent:
+        containers[f"{parent}_id"] = outer["id"]
+    return {"id": new_id(kind), **containers, "created_at": now, "updated_at": now, **fields(kind, params)}
+
+
+def fields(kind: str, params: Params) -> Record:
+    """Everything a caller can set of a kind: as given, or its default."""
+    return {name: default if params.get(name) is None else params[name] for name, default in FIELDS[kind].items()}
+
+
+def update(kind: str) -> Handler:
+    """Replace everything a caller can set: what is not given is reset (API reference 4.4)."""
+
+    def handler(session: Session, params: Params) -> Record:
+        record = session.find(kind, params["id"])
+        check_slug_free(session, kind, record, params.get("slug"))
+        if params.get("solution_id", record.get("solution_id")) != record.get("solution_id"):
+            raise bad_request(f"a {kind} cannot move to another solution")
+        return session.store.change(kind, record, fields(kind, params))
+
+    return handler
+
+
+def check_slug_free(session: Session, kind: str, record: Record, slug: str | None) -> None:
+    """Refuse a slug that another record of the solution has."""
+    other = session.store.by_slug(kind, record.get("solution_id", ""), slug) if slug else None
+    if other is not None and other["id"] != record["id"]:
+        raise slug_taken()
+
+
+def update_workspace(session: Session, params: Params) -> Record:
+    """Replace name and description; attributes are added to what is there (API reference 4.2)."""
+    record = session.find("workspace", params["id"])
+    attributes = record["attributes"] | (params.get("attributes") or {})
+    return session.store.change("workspace", record, fields("workspace", params | {"attributes": attributes}))
+
+
+def delete(kind: str) -> Handler:
+    """Delete a record and what lies in it."""
+
+    def handler(session: Session, params: Params) -> None:
+        remove(session, kind, session.find(kind, params["id"]))
+
+    return handler
+
+
+def delete_organization(session: Session, params: Params) -> None:
+    """Delete an organization that holds nothing and nobody (API reference 4.1)."""
+    organization = session.find("organization", params["id"])
+    content = (*CONTENT["organization"], "member")
+    if any(inside(session, "organization", organization, kind) for kind in content):
+        raise bad_request("the organization still holds resources or users")
+    remove(session, "organization", organization)
+
+
+def inside(session: Session, outer_kind: str, outer: Record, kind: str) -> list[Record]:
+    """The records of a kind that lie in another record."""
+    return [record for record in session.store.all(kind) if record.get(f"{outer_kind}_id") == outer["id"]]
+
+
+def remove(session: Session, kind: str, record: Record) -> None:
+    """Forget a record, what lies in it, and what is said of it."""
+    for inner in CONTENT.get(kind, ()):
+        for content in inside(session, kind, record, inner):
+            remove(session, inner, content)
+    session.platform.remove_asset(record["id"])
+    session.store.remove(kind, record["id"])
+    for side_table in ("settings", "roles", "tagging"):
+        session.store.remove(side_table, record["id"])
+    for entry in session.store.all("dpa_entry"):
+        if entry["solution_id"] == record["id"]:
+            session.store.remove("dpa_entry", entry["id"])
+
+
+def find_resource(session: Session, record_id: str) -> tuple[str, Record]:
+    """The record of whatever kind its id's prefix says, and that kind."""
+    prefix = record_id.partition("_")[0]
+    kind = next((kind for kind, known in PREFIXES.items() if known == prefix), None)
+    if kind is None:
+        raise bad_request(f"{record_id!r} is no id of a resource")
+    return kind, session.find(kind, record_id)

@@ -1,0 +1,90 @@
+"""Receiving the one part of an upload, at the speed of the network and in constant memory."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import TYPE_CHECKING
+
+from airflow_provider_polyteia.sandbox.errors import ApiError, bad_request
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+_BOUNDARY = re.compile(r'multipart/form-data\s*;.*?boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70}))', re.IGNORECASE)
+_NAME = re.compile(rb'content-disposition:\s*form-data\s*;[^\r\n]*?\bname="?([^";\r\n]*)"?', re.IGNORECASE)
+_HEAD_LIMIT = 64 * 1024
+_WRITE_SIZE = 1024 * 1024
+
+
+async def receive_file(content_type: str, body: AsyncIterator[bytes], destination: Path) -> int:
+    """Write the content of the part `file` to a path; returns its size in bytes.
+
+    :raises ApiError: 400, the body is not multipart, or not exactly one part with this name.
+    """
+    match = _BOUNDARY.match(content_type)
+    if not match:
+        raise bad_request("the upload must be multipart/form-data with a boundary")
+    parser = _OnePart((match[1] or match[2]).encode())
+    size = unwritten = 0
+    pieces: list[bytes] = []
+    with destination.open("wb") as file:
+        async for chunk in body:
+            pieces.append(parser.feed(chunk))
+            size += len(pieces[-1])
+            unwritten += len(pieces[-1])
+            if unwritten >= _WRITE_SIZE:
+                await asyncio.to_thread(file.writelines, pieces)
+                unwritten, pieces = 0, []
+        await asyncio.to_thread(file.writelines, pieces)
+    parser.finish()
+    return size
+
+
+class _OnePart:
+    """Takes the bytes of a multipart body as they come and gives back the content of its only part."""
+
+    def __init__(self, boundary: bytes) -> None:
+        self._opening = b"--" + boundary + b"\r\n"
+        self._delimiter = b"\r\n--" + boundary
+        self._buffer = b""
+        self._state = self._head
+
+    def feed(self, chunk: bytes) -> bytes:
+        """The content that is certain after this chunk."""
+        self._buffer += chunk
+        return self._state()
+
+    def finish(self) -> None:
+        """Check that the body ended where its part did."""
+        if self._state != self._tail or self._buffer.rstrip(b"\r\n") != b"--":
+            raise bad_request("the multipart body must be exactly one complete part")
+
+    def _head(self) -> bytes:
+        head, end, rest = self._buffer.partition(b"\r\n\r\n")
+        if not end and len(head) <= _HEAD_LIMIT:
+            return b""
+        name = _NAME.search(head)
+        if not head.startswith(self._opening) or not name or name[1] != b"file":
+            raise _malformed()
+        self._buffer, self._state = rest, self._content
+        return self._state()
+
+    def _content(self) -> bytes:
+        content, delimiter, rest = self._buffer.partition(self._delimiter)
+        if delimiter:
+            self._buffer, self._state = rest, self._tail
+            return content
+        held_back = len(self._delimiter) - 1
+        content, self._buffer = self._buffer[:-held_back], self._buffer[-held_back:]
+        return content
+
+    def _tail(self) -> bytes:
+        if len(self._buffer) > _HEAD_LIMIT:
+            raise _malformed()
+        return b""
+
+
+def _malformed() -> ApiError:
+    return bad_request('the multipart body must begin with its part, and that must have name="file"')

@@ -1,0 +1,304 @@
+"""The API as the reference documents it: calls, envelope, errors, pages, permissions."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from airflow_provider_polyteia.sandbox import (
+    SANDBOX_ORGANIZATION_ID,
+    SANDBOX_SOLUTION_ID,
+    SANDBOX_WORKSPACE_ID,
+)
+
+DOCUMENTED = {
+    "org_d2k7m0p4c5v1s8h3q9t0": SANDBOX_ORGANIZATION_ID,
+    "sol_d2k7o5b4c5v1s8h3q9u0": SANDBOX_SOLUTION_ID,
+}
+DATASET = "ds_d2k7p8f4c5v1s8h3q9v0"
+CALLS = (
+    "create_dataset",
+    "exchange_token",
+    "execute_sql",
+    "generate_dataset_upload_token",
+    "generate_query_export_token",
+    "get_dataset",
+    "list_datasets",
+    "list_organizations",
+    "list_resources",
+)
+TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+
+
+def shape(value):
+    """What is comparable of an answer: keys and types."""
+    if isinstance(value, dict):
+        return {key: shape(item) for key, item in value.items()}
+    return [shape(item) for item in value] if isinstance(value, list) else type(value).__name__
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_documented_calls_are_answered_as_documented(name, golden, api, sandbox):
+    """Each documented call, sent as written down, gets an answer of the documented shape."""
+    call = golden(f"calls/{name}")
+    dataset_id = DATASET
+    if name != "create_dataset":
+        source = golden("calls/create_dataset")["request"]["json"]["params"]
+        dataset_id = sandbox.call("create_dataset", source | {"solution_id": SANDBOX_SOLUTION_ID})["id"]
+        sandbox.upload(dataset_id, b"a\n1\n2\n")
+    text = json.dumps(call["request"]["json"]).replace(DATASET, dataset_id)
+    for documented, ours in DOCUMENTED.items():
+        text = text.replace(documented, ours)
+    answer = api.send(
+        call["request"]["method"],
+        call["request"]["path"],
+        data=text,
+        headers={"Content-Type": "application/json"},
+    )
+    expected = call["response"]["json"]
+    if name in {"get_dataset", "list_datasets"}:  # the example has no data yet, ours has
+        expected = json.loads(json.dumps(expected))
+        record = expected["data"] if name == "get_dataset" else expected["data"]["items"][0]
+        record["metadata"] = sandbox.call("get_dataset", {"id": dataset_id})["metadata"]
+    assert answer.status_code == call["response"]["status"]
+    assert shape(answer.json()) == shape(expected)
+
+
+@pytest.mark.parametrize("kind", ["organization", "workspace", "solution", "dataset"])
+def test_records_have_the_documented_fields(kind, golden, api, sandbox):
+    """Every documented field of a record is there, of its type, and no other."""
+    ids = {
+        "organization": SANDBOX_ORGANIZATION_ID,
+        "workspace": SANDBOX_WORKSPACE_ID,
+        "solution": SANDBOX_SOLUTION_ID,
+        "dataset": api.new_dataset(),
+    }
+    sandbox.upload(ids["dataset"], b"amount\n1\n")
+    record = api.data("query", f"get_{kind}", id=ids[kind])
+    example = golden(f"resources/{kind}")["resource"]
+    assert {key: type(value) for key, value in record.items()} == {key: type(value) for key, value in example.items()}
+    assert TIMESTAMP.fullmatch(record["created_at"])
+    if kind == "dataset":
+        assert record["metadata"]["asset_info"].keys() == example["metadata"]["asset_info"].keys()
+        assert record["metadata"]["schema"]["columns"]["amount"]["canonical_type"] == "number"
+
+
+def test_ids_are_a_prefix_and_twenty_characters(api):
+    """New ids look like the platform's."""
+    assert re.fullmatch(r"ds_[0-9a-v]{20}", api.new_dataset())
+
+
+def error(golden, name):
+    return next((case["status"], case["json"]) for case in golden("errors") if case["name"] == name)
+
+
+def test_known_errors_are_answered_as_they_were_seen(golden, api, sandbox, connect):
+    """The three errors seen in the wild come with their status and body, byte by byte of their meaning."""
+    api.new_dataset("taken")
+    params = {"name": "Again", "solution_id": SANDBOX_SOLUTION_ID, "slug": "taken"}
+    collision = api.command("create_dataset", **params)
+    foreign = api.send("PUT", "/auth/pak/token", json={"organization_id": "org_00000000000000000000"})
+    body = {"organization_id": SANDBOX_ORGANIZATION_ID}
+    wrong_key = connect(sandbox, "wrong").send("PUT", "/auth/pak/token", json=body)
+    seen = [(answer.status_code, answer.json()) for answer in (collision, foreign, wrong_key)]
+    assert seen == [
+        error(golden, "slug exists already"),
+        error(golden, "unknown organization at the token exchange"),
+        error(golden, "wrong key at the token exchange"),
+    ]
+
+
+@pytest.mark.parametrize("credential", [None, "wrong", "PAK_SANDBOX_NOT_A_SECRET"])
+def test_a_missing_or_wrong_key_is_refused_everywhere(credential, sandbox, connect):
+    """Without the right key every endpoint answers 401, whatever is asked."""
+    api = connect(sandbox, credential)
+    token = {"X-Upload-Token": "none"}
+    answers = [
+        api.query("list_organizations", page=1, size=1),
+        api.query("no_such_query"),
+        api.send("POST", "/api", data=b"no json"),
+        api.sql("SELECT 1", []),
+        api.send("GET", "/download", params={"token": "none"}),
+        api.send("POST", "/upload", headers=token, files={"file": b""}),
+        api.send("PUT", "/auth/pak/token", json={"organization_id": SANDBOX_ORGANIZATION_ID}),
+    ]
+    assert [answer.status_code for answer in answers] == [401] * 7
+    assert answers[0].json() == {"error": "Unauthorized"}
+
+
+def test_a_revoked_key_is_refused_at_once(sandbox, api):
+    """Deleting a key in the web interface is felt by the next call."""
+    assert api.query("list_organizations", page=1, size=1).status_code == 200
+    sandbox.platform.access.revoke(sandbox.pak)
+    assert api.query("list_organizations", page=1, size=1).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "about"),
+    [
+        ("[]", 400, "object"),
+        ("{", 400, "object"),
+        ('{"params": {}}', 400, "exactly one"),
+        ('{"command": "create_dataset", "query": "get_dataset", "params": {}}', 400, "exactly one"),
+        ('{"query": "get_dataset"}', 400, "params"),
+        ('{"query": "get_dataset", "params": []}', 400, "params"),
+        ('{"query": 5, "params": {}}', 404, "unknown query"),
+        ('{"command": "get_dataset", "params": {}}', 404, "unknown command"),
+        ('{"query": "create_dataset", "params": {}}', 404, "unknown query"),
+        ('{"command": "execute_sql", "params": {}}', 404, "/api/execute_sql"),
+        ('{"query": "get_dataset", "params": {}}', 400, "solution_id and slug"),
+        ('{"query": "get_dataset", "params": {"id": "ds_1", "slug": "s"}}', 400, "either id"),
+        ('{"query": "get_dataset", "params": {"id": 7}}', 400, "params.id must be text"),
+        ('{"query": "get_dataset", "params": {"id": "ds_0"}}', 404, "dataset not found"),
+        ('{"query": "list_organizations", "params": {"page": 1}}', 400, "params.size is required"),
+        ('{"query": "list_organizations", "params": {"page": 0, "size": 1}}', 400, "params.page"),
+        ('{"query": "list_organizations", "params": {"page": 1, "size": 101}}', 400, "params.size"),
+        ('{"query": "list_organizations", "params": {"page": true, "size": 1}}', 400, "params.page"),
+        ('{"command": "create_dataset", "params": {"name": "", "solution_id": "s"}}', 400, "params.name"),
+    ],
+)
+def test_bad_calls_get_an_error_that_says_why(body, code, about, api):
+    """A malformed call is answered with HTTP 200, an error code, a message that names the fault, and details."""
+    answer = api.send("POST", "/api", data=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 200
+    assert set(answer.json()) == {"error"}
+    assert answer.json()["error"]["code"] == code
+    assert about in answer.json()["error"]["message"]
+    assert answer.json()["error"]["details"] == []
+
+
+def test_limits_of_a_workspace(api):
+    """The documented limits of a workspace's name and description are kept."""
+    long_name = api.command("create_workspace", organization_id=SANDBOX_ORGANIZATION_ID, name="x" * 51)
+    fits = api.command(
+        "create_workspace", organization_id=SANDBOX_ORGANIZATION_ID, name="ü" * 50, description="y" * 255
+    )
+    assert long_name.json()["error"]["code"] == 400
+    assert fits.json()["data"]["name"] == "ü" * 50
+
+
+def test_pages_hold_everything_once(api):
+    """Walking the pages finds each dataset exactly once; beyond the end there is an empty page."""
+    made = {api.new_dataset(f"d{number}") for number in range(7)}
+    pages = [
+        api.data("query", "list_datasets", page=page, size=3, solution_id=SANDBOX_SOLUTION_ID) for page in range(1, 5)
+    ]
+    assert [len(page["items"]) for page in pages] == [3, 3, 1, 0]
+    assert {item["id"] for page in pages for item in page["items"]} == made
+    assert [page["total"] for page in pages] == [7] * 4
+
+
+def test_an_update_replaces_the_whole_record(api):
+    """What an update does not say is lost: a client that sends only the change destroys the rest."""
+    dataset_id = api.new_dataset("kept", description="about", source="SAP")
+    changed = api.data("command", "update_dataset", id=dataset_id, name="New", slug="kept")
+    assert changed["name"] == "New"
+    assert (changed["description"], changed["source"]) == ("", "")
+    assert changed["updated_at"] > changed["created_at"]
+
+
+def test_an_update_keeps_slugs_unique(api):
+    """A dataset cannot take another's slug, may keep its own, and frees the old one."""
+    first, second = api.new_dataset("first"), api.new_dataset("second")
+    taken = api.command("update_dataset", id=second, name="S", slug="first")
+    assert taken.json()["error"]["code"] == 500
+    assert api.data("command", "update_dataset", id=first, name="F", slug="moved")["slug"] == "moved"
+    assert api.data("command", "update_dataset", id=second, name="S", slug="first")["id"] == second
+    by_slug = api.data("query", "get_dataset", solution_id=SANDBOX_SOLUTION_ID, slug="first")
+    assert by_slug["id"] == second
+
+
+def test_a_slug_is_free_again_after_a_delete(api):
+    """A deleted dataset is gone, a second delete says 404, and its slug can be used again."""
+    dataset_id = api.new_dataset("again")
+    assert api.data("command", "delete_dataset", id=dataset_id) is None
+    assert api.command("delete_dataset", id=dataset_id).json()["error"]["code"] == 404
+    assert api.new_dataset("again") != dataset_id
+
+
+def test_slugs_are_unique_within_a_solution_only(api):
+    """The same slug may be used in another solution."""
+    api.new_dataset("same")
+    other = api.data("command", "create_solution", workspace_id=SANDBOX_WORKSPACE_ID, name="Other")
+    assert api.new_dataset("same", solution_id=other["id"])
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH"])
+@pytest.mark.parametrize("path", ["/api/", "/api/create_dataset", "/v2/api", "/rpc/dataset/createDataset"])
+def test_unknown_paths_get_the_web_application(method, path, api):
+    """A wrong path answers HTTP 200 with a web page, whatever the method: HTTP 200 alone proves nothing."""
+    answer = api.send(method, path)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+
+
+def test_a_wrong_method_gets_the_web_application_too(api):
+    """Reading `/api` with GET is no call either."""
+    assert "text/html" in api.send("GET", "/api").headers["Content-Type"]
+
+
+@pytest.mark.parametrize("http_403", [False, True])
+def test_a_read_only_key_may_not_write(http_403, start, connect):
+    """Writes with a read-only key are refused with 403, in the form that was chosen; reads and SQL go on."""
+    sandbox = start(read_only_paks=["reader"], http_403=http_403)
+    dataset_id = connect(sandbox).new_dataset()
+    sandbox.upload(dataset_id, b"a\n1\n")
+    reader = connect(sandbox, "reader")
+    refused = [
+        reader.command("create_dataset", name="x", slug="x", solution_id=SANDBOX_SOLUTION_ID),
+        reader.command("delete_dataset", id=dataset_id),
+        reader.command("generate_dataset_upload_token", id=dataset_id, content_type="text/csv"),
+    ]
+    assert {answer.status_code for answer in refused} == {403 if http_403 else 200}
+    assert {answer.json()["error"]["code"] for answer in refused} == {403}
+    assert reader.data("query", "get_dataset", id=dataset_id)["id"] == dataset_id
+    assert reader.sql(f"FROM '{{{{{dataset_id}}}}}'", [dataset_id]).json()["data"]["rows"] == [[1]]
+
+
+def test_a_key_can_be_shut_out_of_a_solution(start, connect):
+    """A key that is shut out gets 403 for the solution and its content, does not see it in lists, but works."""
+    sandbox = start(shut_out={"outsider": [SANDBOX_SOLUTION_ID]})
+    dataset_id = connect(sandbox).new_dataset("inside")
+    sandbox.upload(dataset_id, b"a\n1\n")
+    outsider = connect(sandbox, "outsider")
+    refused = [
+        outsider.query("get_solution", id=SANDBOX_SOLUTION_ID),
+        outsider.query("get_dataset", id=dataset_id),
+        outsider.query("get_dataset", solution_id=SANDBOX_SOLUTION_ID, slug="inside"),
+        outsider.query("list_datasets", solution_id=SANDBOX_SOLUTION_ID, page=1, size=10),
+        outsider.command("create_dataset", name="x", slug="x", solution_id=SANDBOX_SOLUTION_ID),
+        outsider.command("generate_dataset_upload_token", id=dataset_id, content_type="text/csv"),
+        outsider.sql(f"FROM '{dataset_id}'", [dataset_id]),
+    ]
+    assert [answer.json()["error"]["code"] for answer in refused] == [403] * 7
+    assert outsider.data("query", "list_solutions", page=1, size=10)["total"] == 0
+    assert outsider.data("query", "list_organizations", page=1, size=10)["total"] == 1
+
+
+def test_an_exchanged_token_works_for_its_organization_only(api, sandbox, connect):
+    """An access token is used like a key, sees its own organization only, and cannot be exchanged again."""
+    other = api.data("command", "create_organization", name="Other")["id"]
+    token = api.send("PUT", "/auth/pak/token", json={"organization_id": other}).json()["token"]
+    scoped = connect(sandbox, token)
+    assert [item["id"] for item in scoped.data("query", "list_organizations", page=1, size=9)["items"]] == [other]
+    assert scoped.query("get_solution", id=SANDBOX_SOLUTION_ID).json()["error"]["code"] == 404
+    assert scoped.send("PUT", "/auth/pak/token", json={"organization_id": other}).status_code == 401
+
+
+def test_an_access_token_expires(start, connect):
+    """After its lifetime an access token is refused with 401, and a new one works."""
+    sandbox = start(token_lifetime=0.2)
+    api = connect(sandbox)
+    body = {"organization_id": SANDBOX_ORGANIZATION_ID}
+
+    def read():
+        token = api.send("PUT", "/auth/pak/token", json=body).json()["token"]
+        return connect(sandbox, token)
+
+    scoped = read()
+    assert scoped.query("list_organizations", page=1, size=1).status_code == 200
+    while scoped.query("list_organizations", page=1, size=1).status_code == 200:
+        pass
+    assert scoped.query("list_organizations", page=1, size=1).json() == {"error": "Unauthorized"}
+    assert read().query("list_organizations", page=1, size=1).status_code == 200

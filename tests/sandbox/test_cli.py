@@ -1,0 +1,140 @@
+"""The command `polyteia-sandbox`, as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import requests
+
+from airflow_provider_polyteia.sandbox import SANDBOX_PAK, SANDBOX_SOLUTION_ID, extras
+
+COMMAND = [sys.executable, "-m", "airflow_provider_polyteia.sandbox"]
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """Start the command and wait until it listens; gives the process and its URL."""
+    processes = []
+
+    def run(*arguments):
+        ready = tmp_path / f"ready{len(processes)}"
+        process = subprocess.Popen(
+            [*COMMAND, "serve", "--port", "0", "--ready-file", str(ready), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        deadline = time.monotonic() + 30
+        while not ready.exists():
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        return process, ready.read_text()
+
+    yield run
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def create(url, key=SANDBOX_PAK, slug="s"):
+    params = {"name": "x", "slug": slug, "solution_id": SANDBOX_SOLUTION_ID}
+    headers = {"Authorization": f"Bearer {key}"}
+    body = {"command": "create_dataset", "params": params}
+    return requests.post(f"{url}/api", json=body, headers=headers, timeout=10)
+
+
+def test_it_says_where_it_is_and_how_to_connect_and_ends_at_sigterm(serve):
+    """One line tells the URL and a working Airflow connection; SIGTERM ends it in order, with exit code 0."""
+    process, url = serve()
+    assert create(url).status_code == 200
+    process.send_signal(signal.SIGTERM)
+    output, log = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert output.count("\n") == 1
+    assert url in output
+    assert f'AIRFLOW_CONN_POLYTEIA_DEFAULT=\'{{"conn_type": "polyteia", "host": "{url}"' in output
+    assert "create_dataset 200" in log
+    assert SANDBOX_PAK not in log
+
+
+def test_given_keys_are_neither_printed_nor_logged(serve):
+    """With keys of one's own the well-known one is refused, and the own ones appear nowhere."""
+    process, url = serve("--pak", 'k"ONE', "--read-only-pak", "k-TWO", "--shut-out", f"k-THREE={SANDBOX_SOLUTION_ID}")
+    answers = [create(url, key) for key in ('k"ONE', "k-TWO", "k-THREE", SANDBOX_PAK)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 401]
+    assert [answer.json().get("error", {}).get("code") for answer in answers[:3]] == [None, 403, 403]
+    process.send_signal(signal.SIGINT)
+    output, log = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert [key for key in ("ONE", "k-TWO", "k-THREE") if key in output + log] == []
+
+
+def test_options_reach_the_sandbox(serve):
+    """Faults, HTTP 403 and quiet do what they say."""
+    process, url = serve("--fault", "create_dataset:status:503:1", "--read-only-pak", "reader", "--http-403", "--quiet")
+    assert [create(url).status_code, create(url).status_code, create(url, "reader").status_code] == [503, 200, 403]
+    process.terminate()
+    assert process.communicate(timeout=10)[1] == ""
+
+
+def test_a_killed_sandbox_has_lost_nothing(serve, tmp_path):
+    """After SIGKILL everything that was answered is in the data directory."""
+    data_dir = str(tmp_path / "data")
+    process, url = serve("--data-dir", data_dir)
+    made = [create(url, slug=f"s{number}").json()["data"]["id"] for number in range(20)]
+    process.kill()
+    process.wait(10)
+    _, url = serve("--data-dir", data_dir)
+    assert [item["id"] for item in requests.get(f"{url}/_sandbox/state", timeout=10).json()["datasets"]] == made
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "about"),
+    [
+        (["--fault", "nonsense"], 2, "nonsense"),
+        (["--shut-out", "key-SECRET"], 2, "KEY=SOLUTION"),
+        (["--latency", "-1"], 2, "latency"),
+        (["--port", "x"], 2, "--port"),
+        (["--host", "192.0.2.1"], 1, "assign"),
+    ],
+)
+def test_arguments_that_make_no_sense_end_it_with_one_line(arguments, code, about):
+    """A wrong argument ends the command with a clear line and no traceback; secrets are not repeated."""
+    done = subprocess.run(
+        [*COMMAND, "serve", "--port", "0", *arguments], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == code
+    assert about in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert "SECRET" not in done.stdout + done.stderr
+
+
+def test_missing_extras_are_named(monkeypatch):
+    """Without the extra's packages the error names them and the pip command."""
+    monkeypatch.setattr(extras, "PACKAGES", ("duckdb", "no_such_package"))
+    with pytest.raises(ModuleNotFoundError, match="no_such_package") as caught:
+        extras.require_extras()
+    assert 'pip install "airflow-provider-polyteia[sandbox]"' in str(caught.value)
+
+
+def test_without_extras_the_command_says_so(tmp_path):
+    """On an installation without the extra the command ends with one line instead of a traceback."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import importlib.util, sys\n"
+        "find = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, package=None: None if name == 'duckdb' else find(name, package)\n"
+        "sys.modules['duckdb'] = None\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([*COMMAND, "serve"], capture_output=True, text=True, timeout=30, env=environment, check=False)
+    assert done.returncode == 1
+    assert "needs duckdb" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,176 @@
+"""Every command and query does something real: what one call changes, another one shows."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_polyteia.client.methods import METHODS as CLIENT_METHODS
+from airflow_provider_polyteia.sandbox import (
+    SANDBOX_ORGANIZATION_ID,
+    SANDBOX_SOLUTION_ID,
+    SANDBOX_USER_ID,
+    SANDBOX_WORKSPACE_ID,
+)
+from airflow_provider_polyteia.sandbox.methods import METHODS
+
+ORGANIZATION = {"organization_id": SANDBOX_ORGANIZATION_ID}
+PAGE = {"page": 1, "size": 100}
+
+
+@pytest.fixture
+def command(api):
+    return lambda name, path="/api", /, **params: api.data("command", name, path, **params)
+
+
+@pytest.fixture
+def query(api):
+    return lambda name, /, **params: api.data("query", name, **params)
+
+
+def test_sandbox_and_client_know_the_same_methods():
+    """Both tables were written apart; they agree on every name, its kind and its path."""
+    ours = {(name, "command" if method.command else "query", method.path) for name, method in METHODS.items()}
+    assert ours == {(method.name, method.kind, method.path) for method in CLIENT_METHODS.values()}
+
+
+def test_organizations(api, command, query):
+    """An organization can be made, set up, and deleted when it is empty, not before."""
+    made = command("create_organization", name="Kreis", slug="kreis", settings={"seats": 5})["id"]
+    assert query("get_organization_settings", id=made) == {"seats": 5}
+    command("update_organization_settings", id=made, settings={"seats": 9})
+    assert query("get_organization_settings", id=made) == {"seats": 9}
+    workspace = command("create_workspace", organization_id=made, name="W")["id"]
+    assert api.command("delete_organization", id=made).json()["error"]["code"] == 400
+    command("delete_workspace", id=workspace)
+    command("delete_organization", id=made)
+    assert api.query("get_organization", id=made).json()["error"]["code"] == 404
+
+
+def test_members(api, command, query):
+    """A user can be invited, listed, read and removed."""
+    command("invite_user_to_organization", id=SANDBOX_ORGANIZATION_ID, email="max@example.org", role="viewer")
+    members = query("list_organization_members", id=SANDBOX_ORGANIZATION_ID, **PAGE, search="", order=[], filters={})
+    (invited,) = [item for item in members["items"] if item["email"] == "max@example.org"]
+    member = {"id": SANDBOX_ORGANIZATION_ID, "user_id": invited["id"]}
+    assert query("get_organization_member", **member)["role"] == "viewer"
+    command("remove_from_organization", **member)
+    assert api.query("get_organization_member", **member).json()["error"]["code"] == 404
+
+
+def test_workspaces(command, query):
+    """An update of a workspace replaces its texts and adds to its attributes."""
+    made = command("create_workspace", **ORGANIZATION, name="Schulen", attributes={"a": "1"})["id"]
+    command("update_workspace", id=made, name="Schulamt", attributes={"b": "2"})
+    workspace = query("get_workspace", id=made)
+    assert (workspace["name"], workspace["attributes"]) == ("Schulamt", {"a": "1", "b": "2"})
+    assert query("list_workspaces", **PAGE, **ORGANIZATION, search="schul")["total"] == 1
+
+
+def test_solutions(api, command, query):
+    """Deleting a solution takes its datasets along."""
+    made = command("create_solution", workspace_id=SANDBOX_WORKSPACE_ID, name="Wahlen")
+    assert (made["workspace_id"], made["organization_id"]) == (SANDBOX_WORKSPACE_ID, SANDBOX_ORGANIZATION_ID)
+    assert command("update_solution", id=made["id"], name="Wahl")["documentation"] == {"blocks": []}
+    assert query("list_solutions", **PAGE, **ORGANIZATION, search="wahl")["total"] == 1
+    dataset_id = api.new_dataset(solution_id=made["id"])
+    command("delete_solution", id=made["id"])
+    assert api.query("get_dataset", id=dataset_id).json()["error"]["code"] == 404
+
+
+def test_dataset_metadata(api, command, query):
+    """What is said of columns and of the source's date shows in the dataset's metadata."""
+    dataset_id = api.new_dataset()
+    assert "metadata" not in query("get_dataset", id=dataset_id)
+    command("update_dataset_metadata", id=dataset_id, columns={"tel": {"canonical_type": "phone"}})
+    source_info = {"source_timestamp": "2026-01-31T00:00:00Z"}
+    command("update_dataset_source_info", id=dataset_id, source_info=source_info)
+    metadata = query("get_dataset", id=dataset_id)["metadata"]
+    assert metadata == {"schema": {"columns": {"tel": {"canonical_type": "phone"}}}, "source_info": source_info}
+    wrong = api.command("update_dataset_source_info", id=dataset_id, source_info={})
+    assert wrong.json()["error"]["code"] == 400
+
+
+def test_insights(api, command, query):
+    """An insight is found by id and by slug, changes as a whole, and is gone after its delete."""
+    place = {"solution_id": SANDBOX_SOLUTION_ID, "slug": "costs"}
+    made = command("create_insight", **place, name="Costs", query={"version": 4}, config=None)["id"]
+    assert query("get_insight", **place)["id"] == made
+    command("update_insight", id=made, **place, name="Cost", query={"version": 4}, config={"type": "table"})
+    assert query("get_insight", id=made)["config"] == {"type": "table"}
+    listed = {"resource_type": "insight", "permission": "can_edit"}
+    assert query("list_resources", **PAGE, **listed, filters=[])["items"] == [made]
+    command("delete_insight", id=made)
+    assert api.query("get_insight", id=made).json()["error"]["code"] == 404
+
+
+def test_reports(api, command, query):
+    """A report keeps its blocks and links; its views are snapshots until they are synced."""
+    made = command("create_report", solution_id=SANDBOX_SOLUTION_ID, name="R", content={"editorState": [1]})["id"]
+    insight = command("create_insight", solution_id=SANDBOX_SOLUTION_ID, name="I", slug="i")["id"]
+    dataset = api.new_dataset()
+    command("add_insight_to_report", report_id=made, insight_id=insight)
+    command("add_dataset_to_report", report_id=made, dataset_id=dataset)
+    assert query("get_resource", id=made)["metadata"] == {"insights": [insight], "datasets": [dataset]}
+    command("remove_insight_from_report", report_id=made, insight_id=insight)
+    view = command("create_report_view", report_id=made, name="V", config={})["id"]
+    command("update_report", id=made, name="R2", structure={"editorState": [2]})
+    assert query("get_report_view", id=view)["structure"] == {"editorState": [1]}
+    assert command("sync_report_view", id=view)["structure"] == {"editorState": [2]}
+    assert query("list_report_views", report_id=made, **PAGE)["total"] == 1
+    command("delete_report", id=made)
+    assert api.query("get_report_view", id=view).json()["error"]["code"] == 404
+
+
+def test_tags(api, command, query):
+    """Resources can be tagged and found by their tags."""
+    tag = command("create_tag", **ORGANIZATION, name="open", color="#1F009D")["id"]
+    assert query("get_tag", id=tag)["color"] == "#1F009D"
+    assert query("list_tags", **ORGANIZATION, **PAGE)["total"] == 1
+    tagged, _ = api.new_dataset("tagged"), api.new_dataset("plain")
+    command("add_tag_to_resource", tag_id=tag, resource_id=tagged)
+    wanted = {**PAGE, "resource_type": "dataset", "permission": "can_edit", "filters": [], "tags": [tag]}
+    assert query("list_resources", **wanted)["items"] == [tagged]
+    command("remove_tag_from_resource", tag_id=tag, resource_id=tagged)
+    assert query("list_resources", **wanted)["items"] == []
+    command("delete_tag", id=tag)
+    assert api.query("get_tag", id=tag).json()["error"]["code"] == 404
+
+
+def test_groups_and_roles(api, command, query):
+    """Roles are given, changed and taken, to users and groups alike."""
+    group = command("create_group", **ORGANIZATION, name="Editors")["id"]
+    assert query("list_groups", **ORGANIZATION, **PAGE, search="", order=[], filters={})["total"] == 1
+    resource = {"resource_id": SANDBOX_SOLUTION_ID}
+    given = [{"id": group, "role": "viewer"}, {"id": SANDBOX_USER_ID, "role": "admin"}]
+    command("bulk_role_update", **resource, assignments=given, unassignments=[])
+    changed = [{"id": group, "role": "editor"}]
+    command("bulk_role_update", **resource, assignments=changed, unassignments=[{"id": SANDBOX_USER_ID}])
+    assert query("get_users_or_groups_for_resource", **resource, filters={})["items"] == changed
+    command("add_workspace_member", id=SANDBOX_WORKSPACE_ID, user_id=SANDBOX_USER_ID, role="admin")
+    command("add_solution_member", id=SANDBOX_SOLUTION_ID, user_id=SANDBOX_USER_ID, role="viewer")
+    assert len(query("get_users_or_groups_for_resource", **resource)["items"]) == 2
+    malformed = api.command("bulk_role_update", **resource, assignments=[{}], unassignments=[])
+    assert malformed.json()["error"]["code"] == 400
+    command("delete_group", **ORGANIZATION, id=group)
+    assert query("list_groups", **ORGANIZATION, **PAGE)["total"] == 0
+
+
+def test_data_processing_entries(api, command, sandbox):
+    """An entry is made once, replaced, and deleted."""
+    entry = {"id": SANDBOX_SOLUTION_ID, "slug": "export"}
+    command("create_solution_dpa_entry", **entry, status="inactive", toggleable=True, attributes={})
+    assert api.command("create_solution_dpa_entry", **entry, status="inactive").json()["error"]["code"] == 500
+    command("update_solution_dpa_entry", **entry, status="active")
+    assert [kept["status"] for kept in sandbox.records("dpa_entry")] == ["active"]
+    command("delete_solution_dpa_entry", **entry)
+    assert api.command("delete_solution_dpa_entry", **entry).json()["error"]["code"] == 404
+
+
+def test_report_images(api, command, sandbox):
+    """An image is uploaded with its token alone, and stored under the name that was told."""
+    report = command("create_report", solution_id=SANDBOX_SOLUTION_ID, name="R")["id"]
+    name = "generate_report_image_upload_token"
+    target = command(name, f"/api/{name}", id=report, content_type="image/png")
+    answer = api.upload(target["token"], b"\x89PNG", "logo.png")
+    assert answer.status_code == 200
+    assert sandbox.content(target["filename"]) == b"\x89PNG"

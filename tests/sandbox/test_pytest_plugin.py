@@ -1,0 +1,49 @@
+"""The pytest fixture, as a user's own test-suite uses it."""
+
+from __future__ import annotations
+
+pytest_plugins = ["pytester"]
+
+CONFTEST = 'pytest_plugins = ["airflow_provider_polyteia.sandbox.pytest_plugin"]'
+
+TESTS = """
+    import json
+    import os
+
+    import requests
+
+    from airflow_provider_polyteia.sandbox import SANDBOX_SOLUTION_ID
+
+    def create(slug):
+        connection = json.loads(os.environ["AIRFLOW_CONN_POLYTEIA_DEFAULT"])
+        assert connection["conn_type"] == "polyteia"
+        params = {"name": "x", "slug": slug, "solution_id": SANDBOX_SOLUTION_ID}
+        return requests.post(
+            connection["host"] + "/api",
+            json={"command": "create_dataset", "params": params},
+            headers={"Authorization": "Bearer " + connection["password"]},
+            timeout=10,
+        )
+
+    def test_connection(polyteia_sandbox):
+        assert create("a").status_code == 200
+        assert polyteia_sandbox.count("create_dataset") == 1
+        assert [dataset["slug"] for dataset in polyteia_sandbox.datasets] == ["a"]
+
+    def test_faults(polyteia_sandbox):
+        polyteia_sandbox.faults.add("create_dataset:status-after:502:1")
+        assert create("a").status_code == 502
+        assert len(polyteia_sandbox.datasets) == 1
+
+    def test_nothing_is_left_over():
+        assert "AIRFLOW_CONN_POLYTEIA_DEFAULT" not in os.environ
+"""
+
+
+def test_the_fixture_gives_each_test_a_fresh_sandbox(pytester, monkeypatch):
+    """A user's tests get a sandbox each, the connection points at it, faults can be set, nothing stays behind."""
+    monkeypatch.delenv("AIRFLOW_CONN_POLYTEIA_DEFAULT", raising=False)
+    pytester.makeconftest(CONFTEST)
+    pytester.makepyfile(TESTS)
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(passed=3)
