@@ -1,0 +1,29 @@
+"""The connection form of Airflow before 3.2, built from its declaration in `provider_info`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def widgets(fields: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return a form widget for each declared field; all of them may stay empty."""
+    return {name: _widget(field) for name, field in fields.items()}
+
+
+def _widget(field: Mapping[str, Any]) -> Any:
+    # With each form anew: while Airflow 3.0 and 3.1 ask for it, they put classes of their own into these packages.
+    from flask_appbuilder.fieldwidgets import BS3TextFieldWidget  # noqa: PLC0415 - see above
+    from flask_babel import lazy_gettext  # noqa: PLC0415 - see above
+    from wtforms import IntegerField, StringField  # noqa: PLC0415 - see above
+    from wtforms.validators import Optional  # noqa: PLC0415 - see above
+
+    kind = IntegerField if "integer" in field["schema"]["type"] else StringField
+    return kind(
+        lazy_gettext(field["label"]),
+        widget=BS3TextFieldWidget(),
+        description=field["description"],
+        validators=[Optional()],
+    )

@@ -1,0 +1,68 @@
+"""What `PolyteiaHook` tells Airflow's hook lineage: which datasets and files it has read and written."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from airflow_provider_polyteia.assets.polyteia import dataset_uri
+from airflow_provider_polyteia.version_compat import lineage_is_read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from airflow_provider_polyteia.hooks.polyteia import PolyteiaHook
+
+log = logging.getLogger(__name__)
+
+
+def read_datasets(hook: PolyteiaHook, dataset_ids: Iterable[str]) -> None:
+    """Report datasets as input."""
+    for dataset_id in dataset_ids:
+        _report("input", hook, partial(_uri, hook, dataset_id))
+
+
+def wrote_dataset(hook: PolyteiaHook, dataset_id: str, extra: Mapping[str, Any] | None = None) -> None:
+    """Report a dataset as output.
+
+    :param extra: what is known of the write, such as its bytes.
+    """
+    _report("output", hook, partial(_uri, hook, dataset_id), extra)
+
+
+def read_file(hook: PolyteiaHook, path: Any) -> None:
+    """Report a file as input: a `Path` or an `ObjectStoragePath`."""
+    _report("input", hook, partial(file_uri, path))
+
+
+def wrote_file(hook: PolyteiaHook, path: Any) -> None:
+    """Report a file as output: a `Path` or an `ObjectStoragePath`."""
+    _report("output", hook, partial(file_uri, path))
+
+
+def file_uri(path: Any) -> str:
+    """Return the URI of a file, without the Airflow connection that object storage may be reached by."""
+    if isinstance(path, Path):
+        return path.absolute().as_uri()
+    parts = urlsplit(str(path))
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _uri(hook: PolyteiaHook, dataset_id: str) -> str:
+    return dataset_uri(hook.get_conn().config.base_url, dataset_id)
+
+
+def _report(direction: str, hook: PolyteiaHook, uri: Callable[[], str], extra: Mapping[str, Any] | None = None) -> None:
+    if not lineage_is_read():
+        return
+    from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector  # noqa: PLC0415 - slow to import
+
+    collector = get_hook_lineage_collector()  # type: ignore[no-untyped-call]  # Airflow's function is not typed
+    add = collector.add_input_asset if direction == "input" else collector.add_output_asset
+    try:
+        add(context=hook, uri=uri(), asset_extra=dict(extra or {}))
+    except ValueError as error:  # a name that no asset may have must not fail the work that was done
+        log.warning("Lineage does not show this %s: %s", direction, error)
