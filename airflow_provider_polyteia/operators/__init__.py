@@ -1,0 +1,1 @@
+"""Operators: commands and queries as tasks."""

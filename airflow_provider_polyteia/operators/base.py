@@ -1,0 +1,97 @@
+"""What all operators of this provider share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError
+from airflow_provider_polyteia.links.polyteia import LINK_KEY, PolyteiaLink, ids_in, page_url
+from airflow_provider_polyteia.provider_info import DEFAULT_CONNECTION
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_polyteia.hooks.polyteia import PolyteiaHook
+
+
+class PolyteiaOperator(BaseOperator):
+    """Base of the operators: the connection, the hook, and what happens when the task is killed.
+
+    :param polyteia_conn_id: Airflow connection to Polyteia (templated; default: ``polyteia_default``).
+    """
+
+    template_fields: Sequence[str] = ("polyteia_conn_id",)
+    operator_extra_links = (PolyteiaLink(),)
+    ui_color = "#e4e0fa"
+    ui_fgcolor = "#1f009d"
+
+    def __init__(self, *, polyteia_conn_id: str = DEFAULT_CONNECTION, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.polyteia_conn_id = polyteia_conn_id
+        self._link = ""
+
+    @cached_property
+    def hook(self) -> PolyteiaHook:
+        """The hook, made when the task runs."""
+        from airflow_provider_polyteia.hooks.polyteia import PolyteiaHook  # noqa: PLC0415 - DAG files load faster without
+
+        return PolyteiaHook(self.polyteia_conn_id)
+
+    def on_kill(self) -> None:
+        """Begin no further attempt."""
+        if "hook" in self.__dict__:
+            self.hook.cancel()
+
+    def link_to(self, context: Context, *records: Mapping[str, object]) -> None:
+        """Let the task's link lead to what these records or parameters name; called as soon as an id is known."""
+        ids = {kind: value for record in records for kind, value in ids_in(record).items()}
+        if not ids or "ti" not in context:
+            return
+        config = self.hook.get_conn().config
+        url = page_url(config.base_url, config.ui_url, ids)
+        if url != self._link:
+            context["ti"].xcom_push(key=LINK_KEY, value=url)
+            self._link = url
+
+    def required(self, name: str) -> str:
+        """Return a text argument that must not be empty after templating.
+
+        :raises PolyteiaConfigurationError: if it is; ``None`` rendered by a template counts as empty.
+        """
+        value = getattr(self, name)
+        if not isinstance(value, str) or value.strip() in ("", "None"):
+            raise PolyteiaConfigurationError(
+                f"Argument {name!r} of task {self.task_id!r} is {value!r} after templating; it must be a text that "
+                "is not empty. If it comes from another task, look at what that task has returned."
+            )
+        return value
+
+    def text(self, name: str) -> str | None:
+        """Return a text argument that may be left out, or be empty.
+
+        :raises PolyteiaConfigurationError: if it is no text, or ``None`` rendered by a template.
+        """
+        return self.required(name) if getattr(self, name) not in (None, "") else getattr(self, name)
+
+    def mapping(self, name: str) -> Mapping[str, Any] | None:
+        """Return an argument that may be left out, and is a mapping otherwise.
+
+        :raises PolyteiaConfigurationError: if it is something else after templating.
+        """
+        value = getattr(self, name)
+        if value is not None and not isinstance(value, Mapping):
+            raise PolyteiaConfigurationError(
+                f"Argument {name!r} of task {self.task_id!r} is a {type(value).__name__} after templating; it must be "
+                "a mapping of names to values. A template renders to one only with render_template_as_native_obj=True."
+            )
+        return value
+
+    def given(self, name: str) -> str | None:
+        """Return a text argument that may be left out; what is given must not render to nothing."""
+        return None if getattr(self, name) is None else self.required(name)

@@ -1,0 +1,221 @@
+"""Operators: arguments, templates, results and errors, against a server on this machine."""
+
+from __future__ import annotations
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException
+from servers import body_error, data, status
+
+from airflow_provider_polyteia.exceptions import (
+    PolyteiaAuthenticationError,
+    PolyteiaConfigurationError,
+    PolyteiaNotFoundError,
+    PolyteiaPermissionError,
+)
+from airflow_provider_polyteia.operators.dataset import (
+    CreateDatasetOperator,
+    DeleteDatasetOperator,
+    UpdateDatasetOperator,
+)
+from airflow_provider_polyteia.operators.polyteia import PolyteiaCommandOperator, PolyteiaQueryOperator
+
+RECORD = {
+    "id": "ds_1",
+    "solution_id": "sol_1",
+    "slug": "bookings",
+    "name": "Bookings",
+    "created_at": "2026-01-01T00:00:00Z",
+    "documentation": {"blocks": ["large"]},
+    "metadata": {"schema": "large"},
+}
+
+
+def run(operator, **context):
+    """Render an operator's templates and execute it, as a task runner does."""
+    operator.render_template_fields(context)
+    return operator.execute(context)
+
+
+def create(**arguments):
+    given = {"task_id": "create", "name": "Bookings", "solution_id": "sol_1", "slug": "bookings"}
+    return CreateDatasetOperator(**{**given, **arguments})
+
+
+def test_command(connected):
+    """The command operator sends the documented request and returns the data."""
+    connected.answer(data({"id": "ws_1"}))
+    parameters = {"organization_id": "org_1", "name": "{{ department }}", "attributes": {"n": [1, "{{ department }}"]}}
+    task = PolyteiaCommandOperator(task_id="t", command="create_{{ kind }}", parameters=parameters)
+    assert run(task, department="Kämmerei", kind="workspace") == {"id": "ws_1"}
+    assert connected.requests[0].json == {
+        "command": "create_workspace",
+        "params": {"organization_id": "org_1", "name": "Kämmerei", "attributes": {"n": [1, "Kämmerei"]}},
+    }
+
+
+def test_command_declared_idempotent(connected):
+    """idempotent=True reaches the client: the command is repeated."""
+    connected.answer(status(502), data(1))
+    assert run(PolyteiaCommandOperator(task_id="t", command="recompute", idempotent=True)) == 1
+    assert len(connected.requests) == 2
+
+
+def test_query(connected):
+    """The query operator returns the data, or all items of all pages."""
+    connected.answer(data(RECORD), data({"items": ["a"]}), data({"items": ["b"]}), data({"items": []}))
+    assert run(PolyteiaQueryOperator(task_id="t", query="get_dataset", parameters={"id": "ds_1"})) == RECORD
+    assert run(PolyteiaQueryOperator(task_id="t", query="list_resources", paginate=True)) == ["a", "b"]
+
+
+@pytest.mark.parametrize("name", ["generate_dataset_upload_token", "generate_query_export_token"])
+def test_token_commands_are_refused(connected, name):
+    """A command that returns a token is refused: it would be stored as XCom."""
+    with pytest.raises(PolyteiaConfigurationError, match="for everyone to read"):
+        run(PolyteiaCommandOperator(task_id="t", command=name, parameters={"id": "ds_1"}))
+    assert connected.requests == []
+
+
+@pytest.mark.parametrize("value", ["", "{{ none }}", "  "])
+def test_empty_command(connected, value):
+    """A command that renders to nothing is refused, naming the argument and the task."""
+    with pytest.raises(PolyteiaConfigurationError, match="Argument 'command' of task 't' is"):
+        run(PolyteiaCommandOperator(task_id="t", command=value), none="")
+    assert connected.requests == []
+
+
+def test_parameters_must_be_a_mapping(connected):
+    """Parameters that render to something else are refused."""
+    with pytest.raises(PolyteiaConfigurationError, match="Argument 'parameters' of task 't' is a str"):
+        run(PolyteiaCommandOperator(task_id="t", command="create_tag", parameters="{{ given }}"), given="x")
+    assert connected.requests == []
+
+
+def test_parameters_must_be_json(connected):
+    """A value that JSON cannot hold is named by its path."""
+    with pytest.raises(PolyteiaConfigurationError, match=r"parameters\['a'\]\[0\] is a object"):
+        run(PolyteiaCommandOperator(task_id="t", command="create_tag", parameters={"a": [object()]}))
+    assert connected.requests == []
+
+
+def test_create_dataset(connected):
+    """Create returns the small fields of the record; large ones stay out of XCom."""
+    connected.answer(data(RECORD))
+    task = create(name="{{ year }} Bookings", documentation={"blocks": ["{{ year }}"]}, description="d", source="s")
+    assert run(task, year=2026) == {k: v for k, v in RECORD.items() if k not in ("documentation", "metadata")}
+    assert task.multiple_outputs
+    assert connected.requests[0].json["params"] == {
+        "name": "2026 Bookings",
+        "solution_id": "sol_1",
+        "slug": "bookings",
+        "description": "d",
+        "source": "s",
+        "documentation": {"blocks": ["2026"]},
+    }
+
+
+@pytest.mark.parametrize("argument", ["name", "solution_id", "slug"])
+@pytest.mark.parametrize("value", ["", "{{ nothing }}", None, "{{ ti_returned_none }}"])
+def test_create_dataset_renders_to_nothing(connected, argument, value):
+    """An argument that renders to nothing, or to Jinja's 'None', is refused before anything is sent."""
+    with pytest.raises(PolyteiaConfigurationError, match=f"Argument '{argument}' of task 'create'"):
+        run(create(**{argument: value}), nothing="", ti_returned_none=None)
+    assert connected.requests == []
+
+
+@pytest.mark.parametrize("argument", ["description", "source"])
+def test_text_that_renders_to_none(connected, argument):
+    """Jinja's 'None' is not written into a text that may be left out."""
+    with pytest.raises(PolyteiaConfigurationError, match=f"Argument '{argument}' of task 'create' is 'None'"):
+        run(create(**{argument: "{{ nothing }}"}), nothing=None)
+    assert connected.requests == []
+
+
+def test_documentation_must_be_a_mapping(connected):
+    """A documentation that a template has turned into text is refused."""
+    with pytest.raises(PolyteiaConfigurationError, match="Argument 'documentation' of task 'create' is a str"):
+        run(create(documentation="{{ given }}"), given={"blocks": []})
+    assert connected.requests == []
+
+
+def test_if_exists_is_checked_at_parse_time():
+    """A mistyped if_exists shows as an import error of the DAG."""
+    with pytest.raises(PolyteiaConfigurationError, match=r"'if_exists' of task 'create'.*reuse, update, fail"):
+        create(if_exists="overwrite")
+
+
+def test_if_exists_reaches_the_hook(connected):
+    """if_exists='update' brings an existing dataset in line."""
+    connected.answer(body_error(500), data(RECORD), data({**RECORD, "name": "New"}))
+    assert run(create(name="New", if_exists="update"))["name"] == "New"
+    assert connected.calls == ["create_dataset", "get_dataset", "update_dataset"]
+
+
+def test_update_dataset(connected):
+    """Update changes what is given and keeps the rest."""
+    connected.answer(data(RECORD), data({**RECORD, "name": "2026"}))
+    task = UpdateDatasetOperator(task_id="t", dataset_id="{{ id }}", name="{{ year }}")
+    assert run(task, id="ds_1", year=2026)["name"] == "2026"
+    assert connected.requests[1].json["params"]["slug"] == "bookings"
+
+
+def test_update_dataset_without_id(connected):
+    """An id from a task that returned nothing is refused."""
+    with pytest.raises(PolyteiaConfigurationError, match="Argument 'dataset_id' of task 't' is 'None'"):
+        run(UpdateDatasetOperator(task_id="t", dataset_id="{{ id }}", name="x"), id=None)
+    assert connected.requests == []
+
+
+def test_delete_dataset(connected):
+    """Delete by slug returns whether there was something to delete."""
+    connected.answer(data(RECORD), data(None), body_error(404))
+    task = DeleteDatasetOperator(task_id="t", solution_id="sol_1", slug="{{ slug }}", ignore_missing=True)
+    assert run(task, slug="bookings") is True
+    assert run(task) is False
+    with pytest.raises(PolyteiaNotFoundError):
+        run(DeleteDatasetOperator(task_id="t2", dataset_id="ds_1"))
+
+
+@pytest.mark.parametrize(
+    ("refusal", "error"),
+    [
+        (status(401, b'{"error": "Unauthorized"}'), PolyteiaAuthenticationError),
+        (status(403, b"forbidden", content_type="text/plain"), PolyteiaPermissionError),
+        (body_error(401), PolyteiaAuthenticationError),
+        (body_error(403), PolyteiaPermissionError),
+    ],
+)
+def test_wrong_key_fails_at_once(connected, refusal, error):
+    """401 and 403 are errors that fail an Airflow task whatever its retries, after one request."""
+    connected.answer(refusal)
+    with pytest.raises(error) as caught:
+        run(create(retries=3))
+    assert isinstance(caught.value, AirflowFailException)
+    assert len(connected.requests) == 1
+
+
+def test_other_connection(connect, server):
+    """polyteia_conn_id is templated."""
+    connect("city_b", host=server.url)
+    run(create(polyteia_conn_id="city_{{ which }}"), which="b")
+    assert len(server.requests) == 1
+
+
+def test_no_connection_at_parse_time(monkeypatch):
+    """Building a DAG looks up no connection and sends nothing; operators may be mapped."""
+    monkeypatch.setattr("airflow_provider_polyteia.hooks.polyteia.PolyteiaHook.get_connection", None)
+    with DAG("d", schedule=None) as dag:
+        CreateDatasetOperator.partial(task_id="many", solution_id="sol_1").expand_kwargs(
+            [{"name": "A", "slug": "a"}, {"name": "B", "slug": "b"}]
+        )
+        create()
+    assert dag.task_ids == ["many", "create"]
+
+
+def test_kill_cancels_the_hook(connected):
+    """on_kill lets no further attempt begin; before the task runs it does nothing."""
+    task = create()
+    task.on_kill()
+    run(task)
+    client = task.hook.get_conn()
+    task.on_kill()
+    assert client._is_cancelled

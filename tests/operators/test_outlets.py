@@ -1,0 +1,58 @@
+"""What a write tells those who wait for the task's outlets."""
+
+from __future__ import annotations
+
+import pytest
+from airflow.providers.common.compat.sdk import Asset, AssetAlias, BaseOperator
+
+from airflow_provider_polyteia.assets.polyteia import polyteia_asset
+from airflow_provider_polyteia.operators.outlets import describe_event
+
+HOST = "https://app.polyteia.com"
+EXTRA = {"rows": 3, "bytes": 120, "source_timestamp": None}
+
+
+def accessors():
+    """Airflow's own, as a task finds it in its context."""
+    try:
+        from airflow.sdk.execution_time.context import OutletEventAccessors  # noqa: PLC0415 - as installed
+    except ImportError:
+        from airflow.utils.context import OutletEventAccessors  # noqa: PLC0415 - as installed
+    return OutletEventAccessors()
+
+
+def alias_events(accessor):
+    """(URI, extra) of the events that go through an alias."""
+    try:
+        return [(event.dest_asset_key.uri, event.extra) for event in accessor.asset_alias_events]
+    except AttributeError:
+        return [(event["dest_dataset_uri"], event["extra"]) for event in accessor.dataset_alias_events]
+
+
+def describe(*outlets):
+    events = accessors()
+    task = BaseOperator(task_id="load", outlets=list(outlets))
+    describe_event({"outlet_events": events}, task, HOST, "ds_1", EXTRA)
+    return events
+
+
+def test_dataset_among_the_outlets():
+    """The event of that asset gets the extra, without what is not known; others don't."""
+    mine, other, foreign = polyteia_asset("ds_1"), polyteia_asset("ds_2"), Asset(uri="s3://bucket/key")
+    events = describe(other, mine, foreign)
+    assert events[mine].extra == {"rows": 3, "bytes": 120}
+    assert events[other].extra == {}
+    assert events[foreign].extra == {}
+
+
+def test_alias():
+    """Through an alias the dataset becomes an asset that is only known at run time."""
+    alias = AssetAlias("bookings")
+    events = describe(alias)
+    assert alias_events(events[alias]) == [("polyteia://app.polyteia.com/ds_1", {"rows": 3, "bytes": 120})]
+
+
+@pytest.mark.parametrize("context", [{}, {"outlet_events": None}])
+def test_no_outlets(context):
+    """Without outlets there is nobody to tell, and nothing is asked of the context."""
+    describe_event(context, BaseOperator(task_id="load"), HOST, "no id", EXTRA)
