@@ -1,0 +1,68 @@
+"""Read a query from PostgreSQL through ADBC: the rows come as Arrow, and never are Python objects."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from airflow_provider_polyteia.sql import postgres
+from airflow_provider_polyteia.sql.psycopg import session_of
+from airflow_provider_polyteia.sql.reader import BATCH_BYTES
+from airflow_provider_polyteia.sql.spool import cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from airflow_provider_polyteia.sql.reader import Parameters
+
+_BATCH_SIZE = "adbc.postgresql.batch_size_hint_bytes"
+
+
+class AdbcReader:
+    """Runs a query on the database that a PostgreSQL hook leads to."""
+
+    def __init__(self, hook: Any, sql: str, parameters: Parameters) -> None:
+        self._hook = hook
+        self._sql = sql
+        self._parameters = parameters
+        self._stop: Callable[[], None] | None = None
+
+    def cancel(self) -> None:
+        """Stop the query; called from another thread."""
+        if self._stop is not None:
+            self._stop()
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Run the query and yield its rows, in the types that PostgreSQL has told beforehand."""
+        from adbc_driver_postgresql import dbapi  # noqa: PLC0415 - only where it is used
+
+        # The hook knows how to log in (extras, tokens of clouds), so its driver does, and ADBC follows.
+        with closing(self._hook.get_conn()) as connection:
+            self._stop = connection.cancel
+            session = session_of(connection)
+            described = postgres.describe(session, self._sql, self._parameters)
+            sql = described.sql if self._parameters is None else session.literal(described.sql, self._parameters)
+            target = session.connection_string()
+            self._stop = None
+        schema = pa.schema(described.fields)
+        with closing(dbapi.connect(target)) as connection, closing(connection.cursor()) as cursor:
+            self._stop = cursor.adbc_cancel
+            cursor.execute("SET TRANSACTION READ ONLY")
+            cursor.adbc_statement.set_options(**{_BATCH_SIZE: str(BATCH_BYTES)})
+            cursor.execute(sql)
+            yield _empty(schema)
+            with cursor.fetch_record_batch() as batches:
+                for batch in batches:
+                    columns = [_typed(*pair) for pair in zip(batch.columns, schema, strict=True)]
+                    yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _empty(schema: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
+
+
+def _typed(column: pa.Array, field: pa.Field) -> pa.Array:
+    stored = column.storage if isinstance(column, pa.ExtensionArray) else column
+    return stored if stored.type == field.type else cast(stored, field)

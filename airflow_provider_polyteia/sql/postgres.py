@@ -1,0 +1,131 @@
+"""What is particular to PostgreSQL: it tells the types of a query's columns before the query runs.
+
+A query is wrapped as ``SELECT ... FROM (<query>) AS q``. So nothing that is no query gets through, and what Parquet
+has no type for is turned into text by PostgreSQL itself, alike for every driver:
+
+=====================================  ==============================================================
+PostgreSQL                             Parquet
+=====================================  ==============================================================
+boolean, integers, floats, text        the same
+numeric(p, s), p up to 38              decimal(p, s)
+numeric, and p above 38                decimal(38, s), with as many places as the values need
+money                                  decimal(38, 2)
+date, timestamp, timestamptz, time     the same; timestamptz in UTC; ``infinity`` becomes NULL
+bytea                                  bytes
+arrays, composites, json, jsonb        text, as JSON
+uuid, enums, interval, inet and others text, as PostgreSQL writes it
+=====================================  ==============================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError
+from airflow_provider_polyteia.sql.reader import check_names
+from airflow_provider_polyteia.sql.spool import MOST_DIGITS, number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_provider_polyteia.sql.psycopg import Psycopg2Session, Psycopg3Session
+    from airflow_provider_polyteia.sql.reader import Parameters
+
+    Session = Psycopg2Session | Psycopg3Session
+
+# Types by their OIDs, which are the same in every installation.
+_NATIVE = {
+    16: pa.bool_(),
+    17: pa.binary(),
+    19: pa.string(),  # name
+    20: pa.int64(),
+    21: pa.int16(),
+    23: pa.int32(),
+    25: pa.string(),
+    700: pa.float32(),
+    701: pa.float64(),
+    1042: pa.string(),  # char(n)
+    1043: pa.string(),  # varchar
+    1082: pa.date32(),
+    1083: pa.time64("us"),
+    1114: pa.timestamp("us"),
+    1184: pa.timestamp("us", "UTC"),
+}
+_NUMERIC = 1700
+_RECORD = 2249
+_CAST = {26: ("bigint", pa.int64()), 790: ("numeric(38, 2)", pa.decimal128(38, 2))}  # oid, money
+_FINITE = (1082, 1114, 1184)
+_NESTED_CATEGORIES = ("A", "C")  # arrays and composites
+_NOT_A_QUERY = ("42601", "25006")  # syntax error, write in a read-only transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A query, wrapped, and the columns it returns."""
+
+    sql: str
+    fields: list[pa.Field]
+
+
+def describe(session: Session, sql: str, parameters: Parameters) -> Described:
+    """Ask PostgreSQL for the columns of a query, without running it, in a transaction that cannot write.
+
+    :raises PolyteiaConfigurationError: if PostgreSQL says that it is no query, or two columns have the same name.
+    """
+    session.refuse_writes()
+    with session.cursor() as cursor:
+        columns = _columns(cursor, f"SELECT * FROM (\n{sql}\n) AS q LIMIT 0", parameters)  # noqa: S608 - it is theirs
+        check_names([column[0] for column in columns])
+        nested = _nested_types(cursor, [column[1] for column in columns])
+    aliases = [f"c{i}" for i in range(len(columns))]
+    selected = [_column(*pair, nested) for pair in zip(aliases, columns, strict=True)]
+    expressions = ", ".join(expression for expression, _ in selected)
+    if parameters is not None:
+        expressions = expressions.replace("%", "%%")
+    wrapped = f"SELECT {expressions} FROM (\n{sql}\n) AS q({', '.join(aliases)})"  # noqa: S608 - as above
+    return Described(wrapped, [field for _, field in selected])
+
+
+def _columns(cursor: Any, sql: str, parameters: Parameters) -> Sequence[Any]:
+    try:
+        cursor.execute(sql, parameters)
+    except Exception as error:
+        code = getattr(error, "pgcode", None) or getattr(error, "sqlstate", None)
+        if code not in _NOT_A_QUERY:
+            raise
+        raise PolyteiaConfigurationError(
+            f"PostgreSQL does not take the SQL as a query that returns rows and changes nothing: {str(error).strip()}"
+        ) from error
+    columns: Sequence[Any] = cursor.description
+    return columns
+
+
+def _nested_types(cursor: Any, types: Sequence[int]) -> set[int]:
+    cursor.execute("SELECT oid, typcategory FROM pg_type WHERE oid = ANY(%s)", (list(types),))
+    return {oid for oid, category in cursor.fetchall() if category in _NESTED_CATEGORIES} | {_RECORD}
+
+
+def _column(alias: str, column: Any, nested: set[int]) -> tuple[str, pa.Field]:
+    """Return the expression that selects a column, and the field it becomes."""
+    name, oid = column[0], column[1]
+    quoted = '"' + name.replace('"', '""') + '"'
+    if oid == _NUMERIC:
+        return f"{alias} AS {quoted}", _numeric(name, column.precision, column.scale)
+    if oid in _NATIVE:
+        expression = f"CASE WHEN isfinite({alias}) THEN {alias} END" if oid in _FINITE else alias
+        return f"{expression} AS {quoted}", pa.field(name, _NATIVE[oid])
+    if oid in _CAST:
+        as_type, kind = _CAST[oid]
+        return f"{alias}::{as_type} AS {quoted}", pa.field(name, kind)
+    expression = f"to_json({alias})" if oid in nested else alias
+    return f"{expression}::text AS {quoted}", pa.field(name, pa.string())
+
+
+def _numeric(name: str, precision: int | None, scale: int | None) -> pa.Field:
+    """Return a decimal field; psycopg2 gives numbers out of range for a numeric without digits of its own."""
+    if precision is None or scale is None or not 0 <= scale <= MOST_DIGITS or not 0 < precision <= MOST_DIGITS:
+        return number(name)
+    return pa.field(name, pa.decimal128(max(precision, scale), scale))

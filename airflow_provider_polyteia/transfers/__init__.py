@@ -1,0 +1,1 @@
+"""Transfers: files and the results of queries into datasets, and out of them."""

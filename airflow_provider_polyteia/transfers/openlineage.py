@@ -1,0 +1,86 @@
+"""What transfers tell OpenLineage, if its provider is installed: datasets and files by name, columns, counts, SQL."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from airflow.providers.common.compat.openlineage.facet import (
+    Dataset,
+    OutputDataset,
+    OutputStatisticsOutputDatasetFacet,
+    SchemaDatasetFacet,
+    SchemaDatasetFacetFields,
+    SQLJobFacet,
+)
+from airflow.providers.common.compat.sdk import BaseHook
+
+from airflow_provider_polyteia.assets.polyteia import openlineage_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+log = logging.getLogger(__name__)
+
+
+def lineage(inputs: Iterable[Dataset], outputs: Iterable[Dataset], sql: str | None = None) -> OperatorLineage:
+    """Put together what a task has read and written, and the query that it ran."""
+    from airflow.providers.openlineage.extractors import OperatorLineage  # noqa: PLC0415 - an optional package
+
+    facets = {"sql": SQLJobFacet(query=sql)} if sql else {}
+    return OperatorLineage(inputs=list(inputs), outputs=list(outputs), job_facets=facets)
+
+
+def dataset(uri: str) -> Dataset:
+    """Name a dataset of Polyteia that was read."""
+    namespace, name = openlineage_name(uri)
+    return Dataset(namespace=namespace, name=name)
+
+
+def loaded_dataset(uri: str, *, size: int, rows: int | None, columns: Mapping[str, str] | None) -> OutputDataset:
+    """Name a dataset of Polyteia that was loaded, with what is known of the load."""
+    namespace, name = openlineage_name(uri)
+    fields = [SchemaDatasetFacetFields(name=column, type=kind) for column, kind in (columns or {}).items()]
+    return OutputDataset(
+        namespace=namespace,
+        name=name,
+        facets={"schema": SchemaDatasetFacet(fields=fields)} if fields else {},
+        outputFacets={"outputStatistics": OutputStatisticsOutputDatasetFacet(rowCount=rows, size=size)},
+    )
+
+
+def file(uri: str) -> Dataset:
+    """Name a file that was read, as OpenLineage names files."""
+    return Dataset(**_file_name(uri))
+
+
+def written_file(uri: str, *, size: int) -> OutputDataset:
+    """Name a file that was written."""
+    statistics = OutputStatisticsOutputDatasetFacet(size=size)
+    return OutputDataset(**_file_name(uri), outputFacets={"outputStatistics": statistics})
+
+
+def _file_name(uri: str) -> dict[str, str]:
+    parts = urlsplit(uri)
+    if parts.scheme == "file":
+        return {"namespace": "file", "name": parts.path}
+    return {"namespace": f"{parts.scheme}://{parts.netloc}", "name": parts.path.lstrip("/")}
+
+
+def tables(sql: str, conn_id: str, hook_params: Mapping[str, Any] | None) -> list[Dataset]:
+    """Name the tables that a query has read, as far as OpenLineage can read the query."""
+    from airflow.providers.openlineage.sqlparser import get_openlineage_facets_with_sql  # noqa: PLC0415 - slow to import
+
+    connection: Any = BaseHook.get_connection(conn_id)
+    hook = connection.get_hook(hook_params=dict(hook_params or {}))
+    try:
+        found = get_openlineage_facets_with_sql(
+            hook=hook, sql=sql, conn_id=conn_id, database=connection.schema, use_connection=False
+        )
+    except Exception as error:  # noqa: BLE001 - not every dialect is known, and lineage must not be lost for that
+        log.warning("OpenLineage could not tell which tables the query has read: %s", error)
+        return []
+    return list(found.inputs) if found else []

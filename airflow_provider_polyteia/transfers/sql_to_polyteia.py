@@ -1,0 +1,128 @@
+"""`SqlToPolyteiaOperator`: the result of a query, in any SQL database that Airflow knows, into a dataset."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow_provider_polyteia.client.formats import PARQUET
+from airflow_provider_polyteia.exceptions import PolyteiaError
+from airflow_provider_polyteia.transfers.load import LoadOperator
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow.providers.common.compat.openlineage.facet import OutputDataset
+    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+    from airflow_provider_polyteia.sql.spool import Table
+
+
+class SqlToPolyteiaOperator(LoadOperator):
+    """Replace the data of a dataset with the result of a query, as Parquet, in constant memory.
+
+    The rows are read into a temporary Parquet file first; only if all of them are there, the file is uploaded. Types
+    arrive as types: see docs/transfers.md. Needs the extra ``[parquet]``; with ``[postgres]``, PostgreSQL is read at
+    the speed of Arrow.
+
+    Returns ``dataset_id``, ``rows``, ``bytes``, ``columns`` (name to type), ``content_type``, ``filename`` and
+    ``source_conn_id``; each is an XCom of its own too.
+
+    :param sql: one query, or the path of a ``.sql`` file that holds it (templated). It must change nothing, and nothing
+        is committed.
+    :param conn_id: Airflow connection to the database (templated).
+    :param dataset_id: the dataset, ``ds_...`` (templated).
+    :param parameters: values for the placeholders in the query (templated), in the style of the database's driver.
+    :param fail_on_empty: whether a result without rows fails the task (default: no, it empties the dataset, which
+        keeps its columns).
+    :param filename: the file's name for the platform (templated); None (default): the dataset's id.
+    :param driver: ``"adbc"`` reads Arrow from PostgreSQL; ``"dbapi"`` uses the connection's hook; ``"auto"`` (default)
+        takes ADBC where it is installed and fits.
+    :param hook_params: arguments for the connection's hook (templated), e.g. ``{"database": "city"}``.
+    :param temp_dir: directory of the temporary file (templated), which is about as large as the result; None (default):
+        where the system has them. The file has no name, and is gone however the task ends.
+    :param source_timestamp: as of when the data is: a datetime, or ISO 8601 text (templated); without a time zone it
+        means UTC. None (default): not told.
+    :param wait_for_upload: whether to wait until the platform shows the new data (default: no).
+    :param polyteia_conn_id: Airflow connection to Polyteia (templated; default: ``polyteia_default``).
+    """
+
+    template_fields: Sequence[str] = (
+        "sql",
+        "conn_id",
+        "dataset_id",
+        "parameters",
+        "filename",
+        "hook_params",
+        "temp_dir",
+        "source_timestamp",
+        "polyteia_conn_id",
+    )
+    template_ext: Sequence[str] = (".sql",)
+    template_fields_renderers = {  # noqa: RUF012 - Airflow's own declaration is a plain dict
+        "sql": "sql",
+        "parameters": "json",
+        "hook_params": "json",
+    }
+
+    def __init__(
+        self,
+        *,
+        sql: str,
+        conn_id: str,
+        parameters: Sequence[Any] | Mapping[str, Any] | None = None,
+        fail_on_empty: bool = False,
+        filename: str | None = None,
+        driver: Literal["auto", "adbc", "dbapi"] = "auto",
+        hook_params: Mapping[str, Any] | None = None,
+        temp_dir: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.sql = sql
+        self.conn_id = conn_id
+        self.parameters = parameters
+        self.fail_on_empty = fail_on_empty
+        self.filename = filename
+        self.driver = driver
+        self.hook_params = hook_params
+        self.temp_dir = temp_dir
+
+    def work(self, context: Context) -> dict[str, Any]:
+        """Read the rows, then upload them."""
+        filename = self.given("filename") or f"{self.required('dataset_id')}.parquet"
+        with self._fetch() as table:
+            if self.fail_on_empty and not table.rows:
+                raise PolyteiaError(
+                    f"The query of task {self.task_id!r} has returned no rows, and 'fail_on_empty' is set. Nothing was "
+                    "uploaded."
+                )
+            loaded = self.load(context, table.file, PARQUET, filename)
+        return {**loaded, "rows": table.rows, "columns": table.columns, "source_conn_id": self.conn_id}
+
+    def rows_and_columns(self) -> tuple[int | None, dict[str, str]]:
+        """Return what was read."""
+        return self._result["rows"], self._result["columns"]
+
+    def sources(self, output: OutputDataset) -> OperatorLineage:
+        """Add the query and its tables."""
+        from airflow_provider_polyteia.transfers import openlineage  # noqa: PLC0415 - an optional package
+
+        return openlineage.lineage(openlineage.tables(self.sql, self.conn_id, self.hook_params), [output], self.sql)
+
+    def _fetch(self) -> Table:
+        from airflow_provider_polyteia.sql.extras import require  # noqa: PLC0415 - imported when the task runs
+
+        require("pyarrow", "parquet", "SqlToPolyteiaOperator")
+        require("airflow.providers.common.sql", "parquet", "SqlToPolyteiaOperator")
+        from airflow_provider_polyteia.sql.fetch import fetch  # noqa: PLC0415 - imports Arrow
+
+        self._timestamp()
+        return fetch(
+            self.required("conn_id"),
+            self.required("sql"),
+            self.parameters,
+            driver=self.driver,
+            hook_params=self.hook_params,
+            temp_dir=self.given("temp_dir"),
+        )

@@ -1,0 +1,71 @@
+"""Which SQL is taken as one query."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError
+from airflow_provider_polyteia.sql.statement import single_query
+
+
+@pytest.mark.parametrize(
+    ("sql", "query"),
+    [
+        ("SELECT 1", "SELECT 1"),
+        ("  SELECT 1 ;\n", "  SELECT 1"),
+        ("SELECT 1; -- done\n", "SELECT 1"),
+        ("SELECT 1; /* ; */ ;", "SELECT 1"),
+        ("SELECT ';' AS a, ';--' FROM x", "SELECT ';' AS a, ';--' FROM x"),
+        ("SELECT 'it''s; fine'", "SELECT 'it''s; fine'"),
+        ("SELECT $$a;b$$", "SELECT $$a;b$$"),
+        ("WITH a AS (SELECT 1) SELECT * FROM a", "WITH a AS (SELECT 1) SELECT * FROM a"),
+        ("-- insert into\nVALUES (1)", "-- insert into\nVALUES (1)"),
+        ("(SELECT 1) UNION (SELECT 2)", "(SELECT 1) UNION (SELECT 2)"),
+        ("TABLE bookings", "TABLE bookings"),
+        ("SELECT 1 -- the last line", "SELECT 1"),
+    ],
+)
+def test_queries(sql, query):
+    """A query is taken as it is, without what ends it."""
+    assert single_query(sql) == query
+
+
+@pytest.mark.parametrize(
+    ("sql", "count"),
+    [("SELECT 1; SELECT 2", 2), ("BEGIN; SELECT 1; END", 3), ("", 0), (" ;; ", 0), ("-- nothing", 0)],
+)
+def test_several_statements(sql, count):
+    """Several statements, and none, are refused with their number."""
+    with pytest.raises(PolyteiaConfigurationError, match=f"holds {count} statements"):
+        single_query(sql)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE a SET b = 1",
+        "/* c */ insert into a values (1) RETURNING *",
+        "DELETE FROM a",
+        "create or replace table a (b int)",
+        "DROP TABLE a;",
+        "TRUNCATE a",
+        "merge into a using b on true when matched then delete",
+    ],
+)
+def test_writes(sql):
+    """A statement that writes is refused by its first word, comments and case aside."""
+    with pytest.raises(PolyteiaConfigurationError, match=r"begins with [A-Z ]+: it must be a query"):
+        single_query(sql)
+
+
+def test_no_text():
+    """Something that is no text is named by its type."""
+    with pytest.raises(PolyteiaConfigurationError, match="is a list"):
+        single_query(["SELECT 1"])
+
+
+def test_long_statement():
+    """A list of 10,000 ids is no obstacle."""
+    ids = ", ".join(map(str, range(10_000)))
+    sql = f"SELECT * FROM a WHERE b IN ({ids})"  # noqa: S608 - sent nowhere
+    assert single_query(f"{sql};") == sql

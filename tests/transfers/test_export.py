@@ -1,0 +1,258 @@
+"""Exports: what is asked for, what counts as the file, where it goes, and that no token is seen on the way."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import resource
+from urllib.parse import quote
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from airflow.providers.common.compat.sdk import ObjectStoragePath
+from conftest import KEY
+from servers import DROP, data, status
+
+from airflow_provider_polyteia.client.formats import BY_EXTENSION
+from airflow_provider_polyteia.exceptions import (
+    PolyteiaConfigurationError,
+    PolyteiaError,
+    PolyteiaNotFoundError,
+    PolyteiaPermissionError,
+    PolyteiaProtocolError,
+    PolyteiaTransportError,
+)
+
+TOKEN = "export/token+SECRET=1"
+DATASET = "ds_d2k7p8f4c5v1s8h3q9v0"
+PARQUET = "application/vnd.apache.parquet"
+
+
+def parquet(rows=3):
+    file = io.BytesIO()
+    pq.write_table(pa.table({"id": range(rows)}), file)
+    return file.getvalue()
+
+
+def answering(server, *replies):
+    """Let the server give a token before each reply."""
+    tokens = [data({"token": TOKEN})] * len(replies)
+    server.answer(*[reply for pair in zip(tokens, replies, strict=True) for reply in pair])
+
+
+@pytest.fixture
+def local(make_hook, server):
+    """A hook of the scripted server that tries three times."""
+    return make_hook(host=server.url, password=KEY, max_attempts=3)
+
+
+def export(hook, path, sql=f"FROM '{DATASET}'", datasets=(DATASET,), **options):
+    return hook.export(sql, list(datasets), path, **options)
+
+
+def test_wire(local, server, tmp_path):
+    """The documented command with all its params, then a GET with the bearer and the quoted token."""
+    answering(server, status(200, parquet(), content_type=PARQUET))
+    path = tmp_path / "rows.parquet"
+    assert export(local, path, args=[1, "ä"]) == {
+        "path": str(path),
+        "bytes": len(parquet()),
+        "rows": 3,
+        "content_type": PARQUET,
+        "datasets": [DATASET],
+    }
+    asked, got = server.requests
+    assert asked.json == {
+        "command": "generate_query_export_token",
+        "params": {"sql": f"FROM '{{{{{DATASET}}}}}'", "datasets": [DATASET], "args": [1, "ä"], "format": PARQUET},
+    }
+    assert (got.verb, got.path) == ("GET", f"/download?token={quote(TOKEN, safe='')}")
+    assert got.headers["authorization"] == f"Bearer {KEY}"
+    assert got.headers["accept-encoding"] == "identity"
+    assert path.read_bytes() == parquet()
+
+
+@pytest.mark.parametrize(("extension", "content_type"), BY_EXTENSION.items())
+def test_format_by_extension(local, server, tmp_path, extension, content_type):
+    """The extension of the destination decides what is asked for."""
+    content = parquet() if extension == ".parquet" else b'[{"id": 1}]'
+    answering(server, status(200, content, content_type=content_type))
+    assert export(local, tmp_path / f"rows{extension}")["content_type"] == content_type
+    assert server.requests[0].json["params"]["format"] == content_type
+
+
+def test_format_by_argument(local, server, tmp_path):
+    """A format that is given is passed on; an extension that tells nothing is refused without it."""
+    with pytest.raises(PolyteiaConfigurationError, match="argument 'format'"):
+        export(local, tmp_path / "rows.dat")
+    answering(server, status(200, b"a\n1\n", content_type="text/plain"))
+    assert export(local, tmp_path / "rows.dat", format="text/csv")["bytes"] == 4
+
+
+def test_path_as_text_url_and_object(hook, sandbox, dataset_id, tmp_path, object_storage):
+    """A text, a URL and an ObjectStoragePath are written, on a file system and elsewhere; only the file is left."""
+    url = str(ObjectStoragePath(f"{object_storage}/sub/rows.csv"))  # older versions write memory:///
+    places = [str(tmp_path / "a.csv"), f"file://{tmp_path}/b.csv", ObjectStoragePath(f"file://{tmp_path}/c.csv"), url]
+    for place in places:
+        assert export(hook, place, f"FROM '{dataset_id}'", [dataset_id])["path"] == str(place)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "b.csv", "c.csv"]
+    assert ObjectStoragePath(url).open("rb").read() == (tmp_path / "a.csv").read_bytes() == b"id,name\n1,Before\n"
+    assert [path.name for path in ObjectStoragePath(f"{object_storage}/sub").iterdir()] == ["rows.csv"]
+
+
+def test_object_storage_after_a_failure(make_hook, sandbox, dataset_id, object_storage):
+    """A download that fails leaves nothing in the storage, and does not touch what was there."""
+    path = ObjectStoragePath(f"{object_storage}/rows.csv")
+    with path.open("wb") as file:
+        file.write(b"yesterday's")
+    sandbox.faults.add("/download:drop-at:50")
+    with pytest.raises(PolyteiaTransportError):
+        export(make_hook(max_attempts=2), path, f"FROM '{dataset_id}'", [dataset_id])
+    assert [found.name for found in ObjectStoragePath(object_storage).iterdir()] == ["rows.csv"]
+    with path.open("rb") as file:
+        assert file.read() == b"yesterday's"
+
+
+def test_values_survive(hook, sandbox, dataset_id, tmp_path):
+    """What comes back is what the query says, with arguments, names and umlauts."""
+    sandbox.upload(dataset_id, "id,straße\n1,Müllerstraße\n2,Öhringer Weg\n".encode())
+    path = tmp_path / "rows.parquet"
+    exported = hook.export("SELECT straße FROM {streets} WHERE id = ?", {"streets": dataset_id}, path, args=[2])
+    assert exported["rows"] == 1
+    assert pq.read_table(path).to_pylist() == [{"straße": "Öhringer Weg"}]
+
+
+@pytest.mark.parametrize(
+    ("reply", "error", "attempts"),
+    [
+        (status(200, b"<html>x</html>", content_type="text/html"), PolyteiaProtocolError, 3),
+        (status(200, b"<html>x</html>", content_type=PARQUET), PolyteiaProtocolError, 3),
+        (status(200, b'{"error": {"code": 403, "message": "no"}}'), PolyteiaPermissionError, 1),
+        (status(200, b'{"error": "gone", "data": 1}'), PolyteiaError, 3),
+        (status(200, b'{"code": 404, "message": "not found"}'), PolyteiaNotFoundError, 2),
+        (status(200, b'{"data": {}}'), PolyteiaProtocolError, 3),
+        (status(200, b"", content_type=PARQUET), PolyteiaProtocolError, 3),
+        (status(200, parquet()[:-1], content_type=PARQUET), PolyteiaProtocolError, 3),
+        (status(200, b"x" + parquet(), content_type=PARQUET), PolyteiaProtocolError, 3),
+        (status(302, b"", location="/elsewhere"), PolyteiaProtocolError, 1),
+        (status(200, b"x", content_length="5", content_type=PARQUET), PolyteiaTransportError, 3),
+        (DROP, PolyteiaTransportError, 3),
+    ],
+)
+def test_what_is_not_the_file(local, server, tmp_path, reply, error, attempts):
+    """A page, an error, another format, a part of the file and nothing at all are told, and leave no file."""
+    answering(server, *[reply] * 3)
+    with pytest.raises(error):
+        export(local, tmp_path / "rows.parquet")
+    assert list(tmp_path.iterdir()) == []
+    assert sum(request.verb == "GET" for request in server.requests) == attempts
+
+
+@pytest.mark.parametrize("body", [b'{"error": {"code": 403, "message": "no"}}', b'{"code": 403, "message": "no"}'])
+def test_error_in_place_of_a_json_file(local, server, tmp_path, body):
+    """Where JSON is asked for, an error is told from rows."""
+    answering(server, status(200, body))
+    with pytest.raises(PolyteiaPermissionError):
+        export(local, tmp_path / "rows.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "rows", [[], [{"error": None}], {"id": 1}, [{"code": 1, "message": "x"}] * 9000], ids=lambda rows: str(rows)[:9]
+)
+def test_json_rows_are_no_error(local, server, tmp_path, rows):
+    """Rows that look a little like errors are rows."""
+    answering(server, status(200, json.dumps(rows).encode()))
+    export(local, tmp_path / "rows.json")
+    assert json.loads((tmp_path / "rows.json").read_text()) == rows
+
+
+def test_refused_export_token(local, server, tmp_path):
+    """An export token refused at the last moment is replaced by a fresh one, once."""
+    server.answer(
+        data({"token": "first"}), status(401), data({"token": "second"}), status(200, b"a\n", content_type="text/csv")
+    )
+    export(local, tmp_path / "rows.csv")
+    assert [r.path for r in server.requests if r.verb == "GET"] == ["/download?token=first", "/download?token=second"]
+
+
+def test_no_token_is_logged(make_hook, server, tmp_path, caplog):
+    """At level DEBUG the token is in no line, not even urllib3's, nor in the error; quoted it is masked too."""
+    learnt = []
+    caplog.set_level(logging.DEBUG)
+    hook = make_hook(host=server.url, password=KEY, on_secret=learnt.append, max_attempts=2)
+    answering(server, status(502, TOKEN.encode(), content_type="text/plain"), DROP)
+    with pytest.raises(PolyteiaTransportError) as caught:
+        export(hook, tmp_path / "rows.csv")
+    assert {TOKEN, quote(TOKEN, safe="")} <= set(learnt)
+    assert '"GET /download?*** HTTP/1.1" 502' in caplog.text
+    chain, error = "", caught.value
+    while error is not None:
+        chain += repr(error) + str(vars(error))
+        error = error.__cause__ or error.__context__
+    for secret in (TOKEN, quote(TOKEN, safe=""), KEY):
+        assert secret not in caplog.text + chain
+
+
+def test_disk_full(local, server, tmp_path):
+    """A file that cannot be written to its end is removed, and the error says why; the download is not repeated."""
+    answering(server, status(200, bytes(1_000_000), content_type="text/csv"))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, limits[1]))
+    try:
+        with pytest.raises(PolyteiaError, match=r"rows.csv' could not be written: File too large"):
+            export(local, tmp_path / "rows.csv")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("place", ["/nowhere/rows.csv", "/proc/rows.csv", "nosuch://bucket/rows.csv"])
+def test_destination_that_cannot_be_written(local, server, place):
+    """A destination that cannot be written to is told before anything is asked of the platform."""
+    with pytest.raises(PolyteiaConfigurationError, match=r"cannot be written|leads to no storage"):
+        export(local, place)
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("sql", "datasets", "sent", "ids"),
+    [
+        (f"FROM '{DATASET}'", [DATASET], f"FROM '{{{{{DATASET}}}}}'", [DATASET]),
+        (f"FROM '{DATASET}'", DATASET, f"FROM '{{{{{DATASET}}}}}'", [DATASET]),
+        (f"FROM '{{{{{DATASET}}}}}'", [DATASET], f"FROM '{{{{{DATASET}}}}}'", [DATASET]),
+        ("FROM {b} JOIN '{b}'", {"b": "ds_1"}, "FROM '{{ds_1}}' JOIN '{{ds_1}}'", ["ds_1"]),
+        ("SELECT {'b': 1} FROM {b}", {"b": "ds_1"}, "SELECT {'b': 1} FROM '{{ds_1}}'", ["ds_1"]),
+        ("FROM {a}, {b}", {"a": "ds_1", "b": "ds_1"}, "FROM '{{ds_1}}', '{{ds_1}}'", ["ds_1"]),
+        ("SELECT 1", [], "SELECT 1", []),
+    ],
+)
+def test_references(local, server, tmp_path, sql, datasets, sent, ids):
+    """Ids in quotes and names in braces become what the platform wants."""
+    answering(server, status(200, b"a\n", content_type="text/csv"))
+    local.export(sql, datasets, tmp_path / "rows.csv")
+    params = server.requests[0].json["params"]
+    assert (params["sql"], params["datasets"]) == (sent, ids)
+
+
+@pytest.mark.parametrize(
+    ("sql", "datasets", "problem"),
+    [
+        ("FROM 'x'", ["ds_1'}} --"], "must look like"),
+        ("FROM {x}", {"x": "bookings"}, "dataset id of 'x' is 'bookings'"),
+        ("FROM {x}", {"x": "ds_1", "y": "ds_2"}, "nowhere says {y}"),
+        ("FROM ''", ["ds_1"], "nowhere says 'ds_1'"),
+        ("FROM '{{ds_1}}', '{{ds_2}}'", ["ds_1"], "uses the dataset 'ds_2'"),
+        ("  ", ["ds_1"], "not empty"),
+        (None, ["ds_1"], "not empty"),
+        ("FROM {x}", {"x": None}, "must look like"),
+    ],
+)
+def test_unusable_references(local, server, tmp_path, sql, datasets, problem):
+    """What cannot be a reference, or is missing on one side, is refused before anything is sent."""
+    with pytest.raises(PolyteiaConfigurationError, match=problem):
+        local.export(sql, datasets, tmp_path / "rows.csv")
+    assert server.requests == []
