@@ -1,0 +1,49 @@
+"""The link 'Open in Polyteia'.
+
+The addresses of the platform's pages are not documented. The link leads to its start page, unless the connection's
+extra ``ui_url`` gives a pattern such as ``https://app.polyteia.com/datasets/{dataset_id}``.
+"""
+
+from __future__ import annotations
+
+from string import Formatter
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow.providers.common.compat.sdk import BaseOperator, TaskInstanceKey
+
+LINK_KEY = "polyteia_link"
+_KINDS = {"ds_": "dataset_id", "sol_": "solution_id", "ws_": "workspace_id", "org_": "organization_id"}
+
+
+class PolyteiaLink(BaseOperatorLink):
+    """Shows what a task has pushed as XCom as soon as it knew the id: also the link of a task that failed later."""
+
+    name = "Open in Polyteia"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002 - Airflow's signature
+        """Return the address, or nothing, which shows no link."""
+        return XCom.get_value(key=LINK_KEY, ti_key=ti_key) or ""
+
+
+def ids_in(record: Mapping[str, object]) -> dict[str, str]:
+    """Find the ids in a record, or in the parameters of a call, by what they begin with (API reference 5)."""
+    found = {}
+    for name, value in record.items():
+        if isinstance(value, str) and (name == "id" or name.endswith("_id")):
+            kind = next((kind for prefix, kind in _KINDS.items() if value.startswith(prefix)), None)
+            if kind:
+                found[kind] = value
+    return found
+
+
+def page_url(base_url: str, pattern: str | None, ids: Mapping[str, str]) -> str:
+    """Return the address of the page of what the ids name; the start page if the pattern asks for other ids."""
+    if pattern and {name for _, name, _, _ in Formatter().parse(pattern) if name} <= set(ids):
+        return pattern.format_map({kind: quote(value, safe="") for kind, value in ids.items()})
+    return f"{base_url}/"
