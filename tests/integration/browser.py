@@ -1,0 +1,169 @@
+"""A headless Chromium for tests of web pages on this machine. It reaches nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+from urllib.parse import urlsplit
+
+import pytest
+from selenium import webdriver
+from selenium.common.exceptions import (
+    ElementClickInterceptedException,
+    StaleElementReferenceException,
+    TimeoutException,
+)
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from selenium.webdriver.remote.webelement import WebElement
+
+Found = TypeVar("Found")
+
+PATIENCE = 60.0  # seconds; pages come within one or two unless the machine is busy
+POLL_INTERVAL = 0.1
+WIDTH, HEIGHT = 1280, 960
+PACKAGES = ("chromium", "chromium-driver")
+# Where to put screenshots for the documentation; unset, none are kept.
+SCREENSHOTS = os.environ.get("POLYTEIA_SCREENSHOTS")
+
+# The page is still changing: look again.
+_PASSING = (StaleElementReferenceException, ElementClickInterceptedException)
+_WHEN_NOTHING_MOVES = """
+const moving = document.getAnimations().filter(a => a.effect.getComputedTiming().endTime < 10000);
+Promise.allSettled(moving.map(a => a.finished)).then(arguments[0]);
+"""
+_NETWORK = {"http", "https", "ws", "wss"}
+_OPTIONS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--accept-lang=en-US",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]
+
+
+def programs() -> tuple[str, str]:
+    """Paths of Chromium and its driver; installs them where that is possible, else skips the test."""
+    if not _found() and os.geteuid() == 0 and shutil.which("apt-get"):
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        for arguments in (["update"], ["install", "--yes", "--no-install-recommends", *PACKAGES]):
+            subprocess.run(["apt-get", "--quiet", *arguments], env=environment, timeout=300, check=False)
+    found = _found()
+    if not found:
+        pytest.skip(f"needs Chromium and its driver in the PATH; on Debian: apt-get install {' '.join(PACKAGES)}")
+    return found
+
+
+def _found() -> tuple[str, str] | None:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
+    return (chromium, driver) if chromium and driver else None
+
+
+class Browser:
+    """A browser with an empty profile; a context manager that starts and, in all cases, ends it."""
+
+    def __enter__(self) -> Self:
+        chromium, driver = programs()
+        self._profile = tempfile.mkdtemp(prefix="chromium-")
+        options = webdriver.ChromeOptions()
+        options.binary_location = chromium
+        for option in (*_OPTIONS, f"--user-data-dir={self._profile}"):
+            options.add_argument(option)
+        options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "SEVERE"})
+        self.driver = webdriver.Chrome(options=options, service=Service(driver))
+        self.driver.set_page_load_timeout(PATIENCE)
+        self.resize(WIDTH, HEIGHT)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.driver.quit()
+        shutil.rmtree(self._profile, ignore_errors=True)
+
+    def resize(self, width: int, height: int) -> None:
+        """Set the size of the page, in pixels."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+    def open(self, url: str) -> None:
+        """Go to a page."""
+        self.driver.get(url)
+
+    def find(self, css: str, text: str = "") -> WebElement:
+        """Wait for the first visible element that matches and whose text contains `text`."""
+        return self.wait(lambda: next(iter(self.all(css, text)), None), f"visible {css!r} with {text!r}")
+
+    def all(self, css: str, text: str = "") -> list[WebElement]:
+        """All visible elements that match now."""
+        found = self.driver.find_elements(By.CSS_SELECTOR, css)
+        return [element for element in found if element.is_displayed() and text in element.text]
+
+    def click(self, css: str, text: str = "") -> None:
+        """Click an element as soon as nothing lies above it."""
+
+        def click_first() -> bool:
+            element = self.find(css, text)
+            self.run("arguments[0].scrollIntoView({block: 'center'})", element)
+            element.click()
+            return True
+
+        self.wait(click_first, f"{css!r} with {text!r} that can be clicked")
+
+    def fill(self, css: str, value: str) -> None:
+        """Type into a field, in place of what is in there."""
+        field = self.find(css)
+        field.clear()
+        field.send_keys(value)
+
+    def wait(self, look: Callable[[], Found | None], what: str) -> Found:
+        """Wait until `look` returns something."""
+        waiting = WebDriverWait(self.driver, PATIENCE, POLL_INTERVAL, ignored_exceptions=_PASSING)
+        try:
+            return waiting.until(lambda _: look())  # type: ignore[return-value]  # until returns no None
+        except TimeoutException:
+            text = self.run("return document.body.innerText")
+            raise AssertionError(f"there is no {what} on {self.driver.current_url}, which says:\n{text}") from None
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        """Run JavaScript in the page."""
+        return self.driver.execute_script(script, *arguments)
+
+    def foreign_requests(self) -> list[str]:
+        """URLs on other machines that pages have asked for since the last call."""
+        messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
+        sent = [message for message in messages if message["method"] == "Network.requestWillBeSent"]
+        urls = [message["params"]["request"]["url"] for message in sent]
+        parts = {url: urlsplit(url) for url in urls}
+        return [url for url in urls if parts[url].scheme in _NETWORK and parts[url].hostname != "127.0.0.1"]
+
+    def errors(self) -> list[str]:
+        """What pages have reported to the console as an error since the last call."""
+        return [entry["message"] for entry in self.driver.get_log("browser")]
+
+    def screenshot(self, name: str, css: str = "") -> None:
+        """Keep a picture of the page, or of one element of it, if pictures are wanted."""
+        if not SCREENSHOTS:
+            return
+        folder = Path(SCREENSHOTS)
+        folder.mkdir(parents=True, exist_ok=True)
+        if css:
+            self.resize(WIDTH, 2 * HEIGHT)  # only what is in the window gets into the picture
+        self.driver.execute_async_script(_WHEN_NOTHING_MOVES)
+        picture = self.find(css).screenshot_as_png if css else self.driver.get_screenshot_as_png()
+        (folder / f"{name}.png").write_bytes(picture)
+        self.resize(WIDTH, HEIGHT)

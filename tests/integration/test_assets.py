@@ -1,0 +1,67 @@
+"""A load with an outlet starts the DAG that waits for the asset, on a real scheduler, and tells it what was loaded."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from airflow_env import wait_until
+
+from airflow_provider_polyteia.assets.polyteia import dataset_uri
+from airflow_provider_polyteia.sandbox import SANDBOX_SOLUTION_ID
+
+DAG_FILE = Path(__file__).parent / "dags" / "outlet_assets.py"
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
+
+
+@pytest.fixture(scope="module")
+def datasets(airflow, platform, tmp_path_factory):
+    """Name -> id of two datasets; the DAGs that load them, and those that wait for that, are known to Airflow."""
+    pytest.importorskip("pyarrow")
+    pytest.importorskip("airflow.providers.sqlite")
+    ids = {}
+    for name in ("known", "later"):
+        params = {"name": name, "slug": f"outlet_{name}", "solution_id": SANDBOX_SOLUTION_ID}
+        ids[name] = platform.call("create_dataset", params)["id"]
+    folder = tmp_path_factory.mktemp("outlets")
+    connection = {"conn_type": "sqlite", "host": str(folder / "city.db")}
+    (folder / "connections.json").write_text(json.dumps({"outlet_database": connection}))
+    airflow.cli("connections", "import", str(folder / "connections.json"))
+    file = folder / DAG_FILE.name
+    file.write_text(DAG_FILE.read_text().replace("@KNOWN@", ids["known"]).replace("@HOST@", platform.base_url))
+    airflow.add_dags(file)
+    for dag_id in ("on_outlet_known", "on_outlet_later"):
+        wait_until(lambda dag_id=dag_id: airflow.records.dag_is_parsed(dag_id), 90, lambda: "a DAG was not found")
+    return ids
+
+
+def runs_of(airflow, dag_id):
+    with closing(sqlite3.connect(f"file:{airflow.records.path}?mode=ro", uri=True)) as connection:
+        return [row[0] for row in connection.execute("SELECT run_id FROM dag_run WHERE dag_id = ?", (dag_id,))]
+
+
+@pytest.mark.parametrize("name", ["known", "later"])
+def test_load_starts_the_dag_that_waits_for_it(airflow, platform, datasets, name):
+    """The dataset is an outlet by its id, or through an alias when the id is only known at run time."""
+    dataset_id = datasets[name]
+    run_id = airflow.trigger(f"outlet_{name}", {"dataset_id": dataset_id})
+    assert airflow.wait(f"outlet_{name}", run_id, timeout=120) == "success"
+    wait_until(lambda: runs_of(airflow, f"on_outlet_{name}"), 60, lambda: "no run was started")
+    (started,) = runs_of(airflow, f"on_outlet_{name}")
+    assert airflow.wait(f"on_outlet_{name}", started) == "success"
+    uri = dataset_uri(platform.base_url, dataset_id)
+    (extra,) = [extra for event_uri, extra in airflow.records.asset_events() if event_uri == uri]
+    (dataset,) = [item for item in platform.datasets if item["id"] == dataset_id]
+    assert extra["rows"] == dataset["data"]["rows"] == 2
+    assert extra["bytes"] == dataset["data"]["size"]
+    assert extra.get("source_timestamp", "").startswith("2026-03-31" if name == "known" else "")
+
+
+def test_link_leads_to_the_platform(airflow, platform, datasets):
+    """The task's button has an address: the platform's start page, as the connection gives no pattern."""
+    (run_id,) = [run_id for run_id in runs_of(airflow, "outlet_known") if run_id.startswith("manual")]
+    assert airflow.records.xcoms("outlet_known", run_id)["load", -1, "polyteia_link"] == f"{platform.base_url}/"

@@ -1,0 +1,103 @@
+"""The sandbox's pages, as a person sees them in a real browser."""
+
+from __future__ import annotations
+
+import pytest
+from browser import Browser
+
+from airflow_provider_polyteia.sandbox import SANDBOX_SOLUTION_ID, Sandbox
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+
+TREES = """\
+species,district,planted,height_m
+Winter-Linde,Altstadt,1984,14.5
+Spitz-Ahorn,Nord,2003,9.1
+Stiel-Eiche,Südvorstadt,1921,22.8
+Rosskastanie,Altstadt,1967,17.3
+Hainbuche,West,2018,5.2
+"""
+HOSTILE = "<script>document.title = 'struck'</script><img src=x onerror=\"document.title = 'struck'\">"
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    """A sandbox with an ordinary dataset, and one whose every text is hostile."""
+    with Sandbox() as running:
+        trees = {"name": "Street trees", "slug": "street_trees", "source": "Green spaces office"}
+        trees["description"] = "Every tree on public ground, with its species and the year of its planting"
+        add(running, trees, TREES)
+        add(running, {"name": HOSTILE, "slug": "hostile", "description": HOSTILE, "source": HOSTILE}, hostile_csv())
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with Browser() as running:
+        yield running
+
+
+def add(sandbox, record, content):
+    created = sandbox.call("create_dataset", {"solution_id": SANDBOX_SOLUTION_ID, **record})
+    sandbox.upload(created["id"], content.encode())
+
+
+def hostile_csv():
+    quoted = '"' + HOSTILE.replace('"', '""') + '"'
+    return f"{quoted},plain\n{quoted},1\n"
+
+
+def table(browser, heading):
+    """The texts of the table under a heading, by row."""
+    rows = """
+    const heading = [...document.querySelectorAll('h2')].find(item => item.innerText.startsWith(arguments[0]));
+    const rows = heading.nextElementSibling.querySelectorAll('tr');
+    return [...rows].map(row => [...row.cells].map(cell => cell.innerText));
+    """
+    return browser.run(rows, heading)
+
+
+def test_from_the_start_page_to_the_first_rows(browser, sandbox):
+    """A person finds the dataset on the start page, follows the link, and sees columns and rows that were uploaded."""
+    browser.open(sandbox.base_url)
+    browser.find("h2", "Stadt Musterhausen")
+    listed = {row[0]: row for row in table(browser, "Datasets")}
+    assert listed["Street trees"][1] == "street_trees"
+    assert listed["Street trees"][3:5] == [str(len(TREES.encode())), "5"]
+    browser.click("a", "Street trees")
+    browser.find("h1", "Street trees")
+    browser.screenshot("sandbox-dataset", "body")
+    assert table(browser, "First rows") == [line.split(",") for line in TREES.splitlines()]
+    assert [row[0] for row in table(browser, "Columns")[1:]] == TREES.splitlines()[0].split(",")
+
+
+def test_hostile_texts_are_shown_not_obeyed(browser, sandbox):
+    """Markup in names, descriptions, columns and rows appears as text, and no script of it has run."""
+    browser.open(sandbox.base_url)
+    browser.click("a", HOSTILE)
+    browser.find("h1", HOSTILE)
+    assert table(browser, "First rows") == [[HOSTILE, "plain"], [HOSTILE, "1"]]
+    assert browser.run("return document.title") == f"{HOSTILE} - Polyteia sandbox"
+    assert not browser.all("main img, main script")
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_no_page_is_wider_than_its_window(browser, sandbox, width):
+    """On a desk and on a telephone, only tables scroll to the side, never a whole page."""
+    browser.resize(width, 900)
+    try:
+        for page in ("/", f"/ui/solutions/{SANDBOX_SOLUTION_ID}", f"/ui/datasets/{sandbox.datasets[0]['id']}"):
+            browser.open(f"{sandbox.base_url}{page}")
+            assert browser.run("return document.documentElement.scrollWidth") <= width, page
+    finally:
+        browser.resize(1280, 960)
+
+
+def test_pages_need_nothing_from_elsewhere(browser, sandbox):
+    """No page asks another machine for anything, and none reports an error to the console."""
+    browser.foreign_requests()
+    browser.errors()
+    for page in ("/", f"/ui/solutions/{SANDBOX_SOLUTION_ID}", f"/ui/datasets/{sandbox.datasets[0]['id']}"):
+        browser.open(f"{sandbox.base_url}{page}")
+    assert browser.foreign_requests() == []
+    assert [error for error in browser.errors() if "favicon" not in error] == []

@@ -1,0 +1,64 @@
+"""A key that the platform refuses fails the task at once on a real scheduler, whatever its retries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from airflow_records import TaskInstance
+from refusals import KEYS, REFUSALS
+
+DAG_ID = "fail_fast"
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def run_ids(airflow):
+    """One run for each form of refusal, side by side, all ended."""
+    airflow.add_dags(Path(__file__).parent / "dags" / "fail_fast.py")
+    started = {name: airflow.trigger(DAG_ID, {"conn_id": f"refused_{name}"}) for name in REFUSALS}
+    for run_id in started.values():
+        airflow.wait(DAG_ID, run_id, timeout=240)
+    return started
+
+
+@pytest.mark.parametrize("form", REFUSALS)
+def test_a_refused_key_fails_the_task_on_its_first_try(airflow, run_ids, form):
+    """Operator and decorated task have failed on try 1, and there is no row of another try."""
+    assert airflow.records.task_instances(DAG_ID, run_ids[form]) == [
+        TaskInstance("decorated", -1, "failed", 1),
+        TaskInstance("operator", -1, "failed", 1),
+    ]
+    assert airflow.records.history(DAG_ID, run_ids[form]) == []
+
+
+@pytest.mark.parametrize("form", REFUSALS)
+def test_a_refused_key_is_sent_once(run_ids, refusing_platform, form):
+    """Each of the two tasks has sent exactly one request."""
+    requests = refusing_platform.requests[KEYS[form]]
+    assert sorted(request.get("command") or request.get("query") for request in requests) == [
+        "create_dataset",
+        "get_dataset",
+    ]
+
+
+@pytest.mark.parametrize("form", REFUSALS)
+def test_the_log_says_what_to_do(airflow, run_ids, form):
+    """Both task logs name the method and the connection, and say what can be done about it."""
+    advice = "Personal Access Keys" if "401" in form else "the account that created it may not"
+    for task_id, method in (("operator", "create_dataset"), ("decorated", "get_dataset")):
+        log = airflow.task_log(DAG_ID, run_ids[form], task_id)
+        assert method in log
+        assert f"refused_{form}" in log
+        assert advice in log
+
+
+def test_no_key_is_in_any_log_or_record(airflow, run_ids):
+    """At log level DEBUG no key is in a log of a task or component, nor in a table: XComs, rendered fields, ..."""
+    logs, records = airflow.logs(), airflow.records.everything()
+    assert run_ids["http_401_string"] in records  # the search looks where the runs are
+    assert "DEBUG" in logs or "debug" in logs
+    for key in KEYS.values():
+        assert key not in logs
+        assert key not in records

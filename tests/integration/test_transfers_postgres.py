@@ -1,0 +1,321 @@
+"""A real PostgreSQL into the sandbox: every type, through ADBC and through both drivers of Airflow's hook."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import os
+import signal
+import threading
+import time
+from decimal import Decimal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+pytest.importorskip("airflow.providers.postgres", reason="the PostgreSQL provider is optional")
+
+import airflow.providers.postgres.hooks.postgres as postgres_hook
+from postgres import postgres  # noqa: F401 - a fixture
+
+from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError
+from airflow_provider_polyteia.operators.interruptible import TaskKilledError
+from airflow_provider_polyteia.sandbox import SANDBOX_SOLUTION_ID, Sandbox
+from airflow_provider_polyteia.sql import dbapi, fetch, spool
+from airflow_provider_polyteia.transfers.sql_to_polyteia import SqlToPolyteiaOperator
+
+pytestmark = pytest.mark.integration
+
+SCHEMA = """
+CREATE TYPE mood AS ENUM ('gut', 'schlecht');
+CREATE TYPE place AS (street text, number int);
+CREATE TABLE everything (
+    id int8 PRIMARY KEY, i2 int2, i4 int4, f4 float4, f8 float8,
+    fixed numeric(12, 3), free numeric, whole numeric(20), tiny numeric(3, 5), money_ money,
+    yes boolean, words text, short varchar(20), padded char(5), name_ name,
+    day date, clock time, clock_zone timetz, moment timestamp, moment_zone timestamptz, span interval,
+    bytes bytea, key uuid, doc json, docb jsonb, feeling mood, address inet, object_id oid,
+    ints int[], texts text[], matrix int[][], numbers numeric(5, 2)[], spot point, range_ int4range, home place,
+    "Größe in m²" float8, "a ""quoted"" 100 % name" int4, nothing text
+);
+"""
+# The first rows are all NULL, so that no type can be found from them.
+ROWS = """
+INSERT INTO everything (id) SELECT g FROM generate_series(1, 3000) AS g;
+INSERT INTO everything VALUES (
+    3001, -32768, 2147483647, 1.5, 'NaN',
+    -123456789.125, 12345678901234567890.000000001, 12345678901234567890, 0.00123, 1234.5,
+    true, E'Müller\\n"Straße";,\\u20ac', 'äöüß', 'ab', 'name',
+    '2026-02-28', '23:59:59.999999', '12:00+02', '1969-12-31 23:59:59.123456', '2026-03-29 03:30:00+02',
+    '1 mon 2 days 03:04', '\\x00ff0a', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11',
+    '{"ä": 1}', '{"b": [1, null]}', 'gut', '10.0.0.1/8', 4294967295,
+    '{1,NULL,3}', '{"x","y,z"}', '{{1,2},{3,4}}', '{1.50,NULL}', '(1,2)', '[1,5)', '("Allee",7)',
+    1.8, 7, NULL
+);
+INSERT INTO everything (id, day, moment, moment_zone, yes, free, words)
+    VALUES (3002, 'infinity', '-infinity', 'infinity', false, 0, '');
+"""
+BERLIN = dt.timezone(dt.timedelta(hours=2))
+EXPECTED = {
+    "id": ("int64", 3001),
+    "i2": ("int16", -32768),
+    "i4": ("int32", 2147483647),
+    "f4": ("float", 1.5),
+    "fixed": ("decimal128(12, 3)", Decimal("-123456789.125")),
+    "free": ("decimal128(38, 9)", Decimal("12345678901234567890.000000001")),
+    "whole": ("decimal128(20, 0)", Decimal(12345678901234567890)),
+    "tiny": ("decimal128(5, 5)", Decimal("0.00123")),
+    "money_": ("decimal128(38, 2)", Decimal("1234.50")),
+    "yes": ("bool", True),
+    "words": ("string", 'Müller\n"Straße";,€'),
+    "short": ("string", "äöüß"),
+    "padded": ("string", "ab   "),
+    "name_": ("string", "name"),
+    "day": ("date32[day]", dt.date(2026, 2, 28)),
+    "clock": ("time64[us]", dt.time(23, 59, 59, 999999)),
+    "clock_zone": ("string", "12:00:00+02"),
+    "moment": ("timestamp[us]", dt.datetime(1969, 12, 31, 23, 59, 59, 123456)),  # noqa: DTZ001 - it has no zone
+    "moment_zone": ("timestamp[us, tz=UTC]", dt.datetime(2026, 3, 29, 3, 30, tzinfo=BERLIN)),
+    "span": ("string", "1 mon 2 days 03:04:00"),
+    "bytes": ("binary", b"\x00\xff\n"),
+    "key": ("string", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"),
+    "doc": ("string", '{"ä": 1}'),
+    "docb": ("string", '{"b": [1, null]}'),
+    "feeling": ("string", "gut"),
+    "address": ("string", "10.0.0.1/8"),
+    "object_id": ("int64", 4294967295),
+    "ints": ("string", "[1,null,3]"),
+    "texts": ("string", '["x","y,z"]'),
+    "matrix": ("string", "[[1,2],[3,4]]"),
+    "numbers": ("string", "[1.50,null]"),
+    "spot": ("string", "(1,2)"),
+    "range_": ("string", "[1,5)"),
+    "home": ("string", '{"street":"Allee","number":7}'),
+    "Größe in m²": ("double", 1.8),
+    'a "quoted" 100 % name': ("int32", 7),
+    "nothing": ("string", None),
+}
+DRIVERS = ("adbc", "psycopg2", "psycopg3", "adbc by psycopg3")
+ENDLESS = "SELECT count(*) FROM generate_series(1, 100000000) a, generate_series(1, 100000) b"
+
+
+@pytest.fixture(scope="module")
+def database(postgres):  # noqa: F811 - the fixture above
+    """The tables that the tests read."""
+    postgres.run(SCHEMA, ROWS)
+    postgres.run(
+        "CREATE TABLE many AS SELECT g AS id, repeat(md5(g::text), 20) AS text FROM generate_series(1, 200000) g"
+    )
+    yield postgres
+    postgres.run("DROP TABLE everything, many", "DROP TYPE mood, place")
+
+
+@pytest.fixture
+def city(database, monkeypatch):
+    """The Airflow connection `city`, with extras that must not matter."""
+    extra = {"application_name": "ci ty's \\ name", "cursor": "dictcursor", "sslmode": "prefer"}
+    monkeypatch.setenv("AIRFLOW_CONN_CITY", json.dumps({**database.connection, "extra": extra}))
+    return database
+
+
+@pytest.fixture
+def use(monkeypatch):
+    """Choose the way to the database; returns the operator's `driver`."""
+
+    def choose(name):
+        if not hasattr(postgres_hook, "USE_PSYCOPG3") and "psycopg3" in name:
+            pytest.skip("this version of the PostgreSQL provider knows psycopg2 only")
+        monkeypatch.setattr(postgres_hook, "USE_PSYCOPG3", "psycopg3" in name, raising=False)
+        return "adbc" if "adbc" in name else "dbapi"
+
+    return choose
+
+
+@pytest.fixture(scope="module")
+def platform():
+    """A sandbox of our own."""
+    with Sandbox() as running:
+        yield running
+
+
+@pytest.fixture
+def dataset_id(platform, connect, request):
+    """A dataset, with `polyteia_default` leading to its platform."""
+    connect(host=platform.base_url, password=platform.pak, extra={"max_wait": 0.01})
+    platform.faults.clear()
+    platform.recorder.clear()
+    slug = hashlib.sha256(request.node.name.encode()).hexdigest()[:12]
+    return platform.call("create_dataset", {"name": "x", "solution_id": SANDBOX_SOLUTION_ID, "slug": slug})["id"]
+
+
+def read(sql, driver, parameters=None, **options):
+    with fetch.fetch("city", sql, parameters, driver=driver, **options) as table:
+        return pq.read_table(table.file)
+
+
+@pytest.mark.parametrize("name", DRIVERS)
+def test_every_type(city, use, dataset_id, platform, name):
+    """Every type arrives with its value, is found again by the platform's SQL, and the bytes are what was read."""
+    sql = "SELECT * FROM everything ORDER BY id"
+    task = SqlToPolyteiaOperator(task_id="load", sql=sql, conn_id="city", dataset_id=dataset_id, driver=use(name))
+    result = task.execute({})
+    content = platform.content(dataset_id)
+    assert (result["rows"], result["bytes"]) == (3002, len(content))
+    stored = pq.read_table(pa.BufferReader(content))
+    types = {field.name: str(field.type) for field in stored.schema}
+    assert {name: types[name] for name in EXPECTED} == {name: kind for name, (kind, _) in EXPECTED.items()}
+    empty, full, infinite = (stored.slice(row, 1).to_pylist()[0] for row in (0, 3000, 3001))
+    assert {name: full[name] for name in EXPECTED} == {name: value for name, (_, value) in EXPECTED.items()}
+    assert full["f8"] != full["f8"]  # NaN
+    assert set(empty.values()) == {1, None}
+    assert (infinite["day"], infinite["moment"], infinite["moment_zone"]) == (None, None, None)
+    assert (infinite["yes"], infinite["free"], infinite["words"]) == (False, Decimal(0), "")
+    query = f"SELECT count(*), sum(fixed), max(words), max(moment_zone) FROM '{{{{{dataset_id}}}}}'"  # noqa: S608 - as it must be
+    (row,) = platform.call("execute_sql", {"sql": query, "datasets": [dataset_id]})["rows"]
+    assert row[0] == 3002
+    assert Decimal(str(row[1])) == Decimal("-123456789.125")
+    assert row[2] == 'Müller\n"Straße";,€'
+
+
+def test_all_ways_give_the_same(city, use):
+    """The four ways give the same schema and the same values."""
+    tables = [read("SELECT * FROM everything ORDER BY id", use(name)).drop_columns("f8") for name in DRIVERS]
+    assert all(table.equals(tables[0]) for table in tables)
+    assert all(table.schema.equals(tables[0].schema, check_metadata=True) for table in tables)
+
+
+@pytest.mark.parametrize("name", DRIVERS)
+def test_empty_result(city, use, name):
+    """Without a row, all columns are there with their types."""
+    table = read("SELECT * FROM everything WHERE false", use(name))
+    types = {field.name: str(field.type) for field in table.schema}
+    expected = {name: kind for name, (kind, _) in EXPECTED.items()} | {"free": "decimal128(38, 0)", "f8": "double"}
+    assert (table.num_rows, types) == (0, expected)
+
+
+@pytest.mark.parametrize("name", DRIVERS)
+def test_parameters(city, use, name):
+    """Placeholders are the driver's own, by name and by position; whatever is in them stays a value."""
+    driver = use(name)
+    evil = "'; DROP TABLE everything; -- %s $1 \\"
+    sql = 'SELECT id, %(text)s::text AS "100 %%" FROM everything WHERE id = %(id)s -- 100 %%'
+    assert read(sql, driver, {"id": 7, "text": evil}).to_pylist() == [{"id": 7, "100 %": evil}]
+    by_position = read("SELECT id FROM everything WHERE id > %s AND id < %s ORDER BY 1", driver, [10, 13])
+    assert by_position["id"].to_pylist() == [11, 12]
+    since = {"since": dt.date(2026, 1, 1), "kinds": ["gut"]}
+    sql = "SELECT id FROM everything WHERE day > %(since)s AND isfinite(day) AND feeling::text = ANY(%(kinds)s)"
+    assert read(sql, driver, since)["id"].to_pylist() == [3001]
+    assert read("SELECT '100 %' AS a", driver).to_pylist() == [{"a": "100 %"}]
+
+
+@pytest.mark.parametrize("name", DRIVERS)
+@pytest.mark.parametrize(
+    ("sql", "problem"),
+    [
+        ("UPDATE many SET id = 0", "begins with UPDATE"),
+        ("CREATE TABLE new AS SELECT 1", "begins with CREATE"),
+        ("SET work_mem = '1MB'", "does not take the SQL as a query"),
+        ("CALL nosuch()", "does not take the SQL as a query"),
+        ("WITH gone AS (DELETE FROM many RETURNING *) SELECT * FROM gone", "must be at the top level"),
+        ("SELECT 1; DELETE FROM many", "holds 2 statements"),
+        ("SELECT * FROM wipe()", "read-only transaction"),
+        ("SELECT id, id FROM many", "Two columns of the query have the name 'id'"),
+        ("SELECT FROM many", "no columns"),
+        ("SELECT nosuch FROM many", 'column "nosuch" does not exist'),
+        ("SELECT 'NaN'::numeric AS n", "column 'n' does not fit"),
+        ("SELECT 'NaN'::numeric(5, 2) AS n", "column 'n' does not fit"),
+    ],
+)
+def test_what_is_no_query(city, use, dataset_id, platform, name, sql, problem):
+    """Whatever is no query, or writes on the sly, is refused; the database is as it was, and nothing was sent."""
+    city.run(
+        "CREATE OR REPLACE FUNCTION wipe() RETURNS int LANGUAGE plpgsql AS 'BEGIN DELETE FROM many; RETURN 1; END'"
+    )
+    task = SqlToPolyteiaOperator(task_id="load", sql=sql, conn_id="city", dataset_id=dataset_id, driver=use(name))
+    with pytest.raises(PolyteiaError, match=problem):
+        task.execute({})
+    assert city.run("SELECT count(*) FROM many") == [(200_000,)]
+    assert city.run("SELECT to_regclass('new')") == [(None,)]
+    assert platform.requests == []
+
+
+@pytest.mark.parametrize("name", DRIVERS)
+def test_connection_lost(city, use, dataset_id, platform, name):
+    """A database that goes away in the middle of the rows is told with how far it came; nothing is sent."""
+    before = platform.call("get_dataset", {"id": dataset_id})
+    cut = """
+        SELECT id, repeat(md5(id::text), 20) AS text,
+            CASE WHEN id = 150000 THEN pg_terminate_backend(pg_backend_pid()) END AS gone
+        FROM generate_series(1, 200000) AS id
+    """
+    task = SqlToPolyteiaOperator(task_id="load", sql=cut, conn_id="city", dataset_id=dataset_id, driver=use(name))
+    with pytest.raises(
+        PolyteiaError, match=r"Reading from connection 'city' failed after [1-9][\d,]+ rows, so nothing"
+    ):
+        task.execute({})
+    assert platform.requests == []
+    assert platform.call("get_dataset", {"id": dataset_id}) == before
+
+
+@pytest.mark.parametrize("name", DRIVERS)
+@pytest.mark.parametrize("sql", [ENDLESS, "SELECT id, pg_sleep(0.001) IS NULL AS slow FROM many"], ids=["busy", "rows"])
+def test_killed(city, use, dataset_id, platform, tmp_path, name, sql):
+    """A killed task ends at once, its query is cancelled in the database, and no file is left."""
+    task = SqlToPolyteiaOperator(
+        task_id="load", sql=sql, conn_id="city", dataset_id=dataset_id, driver=use(name), temp_dir=str(tmp_path)
+    )
+    before = signal.signal(signal.SIGUSR1, lambda *_: task.on_kill())
+    threading.Timer(0.7, os.kill, [os.getpid(), signal.SIGUSR1]).start()
+    begun = time.monotonic()
+    try:
+        with pytest.raises(TaskKilledError):
+            task.execute({})
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert time.monotonic() - begun < 20  # alone, under a second
+    assert (platform.requests, list(tmp_path.iterdir())) == ([], [])
+    active = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid() AND usename = %s"
+    deadline = time.monotonic() + 20
+    while city.run(active.replace("%s", f"'{city.user}'")) != [(0,)]:
+        assert time.monotonic() < deadline, "the query still runs"
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("name", DRIVERS)
+def test_rows_stream(city, use, monkeypatch, name):
+    """The rows come in many batches, whose size is limited: the driver does not hold the whole result."""
+    sizes = []
+    write = spool.Spool.write
+    monkeypatch.setattr(spool.Spool, "write", lambda self, batch: sizes.append(batch.nbytes) or write(self, batch))
+    monkeypatch.setattr(dbapi, "BATCH_BYTES", 1024 * 1024)
+    assert read("SELECT * FROM many", use(name)).num_rows == 200_000
+    assert sum(sizes) > 128_000_000
+    assert max(sizes) < 16 * 1024 * 1024
+
+
+@pytest.mark.parametrize("name", DRIVERS)
+def test_wrong_password(city, use, dataset_id, platform, monkeypatch, caplog, name):
+    """A login that fails is told, and neither the password nor a piece of it is in the text."""
+    wrong = {**city.connection, "password": "not-the-SECRET ' \\ password"}
+    monkeypatch.setenv("AIRFLOW_CONN_CITY", json.dumps(wrong))
+    task = SqlToPolyteiaOperator(
+        task_id="load", sql="SELECT 1 AS a", conn_id="city", dataset_id=dataset_id, driver=use(name)
+    )
+    with pytest.raises(PolyteiaError, match="password authentication failed") as caught:
+        task.execute({})
+    assert "SECRET" not in str(caught.value) + caplog.text
+    assert platform.requests == []
+
+
+def test_without_adbc(city, monkeypatch):
+    """Where the ADBC driver is not installed, the hook's own is used; if ADBC is asked for, the command is told."""
+    from importlib.util import find_spec  # noqa: PLC0415 - replaced below
+
+    missing = lambda name: None if name == "adbc_driver_postgresql" else find_spec(name)  # noqa: E731 - as short as that
+    monkeypatch.setattr(fetch, "find_spec", missing)
+    monkeypatch.setattr("airflow_provider_polyteia.sql.extras.find_spec", missing)
+    assert read("SELECT 1 AS a", "auto").to_pylist() == [{"a": 1}]
+    with pytest.raises(PolyteiaConfigurationError, match=r'pip install "airflow-provider-polyteia\[postgres\]"'):
+        read("SELECT 1 AS a", "adbc")
