@@ -1,0 +1,298 @@
+"""What README and docs say can be done: their code runs, their commands exist, their links lead somewhere."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from airflow import __version__ as airflow_version
+
+from airflow_provider_polyteia.provider_info import PROVIDER_INFO
+from airflow_provider_polyteia.sandbox import Sandbox
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+README = (ROOT / "README.md").read_text()
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+AIRFLOW = tuple(int(part) for part in airflow_version.split(".")[:2])
+
+# What a block uses -> the Airflow that has it.
+SINCE = {"airflow.sdk": (3, 0), "airflow_provider_polyteia.retry_policy": (3, 3)}
+# Programs that are no part of this project; what is done with them is not checked.
+OTHER_PROGRAMS = {"apt-get", "git", "cd", "export", "python", "python3", "source", "curl"}
+LARGEST_PICTURE = 200_000
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block of code.
+
+    :param file: the file that the text before it says it is, e.g. ``dags/bookings.py``.
+    """
+
+    page: Path
+    line: int
+    language: str
+    code: str
+    file: str | None
+
+    def __str__(self):
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def blocks_of(page):
+    """All fenced blocks of a page."""
+    text = page.read_text()
+    for match in re.finditer(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        before = text[: match.start()]
+        file = re.search(r"^`([\w./]+\.py)`:\n\n\Z", before, re.MULTILINE)
+        yield Block(page, before.count("\n") + 1, match[1], match[2], file and file[1])
+
+
+BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+PYTHON = [block for block in BLOCKS if block.language == "python"]
+SHELL = [block for block in BLOCKS if block.language in ("bash", "console", "shell")]
+
+
+def prose(page):
+    """The text of a page without its code."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(page):
+    """What a link to a heading of the page may say after ``#``."""
+    headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    plain = [re.sub(r"\[(.*?)\]\(.*?\)", r"\1", heading).lower() for heading in headings]
+    return {re.sub(r"[^\w\- ]", "", heading).replace(" ", "-") for heading in plain}
+
+
+def links(page):
+    """Every link and picture of a page that leads to a file or heading of ours."""
+    targets = re.findall(r"\]\(([^)\s]+)\)", prose(page))
+    return [target for target in targets if not re.match(r"https?:|mailto:", target)]
+
+
+def public_classes():
+    """Name -> module of every hook, operator, sensor, trigger and transfer that Airflow is told of."""
+    entries = [entry for key in ("hooks", "operators", "sensors", "triggers") for entry in PROVIDER_INFO[key]]
+    names = [name for entry in entries for name in entry["python-modules"]]
+    names += [transfer["python-module"] for transfer in PROVIDER_INFO["transfers"]]
+    modules = [importlib.import_module(name) for name in names]
+    return {
+        name: module.__name__
+        for module in modules
+        for name, kind in inspect.getmembers(module, inspect.isclass)
+        if kind.__module__ == module.__name__ and not name.startswith("_")
+    }
+
+
+# Code
+
+
+@pytest.fixture
+def sandbox(monkeypatch):
+    """What the connection `polyteia_default` leads to, for blocks that use it."""
+    with Sandbox() as running:
+        monkeypatch.setenv("AIRFLOW_CONN_POLYTEIA_DEFAULT", running.airflow_connection())
+        yield running
+
+
+def test_there_is_something_to_check():
+    """The search has found the blocks of README and docs."""
+    assert {block.page.name for block in PYTHON} >= {"README.md", "operators.md", "testing.md"}
+    assert len(PYTHON) > 10
+    assert len(SHELL) > 5
+
+
+@pytest.mark.parametrize("block", [block for block in PYTHON if not block.file], ids=str)
+def test_python_runs(block, sandbox, tmp_path):
+    """A block that defines DAGs is read as Airflow reads DAG files; any other is run against a sandbox."""
+    if missing := [name for name, since in SINCE.items() if name in block.code and since > AIRFLOW]:
+        pytest.skip(f"needs a newer Airflow: {missing}")
+    if "DAG(" not in block.code:
+        exec(compile(block.code, str(block), "exec"), {"__name__": "block"})  # noqa: S102 - that is what is tested
+        return
+    file = tmp_path / f"block_{block.line}.py"
+    file.write_text(block.code)
+    bag = dag_bag(file)
+    assert bag.import_errors == {}
+    assert bag.dags
+
+
+def dag_bag(file):
+    try:
+        from airflow.dag_processing.dagbag import DagBag  # noqa: PLC0415 - where Airflow 3.2 and newer has it
+    except ImportError:
+        from airflow.models.dagbag import DagBag  # noqa: PLC0415 - where older ones have it
+    return DagBag(dag_folder=str(file))
+
+
+def test_python_names_what_it_uses(tmp_path):
+    """No block uses a name that it does not define, or imports what it does not use, not even in functions."""
+    pytest.importorskip("ruff")
+    for number, block in enumerate(PYTHON):
+        (tmp_path / f"block_{number}.py").write_text(f"# {block}\n{block.code}")
+    ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F,E9", tmp_path]
+    done = subprocess.run(ruff, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(300)
+def test_the_project_of_the_testing_page_passes_its_own_tests(tmp_path):
+    """DAG, conftest and tests, written into files as the page says, pass under pytest."""
+    files = {block.file: block.code for block in PYTHON if block.file}
+    assert set(files) == {"dags/bookings.py", "tests/conftest.py", "tests/test_bookings.py"}
+    for name, code in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(code)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "."],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 passed" in done.stdout
+
+
+# Commands
+
+
+def commands(block):
+    """The commands of a block, as lists of words: without comments and without assignments before them."""
+    for line in block.code.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        while words and re.match(r"\w+=", words[0]):
+            words.pop(0)
+        if words:
+            yield words
+
+
+@pytest.mark.parametrize("block", SHELL, ids=str)
+def test_commands_exist(block):
+    """Every command of ours, of Airflow's and of make is there, and takes the options it is given."""
+    for program, *arguments in commands(block):
+        if program in CHECKS:
+            CHECKS[program](arguments)
+        else:
+            assert program in OTHER_PROGRAMS, f"{block}: {program}"
+
+
+def check_airflow(arguments):
+    from airflow.cli.cli_parser import get_parser  # noqa: PLC0415 - slow, and only needed here
+
+    get_parser().parse_args(arguments)
+
+
+def check_sandbox(arguments):
+    from airflow_provider_polyteia.sandbox.cli import _parser  # noqa: PLC0415 - as above
+
+    _parser().parse_args(arguments)
+
+
+def check_make(arguments):
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)) | {"demo", "demo-ui"}
+    assert {word for word in arguments if "=" not in word} <= targets
+
+
+def check_pip(arguments):
+    assert arguments.pop(0) == "install"
+    known = set(PROJECT["optional-dependencies"])
+    for name, extras in re.findall(r"(airflow-provider-polyteia)(?:\[([\w,]+)\])?", " ".join(arguments)):
+        assert name == PROJECT["name"]
+        assert set(filter(None, extras.split(","))) <= known
+
+
+CHECKS = {"airflow": check_airflow, "polyteia-sandbox": check_sandbox, "make": check_make, "pip": check_pip}
+
+
+# Links and pictures
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    """Every relative link leads to a file that is there, and to a heading that is in it."""
+    for link in links(page):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert target.is_relative_to(ROOT), link
+        if anchor:
+            assert anchor in anchors(target), link
+
+
+def test_pictures_are_shown_described_and_small():
+    """Each picture is shown on a page, says in words what is on it, and is no burden to load."""
+    shown = {}
+    for page in PAGES:
+        for words, path in re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", prose(page)):
+            shown[(page.parent / path).resolve()] = words
+    pictures = set((DOCS / "images").iterdir())
+    assert pictures == set(shown)
+    assert all(len(words) > len("a picture") for words in shown.values())
+    assert max(picture.stat().st_size for picture in pictures) <= LARGEST_PICTURE
+
+
+# What the README and the reference list
+
+
+def test_readme_lists_every_class():
+    """The table of classes names each public class with its module, and no other."""
+    rows = re.findall(r"^\| `([\w.]+)\.(\w+)` \|", README, re.MULTILINE)
+    listed = {name: module for module, name in rows}
+    expected = {name: module.partition(".")[2] for name, module in public_classes().items()}
+    assert expected.items() <= listed.items()
+    for name, module in listed.items():
+        assert importlib.util.find_spec(f"airflow_provider_polyteia.{module}"), name
+
+
+def test_reference_describes_every_class():
+    """The API reference has an entry for each public class, and for each public error."""
+    text = "".join(page.read_text() for page in (DOCS / "api").glob("*.md"))
+    for name, module in public_classes().items():
+        assert f".. autoclass:: {module}.{name}\n" in text
+    assert ".. automodule:: airflow_provider_polyteia.exceptions" in text
+
+
+def test_readme_lists_every_extra():
+    """The table of extras names each of them."""
+    listed = re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)
+    assert set(listed) == set(PROJECT["optional-dependencies"])
+
+
+def test_what_is_tested_is_what_the_page_on_upgrading_says():
+    """Each line of the matrix is in the table of supported versions, and the table claims no other."""
+    matrix = ROOT / ".ci/matrix.py"
+    if not matrix.exists():
+        pytest.skip("these tests run from a copy without the matrix")
+    lines = set(re.findall(r'Line\("(3[\d.]+|2[\d.]+)", "([\d.]+)"', matrix.read_text()))
+    rows = re.findall(r"^\| [\d.]+ \| ([\d.]+) with ([\d., ]+) \|", (DOCS / "upgrading.md").read_text(), re.MULTILINE)
+    assert {(airflow, python) for airflow, pythons in rows for python in pythons.split(", ")} == lines
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(300)
+def test_documentation_builds_without_a_warning(tmp_path):
+    """Sphinx builds all pages, reference included, and has nothing to complain about."""
+    pytest.importorskip("sphinx")
+    build = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going", DOCS, tmp_path / "site"]
+    done = subprocess.run(build, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stderr
+    reference = (tmp_path / "site/api/operators.html").read_text()
+    assert "CreateDatasetOperator" in reference
+    assert "there is one dataset" in reference
