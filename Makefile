@@ -1,0 +1,111 @@
+# Needs git, make and Python >= 3.11; everything else comes into .venv.
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+READY := $(VENV)/.ready
+BENCH := .bench
+PYTHONS := python3.13 python3.12 python3.11 python3
+
+# Behind a proxy that opens TLS, trust whom the machine trusts, as pip does.
+export UV_SYSTEM_CERTS := 1
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+.PHONY: demo demo-ui
+# The demos start Airflow with what the integration tests start it with.
+demo demo-ui: export PYTHONPATH := tests/integration
+demo: $(READY) ## Run an example DAG in real Airflow against the sandbox and show what it published
+	@$(PYTHON) example_dags/demo/run_demo.py
+
+demo-ui: $(READY) ## Start Airflow with its web interface, and the sandbox, until Ctrl-C
+	@$(PYTHON) example_dags/demo/run_demo_ui.py
+
+.PHONY: test
+test: $(READY) ## Run all tests, those with a real Airflow included
+	@$(PYTHON) -m pytest
+
+.PHONY: unit
+unit: $(READY) ## Run the quick tests only
+	@$(PYTHON) -m pytest -m "not integration and not soak"
+
+.PHONY: soak
+soak: $(READY) ## Create 50,000 datasets on a platform that misbehaves all the time
+	@POLYTEIA_SOAK_CALLS=50000 $(PYTHON) -m pytest tests/soak --capture=no --show-capture=no --log-level=ERROR -p no:logging
+
+.PHONY: matrix
+matrix: $(READY) ## Test the built wheel on every supported Airflow; LINES="2.11.2 lowest" for some
+	@$(PYTHON) .ci/matrix.py $(LINES)
+
+.PHONY: stranger
+stranger: $(READY) ## Try what a stranger would: pip, airflow standalone, one example, in an empty home
+	@$(PYTHON) .ci/stranger.py
+
+.PHONY: celery
+celery: $(READY) ## Run the examples with CeleryExecutor and two workers; needs PostgreSQL and Redis
+	@$(PYTHON) .ci/celery.py
+
+.PHONY: bench
+bench: $(BENCH)/.ready ## Compare speed and memory with what people would use instead; needs nginx and PostgreSQL
+	@$(BENCH)/bin/python tests/benchmarks/run.py
+
+.PHONY: lint
+lint: $(READY) ## Check style, types and security
+	@$(PYTHON) -m ruff check
+	@$(PYTHON) -m ruff format --check
+	@$(PYTHON) -m mypy
+	@$(PYTHON) -m bandit --quiet --recursive --configfile pyproject.toml airflow_provider_polyteia
+
+.PHONY: audit
+audit: $(READY) ## Look for known vulnerabilities in all that is installed (asks an internet service)
+	@$(PYTHON) -m pip_audit --skip-editable --progress-spinner off
+
+.PHONY: docs
+docs: $(READY) ## Build the documentation into build/docs
+	@$(PYTHON) -m sphinx --quiet --fail-on-warning --keep-going docs build/docs
+	@echo "Open build/docs/index.html"
+
+.PHONY: screenshots
+screenshots: $(READY) ## Take the documentation's pictures anew, in a real browser
+	@POLYTEIA_SCREENSHOTS=docs/images $(PYTHON) -m pytest tests/integration/test_browser_*.py
+
+.PHONY: build
+build: $(READY) ## Build the sdist and the wheel into dist/
+	@rm -rf dist
+	@$(PYTHON) -m uv build --quiet --out-dir dist
+	@$(PYTHON) -m twine check --strict dist/*
+
+.PHONY: clean
+clean: ## Remove .venv and everything that was built
+	rm -rf $(VENV) $(BENCH) .airflow .matrix build dist site .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Made again when the dependencies may have changed; otherwise there is nothing to do.
+$(READY): pyproject.toml | $(PYTHON)
+	@echo "Installing the provider and its tools into $(VENV) ..."
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check "uv>=0.10"
+	@$(PYTHON) -m uv pip install --quiet --python $(PYTHON) --editable ".[sandbox,postgres]" --group dev
+	@touch $(READY)
+
+# Those we compare ourselves with get an environment of their own, with the same Airflow.
+$(BENCH)/.ready: tests/benchmarks/requirements.txt $(READY)
+	@echo "Installing the provider and its peers into $(BENCH) ..."
+	@$(PYTHON) -m uv venv --quiet --allow-existing --python $(PYTHON) $(BENCH)
+	@$(PYTHON) -m uv pip install --quiet --python $(BENCH)/bin/python --editable ".[sandbox,postgres]" \
+	  --requirement $< "$$($(PYTHON) -m uv pip freeze --python $(PYTHON) | grep '^apache-airflow==')"
+	@touch $@
+
+$(PYTHON):
+	@for python in $(PYTHONS); do \
+	  if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    echo "Creating $(VENV) with $$($$python --version) ..."; \
+	    $$python -m venv $(VENV) && exit 0; \
+	    rm -rf $(VENV); \
+	    echo "$$python cannot create virtual environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; \
+	    exit 1; \
+	  fi; \
+	done; \
+	echo "No Python >= 3.11 found (looked for: $(PYTHONS)). Install one and run make again." >&2; exit 1
