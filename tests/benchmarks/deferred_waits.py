@@ -1,0 +1,190 @@
+"""500 deferred waits on one real triggerer, ours and those of others, against a server that takes its time.
+
+Each contestant's triggers belong to deferred tasks in Airflow's database, so the triggerer runs them as it always does.
+Beside them runs a trigger that measures by how much the event loop is late.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import quantiles
+from typing import TYPE_CHECKING
+from urllib.request import urlopen
+
+import psutil
+from comparison import Comparison, report
+
+HERE = Path(__file__).parent
+sys.path.append(str(HERE.parent / "integration"))
+
+from airflow_env import RealAirflow, free_port, wait_until  # noqa: E402 - found through the path above
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+WAITS, INTERVAL = 500, 5.0
+WARM_UP, MEASURED = 20.0, 40.0  # seconds
+BLOCKED = "async thread was blocked"
+PEERS = {
+    "Fivetran": "fivetran_provider_async",
+    "HTTP": "airflow.providers.http.triggers",
+    "Airbyte": "airflow.providers.airbyte.triggers",
+}
+DAG = f"""
+from airflow.sdk import DAG
+from airflow.providers.standard.operators.empty import EmptyOperator
+with DAG("waits", schedule=None):
+    for number in range({WAITS + 1}):
+        EmptyOperator(task_id=f"wait_{{number}}")
+"""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a triggerer with 500 waits is like.
+
+    :param lag: seconds by which the event loop was late, 99th percentile.
+    :param cpu: cores in use by the triggerer, both of its processes.
+    :param connections: most TCP connections open at once.
+    :param opened: TCP connections opened within the time measured.
+    :param looks: requests answered per second.
+    :param warnings: how often Airflow itself has said that its event loop was blocked.
+    """
+
+    lag: float
+    cpu: float
+    connections: int
+    opened: int
+    looks: float
+    warnings: int
+
+
+class TriggererOnly(RealAirflow):
+    """A real Airflow of which nothing runs before it is asked for."""
+
+    def start(self, *components: str) -> None:
+        """Start the triggerer; leave out the rest."""
+        if components == ("triggerer",):
+            super().start(*components)
+
+    def processes(self) -> list[psutil.Process]:
+        """The triggerer and the process that runs its event loop."""
+        main = psutil.Process(self._processes["triggerer"].pid)
+        return [main, *main.children(recursive=True)]
+
+
+def main() -> None:
+    """Measure all contestants that are installed."""
+    contestants = ["Polyteia", *(name for name, module in PEERS.items() if is_installed(module))]
+    figures = {name: measure(name, 0.2) for name in contestants}
+    slow = measure("Polyteia", 10.0)
+    for name, found in {**figures, "Polyteia, 10 s": slow}.items():
+        print(f"{name:15} {found}", file=sys.stderr)
+    report(list(comparisons(figures, slow)))
+
+
+def is_installed(module: str) -> bool:
+    """Tell whether a contestant is there."""
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def comparisons(figures: dict[str, Figures], slow: Figures) -> Iterator[Comparison]:
+    """Say what the figures mean."""
+    ours = figures["Polyteia"]
+    what = f"{WAITS} deferred waits, one look each {INTERVAL:g} s"
+    for name, theirs in figures.items():
+        if theirs is not ours:
+            yield Comparison(f"{what}: event loop late by (p99)", "ms", 1000 * ours.lag, name, 1000 * theirs.lag)
+            yield Comparison(f"{what}: cores in use", "cores", ours.cpu, name, theirs.cpu)
+            yield Comparison(f"{what}: connections at once", "", ours.connections, name, theirs.connections)
+            yield Comparison(f"{what}: looks", "/s", ours.looks, name, theirs.looks)
+    for answer, found in (("0.2", ours), ("10", slow)):
+        where = f"{what}, answered in {answer} s"
+        yield Comparison(f"{where}: event loop late by (p99)", "ms", 1000 * found.lag, ours_wanted=100)
+        yield Comparison(f"{where}: cores in use", "cores", found.cpu, ours_wanted=1)
+        yield Comparison(f"{where}: connections at once", "", found.connections, ours_wanted=WAITS // 10)
+        yield Comparison(f"{where}: warnings of a blocked event loop", "", found.warnings, ours_wanted=0)
+
+
+def measure(contestant: str, answer: float) -> Figures:
+    """Let a triggerer run one contestant's waits."""
+    port = free_port()
+    server = subprocess.Popen([sys.executable, str(HERE / "slow_server.py"), str(port), str(answer)])
+    try:
+        with tempfile.TemporaryDirectory() as home:
+            return _measure(contestant, Path(home), port)
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _measure(contestant: str, home: Path, port: int) -> Figures:
+    url = f"http://127.0.0.1:{port}"
+    connections = {
+        "waiting_polyteia": {"conn_type": "polyteia", "host": url, "password": "key"},
+        "waiting_http": {"conn_type": "http", "host": url},
+        "waiting_airbyte": {"conn_type": "airbyte", "host": url},
+        "waiting_fivetran": {"conn_type": "fivetran", "login": "key", "password": "secret"},
+    }
+    lags = home / "lags"
+    (home / "plugins").mkdir()
+    for name in ("waiting_triggers.py", *(["waiting_fivetran.py"] if contestant == "Fivetran" else [])):
+        shutil.copy(HERE / name, home / "plugins")
+    (home / "waits.py").write_text(DAG)
+    with TriggererOnly(home / "airflow", dags=[home / "waits.py"], connections=connections) as airflow:
+        environment = airflow.environment() | {
+            "WAITING_SERVER": f"127.0.0.1:{port}",
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str(home / "plugins"),
+        }
+        airflow.environment = lambda: environment  # type: ignore[method-assign]  # for the processes it starts
+        airflow.cli("dags", "reserialize")
+        airflow.cli("dags", "trigger", "waits", "--run-id", "bench")
+        defer = [sys.executable, str(HERE / "defer_tasks.py"), contestant, str(INTERVAL), str(lags)]
+        subprocess.run(defer, env=environment, check=True, timeout=120)
+        airflow.start("triggerer")
+        wait_until(lags.exists, 60, lambda: "the triggerer does not run its triggers")
+        time.sleep(WARM_UP)
+        return _figures(airflow, url, lags)
+
+
+def _figures(airflow: TriggererOnly, url: str, lags: Path) -> Figures:
+    before, cpu, begun = _counts(url), _cpu(airflow), time.time()
+    warned = airflow.logs().count(BLOCKED)
+    time.sleep(MEASURED)
+    after, spent, seconds = _counts(url), _cpu(airflow) - cpu, time.time() - begun
+    lines = [json.loads(line) for line in lags.read_text().splitlines()]
+    measured = [lag for at, found in lines if at > begun for lag in found]
+    return Figures(
+        lag=quantiles(measured, n=100)[-1] if len(measured) > 1 else seconds,
+        cpu=spent / seconds,
+        connections=after["most_open"],
+        opened=after["opened"] - before["opened"],
+        looks=(after["requests"] - before["requests"]) / seconds,
+        warnings=airflow.logs().count(BLOCKED) - warned,
+    )
+
+
+def _counts(url: str) -> dict[str, int]:
+    with urlopen(f"{url}/counts", timeout=30) as answer:  # noqa: S310 - our own http URL
+        counts: dict[str, int] = json.load(answer)
+    return counts
+
+
+def _cpu(airflow: TriggererOnly) -> float:
+    times = [process.cpu_times() for process in airflow.processes()]
+    return sum(spent.user + spent.system for spent in times)
+
+
+if __name__ == "__main__":
+    main()

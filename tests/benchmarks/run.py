@@ -1,0 +1,93 @@
+"""Runs all benchmarks, prints one table and puts it into docs/performance.md."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from comparison import Comparison, table
+
+HERE = Path(__file__).parent
+DOCUMENT = HERE.parents[1] / "docs" / "performance.md"
+BEGIN, END = "<!-- make bench: begin -->", "<!-- make bench: end -->"
+SCRIPTS = ("commands", "imports", "listing", "transfers", "deferred_waits", "task_overhead")
+COMPARED = (
+    "apache-airflow",
+    "airflow-provider-polyteia",
+    "requests",
+    "httpx",
+    "requests-toolbelt",
+    "pandas",
+    "pyarrow",
+    "duckdb",
+    "apache-airflow-providers-http",
+    "apache-airflow-providers-airbyte",
+    "apache-airflow-providers-databricks",
+    "apache-airflow-providers-amazon",
+    "airflow-provider-fivetran-async",
+)
+TIMEOUT = 900.0
+
+
+def main() -> None:
+    """Measure everything that can be measured here, and write down the figures."""
+    begun, loads = time.monotonic(), [os.getloadavg()[0]]
+    comparisons: list[Comparison] = []
+    failed: list[str] = []
+    for script in SCRIPTS:
+        print(f"{script} ...", flush=True)
+        measured, problem = _run(script)
+        comparisons += measured
+        failed += [f"{script}: {problem}"] if problem else []
+        loads.append(os.getloadavg()[0])
+    report = "\n\n".join([_conditions(time.monotonic() - begun, loads), table(comparisons), *_missing(failed)])
+    print(f"\n{report}")
+    _write(report)
+
+
+def _run(script: str) -> tuple[list[Comparison], str]:
+    """Run one benchmark in a process of its own; return its comparisons, and why it has none."""
+    with tempfile.TemporaryDirectory() as directory:
+        result = Path(directory) / "result.json"
+        command = [sys.executable, str(HERE / f"{script}.py"), str(result)]
+        try:
+            subprocess.run(command, check=True, timeout=TIMEOUT, stderr=subprocess.PIPE, text=True)
+        except subprocess.TimeoutExpired:
+            return [], f"not done after {TIMEOUT:g} s"
+        except subprocess.CalledProcessError as error:
+            sys.stderr.write(error.stderr)
+            return [], error.stderr.strip().splitlines()[-1]
+        return [Comparison(**line) for line in json.loads(result.read_text())], ""
+
+
+def _conditions(seconds: float, loads: list[float]) -> str:
+    versions = ", ".join(f"{name} {version(name)}" for name in COMPARED)
+    return (
+        f"Measured on {datetime.now(UTC):%d %B %Y}, {datetime.now(UTC):%H:%M} UTC, in {seconds / 60:.0f} minutes, on "
+        f"{os.cpu_count()} cores with {platform.system()} and Python {platform.python_version()}. The load of the "
+        f"machine (one minute's average, the benchmarks' own included) was {min(loads):.1f} to {max(loads):.1f}.\n\n"
+        f"Compared were {versions}."
+    )
+
+
+def _missing(failed: list[str]) -> list[str]:
+    return ["Not measured:\n\n" + "\n".join(f"- {line}" for line in failed)] if failed else []
+
+
+def _write(report: str) -> None:
+    """Replace what the last run has written between the marks; the text around it is ours."""
+    before, _, rest = DOCUMENT.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    DOCUMENT.write_text(f"{before}{BEGIN}\n\n{report}\n\n{END}{after}")
+
+
+if __name__ == "__main__":
+    main()

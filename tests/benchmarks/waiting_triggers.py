@@ -1,0 +1,71 @@
+"""The triggers that wait in `deferred_waits`, and the one that measures; lies in Airflow's plugins folder meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+STEP = 0.02
+
+
+class LagProbe(BaseTrigger):
+    """Sleeps a little again and again, and writes down how much later than wanted the event loop has woken it."""
+
+    def __init__(self, file: str) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's triggers are not typed
+        self.file = file
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what makes the same trigger elsewhere."""
+        return f"{__name__}.LagProbe", {"file": self.file}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Measure for ever: one line per second, with the moment and the lags of that second."""
+        with Path(self.file).open("a", buffering=1) as file:  # noqa: ASYNC230 - a line to a local file takes no time
+            while True:
+                lags: list[float] = []
+                second = time.time() + 1
+                while time.time() < second:
+                    begun = time.monotonic()
+                    await asyncio.sleep(STEP)
+                    lags.append(time.monotonic() - begun - STEP)
+                file.write(json.dumps([time.time(), lags]) + "\n")
+        yield TriggerEvent(None)  # type: ignore[no-untyped-call]  # never reached: it makes this a generator
+
+
+def make(contestant: str, number: int, interval: float) -> BaseTrigger:
+    """Return one of the triggers that are compared, waiting for something that never comes."""
+    if contestant == "Polyteia":
+        from airflow_provider_polyteia.triggers.dataset import DatasetUploadedTrigger
+
+        return DatasetUploadedTrigger(
+            polyteia_conn_id="waiting_polyteia", dataset_id=f"ds_{number}", poke_interval=interval, max_attempts=10
+        )
+    if contestant == "HTTP":
+        from airflow.providers.http.triggers.http import HttpSensorTrigger
+
+        return HttpSensorTrigger(endpoint=f"wait/{number}", http_conn_id="waiting_http", poke_interval=interval)
+    if contestant == "Airbyte":
+        from airflow.providers.airbyte.triggers.airbyte import AirbyteSyncTrigger
+
+        return AirbyteSyncTrigger(
+            job_id=number, conn_id="waiting_airbyte", end_time=time.time() + 86400, poll_interval=interval
+        )
+    import pendulum
+    from waiting_fivetran import LocalFivetranTrigger
+
+    return LocalFivetranTrigger(
+        task_id="wait",
+        connector_id=f"c{number}",
+        fivetran_conn_id="waiting_fivetran",
+        previous_completed_at=pendulum.now(),
+        poke_interval=interval,
+    )

@@ -1,0 +1,180 @@
+"""The ways of moving data that `transfers.py` compares: one of them, once, in a process of its own.
+
+Prints the seconds it took, and its peak of memory above idle. Idle is a process with the library imported, and for our
+operators with Airflow, as a task's process is before `execute`. The peak is the kernel's (VmHWM).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+
+DATASET = "ds_d2k7p8f4c5v1s8h3q9v0"
+QUERY = "SELECT * FROM bookings"
+BUNDLE = os.environ["REQUESTS_CA_BUNDLE"]
+URL = os.environ["PLATFORM"]
+HEADERS = {"Authorization": "Bearer pak-of-the-benchmark", "X-Upload-Token": "token-of-the-benchmark"}
+
+
+def main(way: str, path: str) -> None:
+    """Transfer once, and print the figures."""
+    transfer = WAYS[way](path)
+    if "our" in way:
+        _begin_task()
+    Path("/proc/self/clear_refs").write_text("5")  # from here on, the peak is counted anew
+    idle, begun = _memory("VmRSS"), time.perf_counter()
+    transfer()
+    seconds = time.perf_counter() - begun
+    print(json.dumps({"mib": (_memory("VmHWM") - idle) / 1024, "seconds": seconds}))
+
+
+def _memory(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+
+
+def _begin_task():
+    """Load what a task's process has loaded before `execute`: Airflow's plugins, by way of its listeners."""
+    from airflow.sdk.listener import get_listener_manager
+
+    get_listener_manager()
+
+
+def _upload(path):
+    from airflow_provider_polyteia.transfers.file_to_polyteia import FileToPolyteiaOperator
+
+    return partial(FileToPolyteiaOperator(task_id="load", source=path, dataset_id=DATASET).execute, {})
+
+
+def _export(path):
+    from airflow_provider_polyteia.transfers.polyteia_to_file import PolyteiaToFileOperator
+
+    sql = f"FROM '{DATASET}'"
+    return partial(PolyteiaToFileOperator(task_id="save", sql=sql, datasets=[DATASET], destination=path).execute, {})
+
+
+def _table(driver, _):
+    from airflow_provider_polyteia.transfers.sql_to_polyteia import SqlToPolyteiaOperator
+
+    task = SqlToPolyteiaOperator(task_id="load", sql=QUERY, conn_id="bench", dataset_id=DATASET, driver=driver)
+    return partial(task.execute, {})
+
+
+def _curl_upload(path):
+    headers = [part for item in HEADERS.items() for part in ("--header", ": ".join(item))]
+    form = ["--header", "Expect:", *headers, "--form", f"file=@{path}", f"{URL}/upload"]
+    return partial(_curl, "--output", "/dev/null", *form)
+
+
+def _curl_download(path):
+    return partial(_curl, "--output", path, f"{URL}/download")
+
+
+def _curl(*arguments):
+    subprocess.run(["curl", "--silent", "--fail", "--cacert", BUNDLE, *arguments], check=True)
+
+
+def _requests(path):
+    import requests
+
+    def send():
+        with Path(path).open("rb") as file:
+            parts = {"file": ("x.csv", file, "text/csv")}
+            requests.post(f"{URL}/upload", files=parts, headers=HEADERS, timeout=60).raise_for_status()
+
+    return send
+
+
+def _toolbelt(path):
+    import requests
+    from requests_toolbelt import MultipartEncoder
+
+    def send():
+        with Path(path).open("rb") as file:
+            body = MultipartEncoder({"file": ("x.csv", file, "text/csv")})
+            headers = {**HEADERS, "Content-Type": body.content_type}
+            requests.post(f"{URL}/upload", data=body, headers=headers, timeout=60).raise_for_status()
+
+    return send
+
+
+def _httpx(path):
+    import ssl
+
+    import httpx
+
+    context = ssl.create_default_context(cafile=BUNDLE)
+
+    def send():
+        with Path(path).open("rb") as file:
+            parts = {"file": ("x.csv", file, "text/csv")}
+            httpx.post(f"{URL}/upload", files=parts, headers=HEADERS, verify=context, timeout=60).raise_for_status()
+
+    return send
+
+
+def _pandas(_):
+    """As SqlToS3Operator of the Amazon provider does it: a data frame, its types mended, Parquet in memory."""
+    import requests
+    from airflow.providers.amazon.aws.transfers.sql_to_s3 import FILE_FORMAT, SqlToS3Operator
+    from airflow.providers.postgres.hooks.postgres import PostgresHook
+
+    def load():
+        frame = PostgresHook("bench").get_df(QUERY)
+        SqlToS3Operator._fix_dtypes(frame, FILE_FORMAT.PARQUET)
+        buffer = BytesIO()
+        frame.to_parquet(buffer)
+        buffer.seek(0)
+        requests.post(f"{URL}/upload", data=buffer, headers=HEADERS, timeout=60).raise_for_status()
+
+    return load
+
+
+def _duckdb(_):
+    """As the vendor's connector does it: DuckDB copies the table into a Parquet file, which is then uploaded."""
+    import duckdb
+    import duckdb_extension_postgres_scanner as extension
+
+    (library,) = Path(extension.__file__).parent.rglob("*.duckdb_extension")
+    database = json.loads(os.environ["AIRFLOW_CONN_BENCH"])
+    quoted = database["password"].replace("\\", "\\\\").replace("'", "\\'")
+    dsn = (
+        f"host={database['host']} port={database['port']} user={database['login']} "
+        f"dbname={database['schema']} password='{quoted}'"
+    )
+
+    def load():
+        with tempfile.TemporaryDirectory() as directory, duckdb.connect() as connection:
+            file = f"{directory}/table.parquet"
+            connection.execute(f"LOAD '{library}'")
+            connection.execute("ATTACH '{}' AS source (TYPE postgres, READ_ONLY)".format(dsn.replace("'", "''")))
+            connection.execute("SET search_path = 'source.public'")
+            connection.execute(f"COPY ({QUERY}) TO '{file}' (FORMAT parquet)")
+            _curl_upload(file)()
+
+    return load
+
+
+WAYS = {
+    "our upload": _upload,
+    "curl": _curl_upload,
+    "requests, files= (the SDK's way)": _requests,
+    "requests-toolbelt": _toolbelt,
+    "httpx": _httpx,
+    "our export": _export,
+    "curl, download": _curl_download,
+    "ours, adbc": partial(_table, "adbc"),
+    "ours, dbapi": partial(_table, "dbapi"),
+    "pandas (Amazon's SqlToS3Operator)": _pandas,
+    "DuckDB's COPY (the vendor's connector)": _duckdb,
+}
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
