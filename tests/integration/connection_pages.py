@@ -95,7 +95,9 @@ class ConnectionPages3:
         """Press Test for a saved connection; what Airflow says."""
         self.browser.open(f"{self.url}/connections")
         self._row_button(conn_id, "Test Connection")
-        return self.browser.find("[data-scope=toast][data-part=root]", "Test Connection").text
+        # The toast's title comes to view before its description, which holds the answer.
+        self.browser.find("[data-scope=toast][data-part=title]", "Test Connection")
+        return self.browser.find("[data-scope=toast][data-part=description]").text
 
     def _row_button(self, conn_id: str, label: str) -> None:
         self.browser.find("tr", conn_id)
