@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from airflow_provider_polyteia.client.sync import PolyteiaClient
 
     AnyPath = str | os.PathLike[str] | ObjectStoragePath
+
+log = logging.getLogger(__name__)
 
 
 class Uploaded(TypedDict):
@@ -93,8 +96,17 @@ def export(
     kind = content_type or by_extension(path.name, "format")
     params = {"sql": statement, "datasets": ids, "args": list(args or ()), "format": kind}
     size = fetch(client, params, lambda: writing(path), str(path), timeout=timeout)
-    rows = _parquet_rows(source_of(path)) if media_type(kind) == PARQUET else None
+    rows = _rows_exported(path) if media_type(kind) == PARQUET else None
     return {"path": str(path), "bytes": size, "rows": rows, "content_type": kind, "datasets": ids}
+
+
+def _rows_exported(path: Any) -> int | None:
+    """Count the rows of a file that is complete as far as it can be told; whoever reads it may know better."""
+    try:
+        return _parquet_rows(source_of(path))
+    except PolyteiaError as error:
+        log.warning("The rows of %s cannot be counted: %s", path, error.__cause__ or error)
+        return None
 
 
 def path_of(path: AnyPath) -> Any:
@@ -118,7 +130,8 @@ def source_of(source: AnyPath | IO[bytes], filename: str | None = None) -> Sourc
     :param source: a path; a URL such as ``s3://conn_id@bucket/key``; an `ObjectStoragePath`; or a binary file object
         that can seek, which is read from where it stands.
     :param filename: its name for the platform; None: its own.
-    :raises PolyteiaConfigurationError: if it is not there, or cannot be read more than once.
+    :raises PolyteiaConfigurationError: if it leads to no storage, or cannot be read more than once.
+    :raises PolyteiaError: if it is not there, or not to be reached; that may change, so the task may be retried.
     """
     if hasattr(source, "read"):
         return _open_file(source, filename)
@@ -126,7 +139,9 @@ def source_of(source: AnyPath | IO[bytes], filename: str | None = None) -> Sourc
     try:
         size = path.stat().st_size
         is_file = path.is_file()
-    except (OSError, ValueError, ImportError) as error:  # the latter two: no such storage is known or installed
+    except OSError as error:
+        raise PolyteiaError(f"{str(path)!r} cannot be uploaded: {_reason(error)}.", no_effect=True) from error
+    except (ValueError, ImportError) as error:  # no such storage is known or installed
         raise PolyteiaConfigurationError(f"{str(path)!r} cannot be uploaded: {_reason(error)}.") from error
     if not is_file:
         raise PolyteiaConfigurationError(f"{str(path)!r} cannot be uploaded: it is not a file.")
@@ -156,50 +171,65 @@ def _open_file(file: Any, filename: str | None) -> Source:
 def _parquet_rows(source: Source) -> int | None:
     """Check both ends of a Parquet file; return how many rows it has, where that can be read.
 
-    :raises PolyteiaConfigurationError: if it is none, or not complete, e.g. because it is still being written.
+    :raises PolyteiaError: if it is none, or not complete, e.g. because it is still being written.
+    """
+    try:
+        with source.open() as file:
+            return _rows_in(file, source.size)
+    except ValueError as error:
+        raise PolyteiaError(
+            f"{source.name!r} is no complete Parquet file. Let the task begin when it is written to its end, or name "
+            "its format with the argument 'content_type'.",
+            no_effect=True,
+        ) from error
+    except Exception as error:  # whatever a storage layer raises
+        raise PolyteiaError(f"{source.name!r} cannot be read: {_reason(error)}.", no_effect=True) from error
+
+
+def _rows_in(file: IO[bytes], size: int) -> int | None:
+    """Return the number of rows; None where pyarrow is not installed.
+
+    :raises ValueError: if it is no complete Parquet file.
     """
     magic = len(PARQUET_MAGIC)
-    problem = PolyteiaConfigurationError(
-        f"{source.name!r} is no complete Parquet file. Let the task begin when it is written to its end, or name its "
-        "format with the argument 'content_type'."
-    )
-    with source.open() as file:
-        begin = file.read(magic)
-        file.seek(max(0, source.size - 2 * magic), os.SEEK_CUR)
-        if not begin == file.read(magic) == PARQUET_MAGIC:
-            raise problem
-        if find_spec("pyarrow") is None:
-            return None
-        import pyarrow as pa  # noqa: PLC0415 - heavy, and optional
-        import pyarrow.parquet as pq  # noqa: PLC0415 - as above
+    begin = file.read(magic)
+    file.seek(max(0, size - 2 * magic), os.SEEK_CUR)
+    if not begin == file.read(magic) == PARQUET_MAGIC:
+        raise ValueError("one of its ends is missing")
+    if find_spec("pyarrow") is None:
+        return None
+    import pyarrow as pa  # noqa: PLC0415 - heavy, and optional
+    import pyarrow.parquet as pq  # noqa: PLC0415 - as above
 
-        try:
-            return int(pq.read_metadata(file).num_rows)
-        except pa.ArrowException as error:
-            raise problem from error
+    try:
+        return int(pq.read_metadata(file).num_rows)
+    except pa.ArrowException as error:
+        raise ValueError(str(error)) from error
 
 
 @contextmanager
 def writing(path: Any) -> Iterator[IO[bytes]]:
     """Open a file under a temporary name beside `path`; rename it to `path` at the end, or remove it after an error.
 
-    :raises PolyteiaConfigurationError: if nothing can be written there.
-    :raises PolyteiaError: if it cannot be written to its end.
+    :raises PolyteiaConfigurationError: if it leads to a storage that is not known or installed.
+    :raises PolyteiaError: if it cannot be written, or not to its end; that may change, so the task may be retried.
     """
     from airflow_provider_polyteia.client.transfer import unwritable  # noqa: PLC0415 - imports tenacity
 
     storage = _Local(path) if isinstance(path, Path) else _ObjectStorage(path)
     try:
         file = storage.open()
-    except Exception as error:
+    except ImportError as error:
         raise PolyteiaConfigurationError(f"{str(path)!r} cannot be written: {_reason(error)}.") from error
+    except Exception as error:  # whatever a storage layer raises
+        raise PolyteiaError(f"{str(path)!r} cannot be written: {_reason(error)}.", no_effect=True) from error
     try:
         with file:
             yield file
         storage.keep()
     except PolyteiaError:
         raise
-    except Exception as error:
+    except Exception as error:  # as above
         raise unwritable(str(path), error) from error
     finally:
         storage.remove_rest()

@@ -312,8 +312,8 @@ class PolyteiaHook(BaseHook):
         :param filename: the file's name for the platform; None: its own.
         :param timeout: seconds without a byte in either direction that end an attempt; None: 300, or the connection's
             timeout if that is longer.
-        :raises PolyteiaConfigurationError: if the source is not there, or its format is not known.
-        :raises PolyteiaError: if the data was not replaced.
+        :raises PolyteiaConfigurationError: if the source can never be uploaded, or its format is not known.
+        :raises PolyteiaError: if the source is not there or not complete, or the data was not replaced.
         """
         uploaded = files.upload(
             self.get_conn(), dataset_id, source, content_type=content_type, filename=filename, timeout=timeout

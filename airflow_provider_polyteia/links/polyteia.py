@@ -22,12 +22,19 @@ _KINDS = {"ds_": "dataset_id", "sol_": "solution_id", "ws_": "workspace_id", "or
 
 
 class PolyteiaLink(BaseOperatorLink):
-    """Shows what a task has pushed as XCom as soon as it knew the id: also the link of a task that failed later."""
+    """Shows what a task has noted as soon as it knew the id: also the link of a task that failed later.
+
+    Airflow 3 asks within the task's process. Airflow 2 asks within the web server, where the note is an XCom; so it is
+    for a sensor that resumes, in another process.
+    """
 
     name = "Open in Polyteia"
 
-    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002 - Airflow's signature
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """Return the address, or nothing, which shows no link."""
+        noted: str = getattr(operator, "polyteia_link", "")
+        if noted or not getattr(operator, "pushes_link", True):
+            return noted
         return XCom.get_value(key=LINK_KEY, ti_key=ti_key) or ""
 
 

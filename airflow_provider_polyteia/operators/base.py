@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError
 from airflow_provider_polyteia.links.polyteia import LINK_KEY, PolyteiaLink, ids_in, page_url
 from airflow_provider_polyteia.provider_info import DEFAULT_CONNECTION
+from airflow_provider_polyteia.version_compat import AIRFLOW_V_3_0_PLUS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,17 +25,21 @@ class PolyteiaOperator(BaseOperator):
     """Base of the operators: the connection, the hook, and what happens when the task is killed.
 
     :param polyteia_conn_id: Airflow connection to Polyteia (templated; default: ``polyteia_default``).
+
+    :ivar polyteia_link: where the link *Open in Polyteia* leads to; empty until an id is known.
     """
 
     template_fields: Sequence[str] = ("polyteia_conn_id",)
     operator_extra_links = (PolyteiaLink(),)
     ui_color = "#e4e0fa"
     ui_fgcolor = "#1f009d"
+    # Airflow 3 asks for the link in the task's own process, when it ends; an XCom would be a request for nothing.
+    pushes_link = not AIRFLOW_V_3_0_PLUS
 
     def __init__(self, *, polyteia_conn_id: str = DEFAULT_CONNECTION, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.polyteia_conn_id = polyteia_conn_id
-        self._link = ""
+        self.polyteia_link = ""
 
     @cached_property
     def hook(self) -> PolyteiaHook:
@@ -55,9 +60,10 @@ class PolyteiaOperator(BaseOperator):
             return
         config = self.hook.get_conn().config
         url = page_url(config.base_url, config.ui_url, ids)
-        if url != self._link:
-            context["ti"].xcom_push(key=LINK_KEY, value=url)
-            self._link = url
+        if url != self.polyteia_link:
+            self.polyteia_link = url
+            if self.pushes_link:
+                context["ti"].xcom_push(key=LINK_KEY, value=url)
 
     def required(self, name: str) -> str:
         """Return a text argument that must not be empty after templating.

@@ -54,6 +54,7 @@ class DatasetUploadedSensor(PolyteiaOperator, BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("dataset_id", "solution_id", "slug", "uploaded_after", "polyteia_conn_id")
+    pushes_link = True  # for the process in which a deferred wait resumes
 
     def __init__(
         self,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_polyteia.client.formats import PARQUET
+from airflow_provider_polyteia.client.formats import PARQUET, media_type
 from airflow_provider_polyteia.hooks.lineage import file_uri
 from airflow_provider_polyteia.transfers.load import LoadOperator
-from airflow_provider_polyteia.transfers.parquet import rows_and_columns
+from airflow_provider_polyteia.transfers.parquet import columns_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 class FileToPolyteiaOperator(LoadOperator):
     """Replace the data of a dataset with a file, in constant memory.
 
-    Returns ``dataset_id``, ``bytes``, ``content_type``, ``filename`` and ``source``; each is an XCom of its own too.
-    If the task fails or is killed, the dataset is as it was before.
+    Returns ``dataset_id``, ``bytes``, ``rows`` (of a Parquet file, if pyarrow is installed; otherwise None),
+    ``content_type``, ``filename`` and ``source``; each is an XCom of its own too. If the task fails or is killed, the
+    dataset is as it was before.
 
     :param source: a path on the worker, a URL such as ``s3://conn_id@bucket/key``, or an `ObjectStoragePath`
         (templated).
@@ -65,11 +66,9 @@ class FileToPolyteiaOperator(LoadOperator):
         loaded = self.load(context, source, self.given("content_type"), self.given("filename"))
         return {**loaded, "source": str(source)}
 
-    def rows_and_columns(self) -> tuple[int | None, dict[str, str]]:
+    def columns(self) -> dict[str, str]:
         """Return what a Parquet file tells of itself; of other files nothing is known without reading them."""
-        if self._result["content_type"] != PARQUET:
-            return None, {}
-        return rows_and_columns(self.source)
+        return columns_of(self.source) if media_type(self._result["content_type"]) == PARQUET else {}
 
     def sources(self, output: OutputDataset) -> OperatorLineage:
         """Add the file."""

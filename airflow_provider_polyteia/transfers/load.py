@@ -51,13 +51,13 @@ class LoadOperator(InterruptibleOperator):
         """Load, and tell those who wait for the task's outlets."""
         self._result = super().execute(context)
         if self.outlets:
-            rows, _ = self.rows_and_columns()
-            extra = {"rows": rows, "bytes": self._result["bytes"], "source_timestamp": self._timestamp()}
+            known = {name: self._result[name] for name in ("rows", "bytes")}
+            extra = {**known, "source_timestamp": self._timestamp()}
             describe_event(context, self, self._address, self._result["dataset_id"], extra)
         return self._result
 
-    def rows_and_columns(self) -> tuple[int | None, dict[str, str]]:
-        """Return what is known of the data that was loaded."""
+    def columns(self) -> dict[str, str]:
+        """Return name and type of each column that was loaded; nothing where that is not known."""
         raise NotImplementedError
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage | None:  # noqa: ARG002 - its signature
@@ -66,9 +66,9 @@ class LoadOperator(InterruptibleOperator):
             return None
         from airflow_provider_polyteia.transfers import openlineage  # noqa: PLC0415 - an optional package
 
-        rows, columns = self.rows_and_columns()
-        uri = dataset_uri(self._address, self._result["dataset_id"])
-        output = openlineage.loaded_dataset(uri, size=self._result["bytes"], rows=rows, columns=columns)
+        result = self._result
+        uri = dataset_uri(self._address, result["dataset_id"])
+        output = openlineage.loaded_dataset(uri, size=result["bytes"], rows=result["rows"], columns=self.columns())
         return self.sources(output)
 
     def sources(self, output: OutputDataset) -> OperatorLineage:

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 class PolyteiaToFileOperator(InterruptibleOperator):
     """Write the result of a query on datasets into a file, in constant memory.
 
-    The file appears under its name only when it is complete. Returns ``path``, ``bytes``, ``content_type`` and
-    ``datasets``; each is an XCom of its own too.
+    The file appears under its name only when it is complete. Returns ``path``, ``bytes``, ``rows`` (of a
+    Parquet file, if pyarrow is installed; otherwise None), ``content_type`` and ``datasets``; each is an XCom of its
+    own too.
 
     :param sql: a query, DuckDB's dialect (templated; may be the path of a ``.sql`` file). It refers to a dataset as
         ``{name}`` if `datasets` is a mapping, by its id in quotes (``'ds_...'``) if it is a list.

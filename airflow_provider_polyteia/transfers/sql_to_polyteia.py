@@ -100,9 +100,10 @@ class SqlToPolyteiaOperator(LoadOperator):
             loaded = self.load(context, table.file, PARQUET, filename)
         return {**loaded, "rows": table.rows, "columns": table.columns, "source_conn_id": self.conn_id}
 
-    def rows_and_columns(self) -> tuple[int | None, dict[str, str]]:
+    def columns(self) -> dict[str, str]:
         """Return what was read."""
-        return self._result["rows"], self._result["columns"]
+        columns: dict[str, str] = self._result["columns"]
+        return columns
 
     def sources(self, output: OutputDataset) -> OperatorLineage:
         """Add the query and its tables."""

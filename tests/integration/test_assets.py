@@ -64,4 +64,4 @@ def test_load_starts_the_dag_that_waits_for_it(airflow, platform, datasets, name
 def test_link_leads_to_the_platform(airflow, platform, datasets):
     """The task's button has an address: the platform's start page, as the connection gives no pattern."""
     (run_id,) = [run_id for run_id in runs_of(airflow, "outlet_known") if run_id.startswith("manual")]
-    assert airflow.records.xcoms("outlet_known", run_id)["load", -1, "polyteia_link"] == f"{platform.base_url}/"
+    assert airflow.records.xcoms("outlet_known", run_id)["load", -1, "_link_PolyteiaLink"] == f"{platform.base_url}/"

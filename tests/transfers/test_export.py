@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from airflow.providers.common.compat.sdk import ObjectStoragePath
+from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStoragePath
 from conftest import KEY
 from servers import DROP, data, status
 
@@ -210,12 +210,24 @@ def test_disk_full(local, server, tmp_path):
     assert len(server.requests) == 2
 
 
-@pytest.mark.parametrize("place", ["/nowhere/rows.csv", "/proc/rows.csv", "nosuch://bucket/rows.csv"])
-def test_destination_that_cannot_be_written(local, server, place):
-    """A destination that cannot be written to is told before anything is asked of the platform."""
-    with pytest.raises(PolyteiaConfigurationError, match=r"cannot be written|leads to no storage"):
+@pytest.mark.parametrize(
+    ("place", "is_final"), [("/nowhere/rows.csv", False), ("/proc/rows.csv", False), ("nosuch://bucket/rows.csv", True)]
+)
+def test_destination_that_cannot_be_written(local, server, place, is_final):
+    """That is told before anything is asked of the platform; a disk may come back, a wrong name stays wrong."""
+    with pytest.raises(PolyteiaError, match=r"cannot be written|leads to no storage") as caught:
         export(local, place)
+    assert isinstance(caught.value, AirflowFailException) is is_final
     assert server.requests == []
+
+
+def test_file_whose_rows_cannot_be_counted(local, server, tmp_path, caplog):
+    """A file with both ends of Parquet is kept, although what is between them says nothing to us; the log says so."""
+    answering(server, status(200, b"PAR1 rows PAR1", content_type="application/octet-stream"))
+    exported = export(local, tmp_path / "rows.parquet")
+    assert exported["rows"] is None
+    assert (tmp_path / "rows.parquet").read_bytes() == b"PAR1 rows PAR1"
+    assert "rows.parquet cannot be counted" in caplog.text
 
 
 @pytest.mark.parametrize(

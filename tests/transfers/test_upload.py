@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import logging
 import re
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from airflow.providers.common.compat.sdk import ObjectStoragePath
+from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStoragePath
 from conftest import KEY
 from servers import ScriptedServer, data, status
 
@@ -113,8 +114,9 @@ def test_incomplete_parquet(local, server, tmp_path, begin, end):
     """A Parquet file that is still being written, or is none, is refused before anything is sent."""
     pq.write_table(pa.table({"id": [1, 2]}), tmp_path / "whole")
     (tmp_path / "rows.parquet").write_bytes((tmp_path / "whole").read_bytes()[begin:end])
-    with pytest.raises(PolyteiaConfigurationError, match=r"'rows.parquet' is no complete Parquet file"):
+    with pytest.raises(PolyteiaError, match=r"'rows.parquet' is no complete Parquet file") as caught:
         local.upload_dataset("ds_1", tmp_path / "rows.parquet")
+    assert not isinstance(caught.value, AirflowFailException)  # it may be complete when Airflow tries again
     assert server.requests == []
 
 
@@ -184,17 +186,39 @@ class Pipe(io.RawIOBase):
     [
         (Pipe(), "cannot seek"),
         (io.StringIO("a"), "open as text"),
-        ("/nowhere/bookings.csv", "No such file"),
         ("/", "not a file"),
-        ("file:///nowhere/bookings.csv", "cannot be uploaded"),
         ("nosuch://bucket/bookings.csv", "leads to no storage|cannot be uploaded: ValueError: No filesystem"),
     ],
 )
 def test_unusable_sources(local, server, source, problem):
-    """A source that is not there, or cannot be read twice, is refused before anything is sent."""
+    """A source that can never be uploaded is refused before anything is sent."""
     with pytest.raises(PolyteiaConfigurationError, match=problem):
         local.upload_dataset("ds_1", source, content_type="text/csv")
     assert server.requests == []
+
+
+@pytest.mark.parametrize("source", ["/nowhere/bookings.csv", "file:///nowhere/bookings.csv", "/nowhere/rows.parquet"])
+def test_source_that_is_not_there(local, server, source):
+    """A file that is not there is told before anything is sent; it may come, so the task's retries count."""
+    with pytest.raises(PolyteiaError, match=r"cannot be uploaded: .*No such file") as caught:
+        local.upload_dataset("ds_1", source)
+    assert not isinstance(caught.value, AirflowFailException)
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("name", ["rows.parquet", "rows.csv"])
+def test_source_that_cannot_be_read(local, server, tmp_path, monkeypatch, name):
+    """A storage that fails when it is asked for the file ends in an error of ours, whatever it raises itself."""
+
+    def fail(*_):
+        raise RuntimeError("the storage is on fire")
+
+    file = tmp_path / name
+    file.write_bytes(b"PAR1PAR1")
+    answering(server, data({}))
+    monkeypatch.setattr(Path, "open", fail)
+    with pytest.raises(PolyteiaError, match=r"could not be read|cannot be read"):
+        local.upload_dataset("ds_1", file)
 
 
 class Changing(io.BytesIO):
