@@ -5,7 +5,8 @@ asset, and each event starts a run that knows what was delivered and counts its 
 watched datasets of one solution share one look.
 
 To set: the connection `polyteia_default`, and the environment variable `POLYTEIA_SOLUTION_ID` where DAG files are
-read: the id of a solution of yours. The dataset is the one that `example_holidays` makes for the year 2026.
+read: the id of a solution of yours (without it: the sandbox's). The dataset is the one that `example_holidays` makes
+for the year 2026.
 """
 
 from __future__ import annotations

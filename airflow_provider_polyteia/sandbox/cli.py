@@ -124,7 +124,7 @@ def _shut_out(pairs: Sequence[str]) -> dict[str, list[str]]:
 def _announce(sandbox: Sandbox, arguments: argparse.Namespace) -> None:
     connection = sandbox.airflow_connection("<your key>" if arguments.pak else SANDBOX_PAK)
     print(  # noqa: T201 - what the command is for
-        f"Polyteia sandbox on {sandbox.base_url}  export AIRFLOW_CONN_POLYTEIA_DEFAULT='{connection}'",
+        f"Polyteia sandbox on {sandbox.base_url}\nexport AIRFLOW_CONN_POLYTEIA_DEFAULT='{connection}'",
         flush=True,
     )
     if arguments.ready_file:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     MakeBatch = Callable[[Sequence[Sequence[Any]]], pa.RecordBatch]
 
 _FIRST_ROWS = 1_000
-_MOST_ROWS = 10_000
+# More rows at once take more memory and, as the garbage collector looks at them again and again, more time.
+_MOST_ROWS = 4_000
 # How databases are told that nothing is to be changed.
 _READ_ONLY = {"sqlite": "PRAGMA query_only = ON", "mysql": "SET SESSION TRANSACTION READ ONLY"}
 # Drivers that fetch the whole result at once unless told otherwise.

@@ -54,20 +54,22 @@ def loaded_dataset(uri: str, *, size: int, rows: int | None, columns: Mapping[st
 
 def file(uri: str) -> Dataset:
     """Name a file that was read, as OpenLineage names files."""
-    return Dataset(**_file_name(uri))
+    namespace, name = _file_name(uri)
+    return Dataset(namespace=namespace, name=name)
 
 
 def written_file(uri: str, *, size: int) -> OutputDataset:
     """Name a file that was written."""
+    namespace, name = _file_name(uri)
     statistics = OutputStatisticsOutputDatasetFacet(size=size)
-    return OutputDataset(**_file_name(uri), outputFacets={"outputStatistics": statistics})
+    return OutputDataset(namespace=namespace, name=name, outputFacets={"outputStatistics": statistics})
 
 
-def _file_name(uri: str) -> dict[str, str]:
+def _file_name(uri: str) -> tuple[str, str]:
     parts = urlsplit(uri)
     if parts.scheme == "file":
-        return {"namespace": "file", "name": parts.path}
-    return {"namespace": f"{parts.scheme}://{parts.netloc}", "name": parts.path.lstrip("/")}
+        return "file", parts.path
+    return f"{parts.scheme}://{parts.netloc}", parts.path.lstrip("/")
 
 
 def tables(sql: str, conn_id: str, hook_params: Mapping[str, Any] | None) -> list[Dataset]:

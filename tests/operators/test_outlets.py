@@ -55,4 +55,6 @@ def test_alias():
 @pytest.mark.parametrize("context", [{}, {"outlet_events": None}])
 def test_no_outlets(context):
     """Without outlets there is nobody to tell, and nothing is asked of the context."""
+    before = dict(context)
     describe_event(context, BaseOperator(task_id="load"), HOST, "no id", EXTRA)
+    assert context == before
