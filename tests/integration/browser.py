@@ -42,6 +42,11 @@ _WHEN_NOTHING_MOVES = """
 const moving = document.getAnimations().filter(a => a.effect.getComputedTiming().endTime < 10000);
 Promise.allSettled(moving.map(a => a.finished)).then(arguments[0]);
 """
+# Whether the window has its new height, and the element is in it as a whole.
+_IS_IN_WINDOW = """
+const box = arguments[0].getBoundingClientRect();
+return innerHeight === arguments[1] && box.top >= 0 && box.bottom <= innerHeight;
+"""
 _NETWORK = {"http", "https", "ws", "wss"}
 _OPTIONS = [
     "--headless",
@@ -161,8 +166,9 @@ class Browser:
             return
         folder = Path(SCREENSHOTS)
         folder.mkdir(parents=True, exist_ok=True)
-        if css:
-            self.resize(WIDTH, 2 * HEIGHT)  # only what is in the window gets into the picture
+        if css:  # only what is in the window gets into the picture
+            self.resize(WIDTH, 3 * HEIGHT)
+            self.wait(lambda: self.run(_IS_IN_WINDOW, self.find(css), 3 * HEIGHT), f"window that {css!r} fits into")
         self.driver.execute_async_script(_WHEN_NOTHING_MOVES)
         picture = self.find(css).screenshot_as_png if css else self.driver.get_screenshot_as_png()
         (folder / f"{name}.png").write_bytes(picture)
