@@ -11,6 +11,7 @@ import asyncio
 import logging
 import random
 import ssl
+import sys
 import time
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -127,12 +128,13 @@ class AsyncPolyteiaClient:
 
     async def _transmit(self, request: protocol.Request) -> protocol.Response:
         """Send one request and read its response whole."""
+        outside = sys.exception()
         try:
             if request.path == protocol.EXCHANGE_PATH:
                 return await self._exchanged(request)
             return await self._fetch(request)
         except (httpx.HTTPError, OSError) as error:
-            failure = explain(error, request.name, self.config)
+            failure = explain(error, request.name, self.config, outside)
         raise failure  # out here, where the original error, whose text may hold a token, is not its context
 
     async def _exchanged(self, request: protocol.Request) -> protocol.Response:
@@ -173,12 +175,16 @@ class AsyncPolyteiaClient:
         return protocol.Response(reply.status_code, headers, body)
 
 
-def explain(error: BaseException, name: str, config: ClientConfig) -> PolyteiaError:
+def explain(
+    error: BaseException, name: str, config: ClientConfig, outside: BaseException | None = None
+) -> PolyteiaError:
     """Turn what httpx raised into an error of ours.
 
     Its text is not passed on: it may show a URL, and that may hold tokens or a proxy's password.
+
+    :param outside: what the caller was handling when the request began.
     """
-    chain = list(problems.causes(error))
+    chain = list(problems.causes(error, outside))
     if not isinstance(error, _NOT_SENT):
         return problems.no_answer(name, config.conn_id, _what_broke(error, config))
     for link in chain:

@@ -62,6 +62,8 @@ def make_call(
     :param idempotent: whether repeating the call is harmless; None: as known, see `methods`.
     :raises PolyteiaConfigurationError: naming the offending value by its path.
     """
+    if idempotent is not None and not isinstance(idempotent, bool):
+        raise PolyteiaConfigurationError(f"'idempotent' of {name!r} is {idempotent!r}; it must be True, False or None.")
     if not isinstance(name, str) or not name.strip():
         raise PolyteiaConfigurationError(f"The name of a {kind} is empty; use one such as 'list_datasets'.")
     if not name.isprintable() or " " in name:

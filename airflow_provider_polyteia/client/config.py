@@ -23,6 +23,7 @@ DEFAULT_BASE_URL = "https://app.polyteia.com"
 MAX_SECONDS = 86_400.0
 MAX_ATTEMPTS = 10_000
 MAX_PORT = 65_535
+MAX_PATH = 200
 PAGE_IDS = {"dataset_id", "solution_id", "workspace_id", "organization_id"}
 # The form of Airflow 2 sends each of its fields a second time under such a name when it tests a connection.
 _FORM_PREFIX = "extra__polyteia__"
@@ -199,7 +200,7 @@ def _number(name: str, value: Any, conn_id: str) -> float:
     """Accept what a form may store: a number or its text. Zero, negative and endless are refused."""
     try:
         number = float(value) if not isinstance(value, bool) else math.nan
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not 0 < number <= MAX_SECONDS:
         raise _error(conn_id, f"has the extra {name!r} = {value!r}; it takes a number of seconds above 0, up to a day")
@@ -240,10 +241,16 @@ def _existing_path(name: str, value: Any, conn_id: str) -> str:
     if not isinstance(value, str) or not os.path.exists(value):  # noqa: PTH110 - Path.exists raises for odd paths
         raise _error(
             conn_id,
-            f"has the extra {name!r} = {value!r}, but there is no such file; "
+            f"has the extra {name!r} = {_path_for_people(value)}, but there is no such file; "
             "it must exist on every machine that runs a worker or triggerer",
         )
     return value
+
+
+def _path_for_people(value: Any) -> str:
+    """Return what stands in place of a path; not if it may be the key itself, pasted by mistake."""
+    is_path = isinstance(value, str) and value.isprintable() and len(value) <= MAX_PATH and "-----" not in value
+    return repr(value) if is_path else f"a {type(value).__name__} that is no path"
 
 
 def _cert(name: str, value: Any, conn_id: str) -> str | tuple[str, str]:

@@ -95,15 +95,19 @@ def _use_our_connections(manager: PoolManager) -> None:
     manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
 
 
-def explain(error: BaseException, name: str, config: ClientConfig) -> PolyteiaError:
+def explain(
+    error: BaseException, name: str, config: ClientConfig, outside: BaseException | None = None
+) -> PolyteiaError:
     """Turn what requests or urllib3 raised into an error of ours.
 
     Their texts are not passed on: they show URLs, and those may hold tokens or a proxy's password.
+
+    :param outside: what the caller was handling when the request began.
     """
-    chain = list(problems.causes(error))
+    chain = list(problems.causes(error, outside))
     failed = next((link for link in chain if isinstance(link, ConnectFailedError | NewConnectionError)), None)
     if failed is not None:
-        return _explain_no_connection(list(problems.causes(failed)), name, config)
+        return _explain_no_connection(list(problems.causes(failed, outside)), name, config)
     if isinstance(error, _UNUSABLE_PROXY):
         return problems.unusable_proxy(name, config.conn_id, "requests[socks]")
     if isinstance(error, OSError) and not isinstance(error, requests.RequestException):

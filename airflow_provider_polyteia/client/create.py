@@ -18,7 +18,8 @@ up as well.
 
 Whether a resource found is ours is told by its contents and by when it was made. Both moments are read from the
 platform's clock: ``created_at`` of the resource, and the ``Date`` of the look-up's answer less the time that has
-passed here since the first attempt. ``Date`` has whole seconds, so there is a second in which it cannot be told.
+passed here since the first attempt. ``Date`` has whole seconds, and the two clocks may be a little apart, so there are
+some seconds in which it cannot be told.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from airflow_provider_polyteia.client.protocol import Answer, converse
 from airflow_provider_polyteia.client.records import moment
 from airflow_provider_polyteia.client.retry import FIRST_WAIT, Attempts, Failure, classify, outcome_unknown
 from airflow_provider_polyteia.exceptions import (
+    PolyteiaAPIError,
     PolyteiaAuthenticationError,
     PolyteiaConfigurationError,
     PolyteiaError,
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _CLOCK_STEP = timedelta(seconds=1)  # how exact the header Date is
+_CLOCKS_APART = timedelta(seconds=2)  # how far the platform's database may be behind its web server
 _CLOCK_ERROR = timedelta(minutes=5)  # how far our clock may be off, if the platform does not tell its own
 
 
@@ -61,10 +64,16 @@ class Origin(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """What a create ended with: the resource as the platform describes it, and where it comes from."""
+    """What a create ended with.
+
+    :param record: the resource as the platform describes it.
+    :param origin: where it comes from.
+    :param refusal: the error after which a look-up has found it; None if it was simply created.
+    """
 
     record: Any
     origin: Origin
+    refusal: PolyteiaError | None = None
 
 
 def create(client: PolyteiaClient, call: Call) -> Created:
@@ -93,6 +102,8 @@ def create(client: PolyteiaClient, call: Call) -> Created:
 def _may_be_there(attempts: Attempts, error: PolyteiaError) -> bool:
     """Tell whether the resource may be there now, made by us or by somebody before us."""
     failure = classify(error)
+    if error.no_effect and not attempts.in_doubt:
+        return False
     if failure is Failure.REFUSED:
         # Any other refusal may mean that the slug is taken (API reference 12, no. 4), or be somebody else's answer. And
         # whatever the refusal, an earlier attempt without an answer may have arrived in the meantime.
@@ -109,16 +120,30 @@ def _look_up(client: PolyteiaClient, attempts: Attempts, error: PolyteiaError) -
     answer = _find(client, attempts, error)
     if answer is None and doubtful:
         # A new resource may take a moment to be seen (API reference 12, no. 38).
-        client.pause(min(FIRST_WAIT, attempts.limits.max_wait))
+        _pause(client, attempts, error)
         answer = _find(client, attempts, error)
     if answer is not None:
         origin = _origin(attempts, answer, client.clock())
         log.info("%s A look-up has found the resource: %s.", error, origin.value)
-        return Created(answer.data, origin)
-    if not call.method.unique and classify(error) in (Failure.DOUBTFUL, Failure.REPORTED):
+        return Created(answer.data, origin, error)
+    if not call.method.unique and not _says_no(error):
         raise outcome_unknown(call, error, "A look-up has not found it so far. ") from error
     error.no_effect = True
+    if attempts.in_doubt and classify(error) is Failure.REFUSED:
+        attempts.admit_doubt(error)
     return None
+
+
+def _says_no(error: PolyteiaError) -> bool:
+    """Tell whether the platform itself has refused just this attempt; a redirect does not say who has seen it."""
+    return isinstance(error, PolyteiaAPIError) and classify(error) is Failure.REFUSED
+
+
+def _pause(client: PolyteiaClient, attempts: Attempts, error: PolyteiaError) -> None:
+    try:
+        client.pause(min(FIRST_WAIT, attempts.limits.max_wait))
+    except PolyteiaError as killed:
+        raise outcome_unknown(attempts.call, error, "The task was killed before a second look-up. ") from killed
 
 
 def _find(client: PolyteiaClient, attempts: Attempts, error: PolyteiaError) -> Answer | None:
@@ -130,6 +155,9 @@ def _find(client: PolyteiaClient, attempts: Attempts, error: PolyteiaError) -> A
         # A gateway without a backend answers 404 as well, but not in the platform's form.
         if isinstance(unanswered, PolyteiaNotFoundError) and not unanswered.is_foreign:
             return None
+        if _says_no(error) and not attempts.in_doubt:
+            error.add_text(f"Whether it was there before could not be looked up: {unanswered}")
+            raise error from unanswered
         reason = f"Looking it up by its {' and '.join(query.params)} failed too: {unanswered} "
         raise outcome_unknown(attempts.call, error, reason) from unanswered
     if any(answer.data.get(name, value) != value for name, value in query.params.items()):
@@ -141,7 +169,8 @@ def _find(client: PolyteiaClient, attempts: Attempts, error: PolyteiaError) -> A
 def _origin(attempts: Attempts, answer: Answer, now: float) -> Origin:
     """Compare contents and age of the resource found with what was sent, and when."""
     sent = {name: value for name, value in attempts.call.params.items() if isinstance(value, str)}
-    if any((answer.data.get(name) or "") != value for name, value in sent.items()):
+    # What the platform leaves out says nothing: any field may be absent (API reference 5).
+    if any(answer.data.get(name) not in (None, value) for name, value in sent.items()):
         # Where slugs are not unique, ours may be there beside the one found.
         return Origin.EXISTING if attempts.call.method.unique else Origin.UNSURE
     made_at = moment(answer.data.get("created_at"))
@@ -150,7 +179,7 @@ def _origin(attempts: Attempts, answer: Answer, now: float) -> Origin:
     there_now = answer.date or datetime.now(UTC)
     begun = there_now - timedelta(seconds=now - attempts.started)
     inexact = _CLOCK_STEP if answer.date else _CLOCK_ERROR
-    if made_at < begun - (timedelta(0) if answer.date else inexact):
+    if made_at < begun - (_CLOCKS_APART if answer.date else inexact):
         return Origin.EXISTING
     if made_at > begun + inexact or (attempts.in_doubt and answer.date):
         return Origin.MADE

@@ -102,12 +102,19 @@ class FileSink:
         self._name = name
         self._identity = identity
         self._is_taken = False
+        self._held = b""
+        self._is_held = False
         self._progress = Progress("", None)
         self._received = 0
         self._begin = self._end = b""
 
     def wants(self, head: Response) -> bool:
-        """Take what may be the file; leave errors and web pages."""
+        """Take what may be the file; leave errors and web pages.
+
+        The beginning of JSON is held back until it is no error for certain: another try writes into the same file.
+        """
+        self._begin = self._end = self._held = b""
+        self._is_held = head.is_json
         self._is_taken = head.is_success and not head.is_html and (not head.is_json or self._content_type == JSON)
         self._progress = Progress(f"Exporting to {self._name!r}", _length(head))
         return self._is_taken
@@ -120,12 +127,19 @@ class FileSink:
         if len(self._begin) < _LARGEST_JSON_ERROR:
             self._begin = (self._begin + chunk)[:_LARGEST_JSON_ERROR]
         self._end = (self._end + chunk)[-len(PARQUET_MAGIC) :]
+        self._progress.advance(len(chunk))
+        self._held += chunk
+        if not self._is_held or len(self._held) > _LARGEST_JSON_ERROR:
+            self._is_held = False
+            self._let_go()
+
+    def _let_go(self) -> None:
+        held, self._held = self._held, b""
         # Whatever a storage layer raises: it must not be taken for a failure of the connection to the platform.
         try:
-            self._file.write(chunk)
+            self._file.write(held)
         except Exception as error:
             raise transfer.unwritable(self._name, error) from error
-        self._progress.advance(len(chunk))
 
     def close(self, received: int) -> None:
         """Remember how many bytes came over the wire."""
@@ -148,6 +162,7 @@ class FileSink:
         if self._content_type == PARQUET and not (self._begin[:4] == self._end == PARQUET_MAGIC):
             kind = "what is no complete Parquet file"
             raise problems.foreign(replace(response, body=b""), self._identity, PATH, kind)
+        self._let_go()
         return self._progress.done
 
 
@@ -160,6 +175,6 @@ def _is_error(begin: bytes) -> bool:
     """Tell a small JSON object that reports an error (API reference 3.4) from exported rows."""
     try:
         value = json.loads(begin)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(value, dict) and ("error" in value or {"code", "message"} <= value.keys())

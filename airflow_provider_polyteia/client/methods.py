@@ -153,8 +153,12 @@ METHODS: dict[str, Method] = {method.name: method for method in _KNOWN}
 
 
 def find(name: str, kind: Kind) -> Method:
-    """Return what is known of `name`; an unknown query only reads, an unknown command is never repeated."""
+    """Return what is known of `name`; an unknown query only reads, an unknown command is never repeated.
+
+    An unknown command that is named like those that give out tokens is taken for one of them.
+    """
     known = METHODS.get(name)
     if known is not None:
         return known
-    return Method(name, kind, repeat=Repeat.SAFE if kind == "query" else Repeat.NEVER)
+    repeat = Repeat.SAFE if kind == "query" else Repeat.NEVER
+    return Method(name, kind, repeat=repeat, returns_secret=name.startswith("generate_") and name.endswith("_token"))

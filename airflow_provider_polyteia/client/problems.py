@@ -204,9 +204,13 @@ def unreadable_certificate(name: str, conn_id: str) -> PolyteiaConfigurationErro
     )
 
 
-def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and all that it was made from: causes, contexts, members, and what it keeps in reason and args."""
-    seen: set[int] = set()
+def causes(error: BaseException | None, outside: BaseException | None = None) -> Iterator[BaseException]:
+    """Yield an error and all that it was made from: causes, contexts, members, and what it keeps in reason and args.
+
+    :param outside: what the caller was handling when the call began. Python chains it to every error, but it says
+        nothing about the call.
+    """
+    seen = {id(outside)}
     todo = [error]
     while todo:
         link = todo.pop(0)

@@ -291,14 +291,14 @@ def _refusal(response: Response, identity: Identity, name: str) -> PolyteiaError
     if response.is_redirect:
         return problems.foreign(response, identity, name, "a redirect, which is never followed,")
     body = _parse(response.body)
-    is_foreign = not isinstance(body, dict)
-    if is_foreign:
+    is_ours = isinstance(body, dict) and (body.get("error") is not None or {"code", "message"} <= body.keys())
+    if not isinstance(body, dict):
         body = response.body.decode(errors="replace")
     elif body.get("error") is not None:
         body = body["error"]
     error = problems.api_error(response, identity, name, body)
     if isinstance(error, PolyteiaAPIError):
-        error.is_foreign = is_foreign
+        error.is_foreign = not is_ours
     return error
 
 

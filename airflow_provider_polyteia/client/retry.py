@@ -116,6 +116,7 @@ class Attempts:
         self.started = clock()
         self.deadline = self.started + limits.max_elapsed if deadline is None else deadline
         self.failed = 0
+        self.reported = 0
         self.in_doubt = False
         self.next_wait = 0.0
         self._clock = clock
@@ -149,7 +150,8 @@ class Attempts:
         if not isinstance(error, PolyteiaError) or not is_passing(error):
             return False
         self.next_wait = self._wait_after(error)
-        return _kind_of(error) is not Failure.REPORTED or self.failed < self.limits.max_reported
+        self.reported += _kind_of(error) is Failure.REPORTED
+        return True
 
     def _wait_after(self, error: PolyteiaError) -> float:
         told = error.retry_after if isinstance(error, PolyteiaAPIError) else None
@@ -162,7 +164,7 @@ class Attempts:
     def is_spent(self) -> bool:
         """True if the limits allow no further attempt after the wait planned."""
         late = self._clock() + self.next_wait > self.deadline
-        return self.failed >= self.limits.max_attempts or late
+        return late or self.failed >= self.limits.max_attempts or self.reported >= self.limits.max_reported
 
     def policy(self, sleep: Callable[[float], Any]) -> dict[str, Any]:
         """Return the arguments of `tenacity.Retrying` or `tenacity.AsyncRetrying`."""
@@ -189,13 +191,18 @@ class Attempts:
         if not isinstance(error, PolyteiaError):
             raise TypeError(f"gave up without an error of ours: {error!r}")
         if self.in_doubt and not self.call.repeatable:
-            error.no_effect = False
-            error.add_text("An earlier attempt got no answer and may still arrive.")
+            self.admit_doubt(error)
+        reported = f"max_reported={self.limits.max_reported}, " if self.reported else ""
         error.add_text(
             f"Gave up after {self.failed} attempt(s) in {self._clock() - self.started:.1f} s; the limits are "
-            f"max_attempts={self.limits.max_attempts}, max_elapsed={self.limits.max_elapsed:g} s."
+            f"max_attempts={self.limits.max_attempts}, {reported}max_elapsed={self.limits.max_elapsed:g} s."
         )
         raise error
+
+    def admit_doubt(self, error: PolyteiaError) -> None:
+        """Say that this error is not the last word on what has happened."""
+        error.no_effect = False
+        error.add_text("An earlier attempt got no answer and may still arrive.")
 
 
 def outcome_unknown(call: Call, error: PolyteiaError, reason: str = "") -> PolyteiaOutcomeUnknownError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import sys
 import time
 from dataclasses import replace
 from functools import cached_property, partial
@@ -151,11 +152,12 @@ class PolyteiaClient:
         config = self.config if request.timeout is None else replace(self.config, timeout=(request.timeout,) * 2)
         self._drop_idle_connections(begun)
         failure: PolyteiaError | None = None
+        outside = sys.exception()
         try:
             with self._ask(request, config.timeout) as reply:
                 response = _receive(reply, request.sink)
         except (OSError, HTTPError, ValueError) as error:  # ValueError: requests' way with odd headers
-            failure = explain(error, request.name, config)
+            failure = explain(error, request.name, config, outside)
         if failure is not None:
             raise failure  # out here, where the original error, whose text may hold a token, is not its context
         self._used_at = self.clock()

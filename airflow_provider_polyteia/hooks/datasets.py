@@ -75,14 +75,14 @@ def check_new(created: Created, call: Call, conn_id: str) -> None:
         return
     identity = ", ".join(f"{key}={value!r}" for key, value in (call.natural_key or {}).items())
     if created.origin is Origin.EXISTING:
+        way_out = ", or use if_exists='reuse' or 'update'" if call.method.name == "create_dataset" else ""
         raise PolyteiaConflictError(
-            f"Polyteia's {call.method.name!r} (connection {conn_id!r}) was refused, and a look-up shows that "
-            f"{identity} is taken already, by {created.record['id']!r}. Choose another slug, or use "
-            "CreateDatasetOperator with if_exists='reuse' or 'update'.",
+            f"{created.refusal} A look-up shows that {identity} is taken already, by {created.record['id']!r}. Choose "
+            f"another slug{way_out}.",
             code=409,
             method=call.method.name,
             conn_id=conn_id,
-        )
+        ) from created.refusal
     raise PolyteiaOutcomeUnknownError(
         f"Polyteia's {call.method.name!r} (connection {conn_id!r}) got no clear answer. A look-up has found "
         f"{identity} as {created.record['id']!r}, made at about that time: by this call, or by somebody else a "

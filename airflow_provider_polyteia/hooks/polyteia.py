@@ -70,6 +70,7 @@ class PolyteiaHook(BaseHook):
             "max_reported": max_reported,
         }
         self._client: PolyteiaClient | None = None
+        self._is_cancelled = False
 
     def __enter__(self) -> Self:
         return self
@@ -113,6 +114,8 @@ class PolyteiaHook(BaseHook):
             config = self.config
             mask_secret(config.key)
             self._client = PolyteiaClient(config, user_agent=USER_AGENT, on_secret=mask_secret)
+            if self._is_cancelled:
+                self._client.cancel()
         return self._client
 
     def close(self) -> None:
@@ -123,6 +126,7 @@ class PolyteiaHook(BaseHook):
 
     def cancel(self) -> None:
         """Stop waiting and begin no further attempt; for `on_kill`."""
+        self._is_cancelled = True
         if self._client is not None:
             self._client.cancel()
 
@@ -286,8 +290,8 @@ class PolyteiaHook(BaseHook):
         reference = datasets.reference(dataset_id, solution_id, slug)
         try:
             self.command("delete_dataset", {"id": reference.get("id") or self.get_dataset(**reference)["id"]})
-        except PolyteiaNotFoundError:
-            if not ignore_missing:
+        except PolyteiaNotFoundError as error:
+            if error.is_foreign or not ignore_missing:  # a gateway's 404 says nothing about the dataset
                 raise
             return False
         return True

@@ -42,7 +42,7 @@ def ids_in(record: Mapping[str, object]) -> dict[str, str]:
     """Find the ids in a record, or in the parameters of a call, by what they begin with (API reference 5)."""
     found = {}
     for name, value in record.items():
-        if isinstance(value, str) and (name == "id" or name.endswith("_id")):
+        if isinstance(name, str) and isinstance(value, str) and (name == "id" or name.endswith("_id")):
             kind = next((kind for prefix, kind in _KINDS.items() if value.startswith(prefix)), None)
             if kind:
                 found[kind] = value

@@ -40,6 +40,7 @@ class PolyteiaOperator(BaseOperator):
         super().__init__(**kwargs)
         self.polyteia_conn_id = polyteia_conn_id
         self.polyteia_link = ""
+        self._given: set[str] = set()
 
     @cached_property
     def hook(self) -> PolyteiaHook:
@@ -47,6 +48,11 @@ class PolyteiaOperator(BaseOperator):
         from airflow_provider_polyteia.hooks.polyteia import PolyteiaHook  # noqa: PLC0415 - DAG files load faster without
 
         return PolyteiaHook(self.polyteia_conn_id)
+
+    def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:
+        """Render, and remember which arguments were given: a template may render to nothing."""
+        self._given = {name for name in self.template_fields if getattr(self, name) is not None}
+        super().render_template_fields(context, jinja_env)
 
     def on_kill(self) -> None:
         """Begin no further attempt."""
@@ -83,7 +89,7 @@ class PolyteiaOperator(BaseOperator):
 
         :raises PolyteiaConfigurationError: if it is no text, or ``None`` rendered by a template.
         """
-        return self.required(name) if getattr(self, name) not in (None, "") else getattr(self, name)
+        return "" if getattr(self, name) == "" else self.given(name)
 
     def mapping(self, name: str) -> Mapping[str, Any] | None:
         """Return an argument that may be left out, and is a mapping otherwise.
@@ -91,13 +97,18 @@ class PolyteiaOperator(BaseOperator):
         :raises PolyteiaConfigurationError: if it is something else after templating.
         """
         value = getattr(self, name)
-        if value is not None and not isinstance(value, Mapping):
-            raise PolyteiaConfigurationError(
-                f"Argument {name!r} of task {self.task_id!r} is a {type(value).__name__} after templating; it must be "
-                "a mapping of names to values. A template renders to one only with render_template_as_native_obj=True."
-            )
-        return value
+        if isinstance(value, Mapping):
+            return value
+        if self._is_left_out(name):
+            return None
+        raise PolyteiaConfigurationError(
+            f"Argument {name!r} of task {self.task_id!r} is a {type(value).__name__} after templating; it must be "
+            "a mapping of names to values. A template renders to one only with render_template_as_native_obj=True."
+        )
 
     def given(self, name: str) -> str | None:
         """Return a text argument that may be left out; what is given must not render to nothing."""
-        return None if getattr(self, name) is None else self.required(name)
+        return None if self._is_left_out(name) else self.required(name)
+
+    def _is_left_out(self, name: str) -> bool:
+        return getattr(self, name) is None and name not in self._given

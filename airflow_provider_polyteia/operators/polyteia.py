@@ -20,14 +20,7 @@ class _CallOperator(PolyteiaOperator):
     parameters: Mapping[str, Any] | str | None
 
     def _parameters(self) -> Mapping[str, Any]:
-        if self.parameters is None:
-            return {}
-        if not isinstance(self.parameters, Mapping):
-            raise PolyteiaConfigurationError(
-                f"Argument 'parameters' of task {self.task_id!r} is a {type(self.parameters).__name__}; it must be a "
-                "mapping of names to values."
-            )
-        return self.parameters
+        return self.mapping("parameters") or {}
 
 
 class PolyteiaCommandOperator(_CallOperator):
@@ -60,10 +53,10 @@ class PolyteiaCommandOperator(_CallOperator):
 
     def execute(self, context: Context) -> Any:
         """Send the command."""
-        from airflow_provider_polyteia.client.methods import METHODS  # noqa: PLC0415 - DAG files load faster without
+        from airflow_provider_polyteia.client import methods  # noqa: PLC0415 - DAG files load faster without
 
         name = self.required("command")
-        if name in METHODS and METHODS[name].returns_secret:
+        if methods.find(name, "command").returns_secret:
             raise PolyteiaConfigurationError(
                 f"Task {self.task_id!r} would store the token that {name!r} returns as XCom, for everyone to read. "
                 "Use the transfers of this provider, or PolyteiaHook within a task.",

@@ -85,6 +85,13 @@ def test_unknown_methods():
     assert not make_call("command", "update_dataset", idempotent=False).repeatable
 
 
+@pytest.mark.parametrize("value", ["false", 0, 1, ""])
+def test_idempotent_is_yes_or_no(value):
+    """A text such as 'false', which Python takes for true, does not make a write repeatable."""
+    with pytest.raises(PolyteiaConfigurationError, match="'idempotent' of 'create_tag' is"):
+        make_call("command", "create_tag", {}, idempotent=value)
+
+
 def test_every_known_method_is_consistent():
     """Queries are repeatable, creates are not, deletes may answer 404 when repeated; paths begin with /api."""
     for name, method in METHODS.items():

@@ -136,6 +136,8 @@ def test_extras(extra, expected):
         ({"max_attempts": "9" * 5000}, "whole number from 1 to 10000"),
         ({"verify": "x" * 5000}, "no such file"),
         ({"organization_id": "org_\ud800"}, "malformed extra 'organization_id'"),
+        ({"timeout": 10**400}, "above 0"),
+        ({"max_wait": 10**400}, "above 0"),
         ({"timeout": [1, 2, 3]}, r"\[connect, read\]"),
         ({"timeout": [1, -2]}, "above 0"),
         ({"verify": "/nowhere/ca.pem"}, "extra 'verify' = '/nowhere/ca.pem', but there is no such file"),
@@ -154,6 +156,17 @@ def test_bad_extras(extra, problem):
     """A mistyped or impossible extra is an error that says what it takes."""
     with pytest.raises(PolyteiaConfigurationError, match=f"Connection 'city' .*{problem}"):
         build(extra=extra)
+
+
+PEM = "-----BEGIN PRIVATE KEY-----\nMIIEvSECRET\n-----END PRIVATE KEY-----"
+
+
+@pytest.mark.parametrize("extra", [{"cert": PEM}, {"cert": [__file__, PEM]}, {"verify": PEM}, {"cert": PEM[:20]}])
+def test_key_in_place_of_its_path(extra):
+    """A certificate or private key that is pasted in place of its path is not repeated."""
+    with pytest.raises(PolyteiaConfigurationError, match="a str that is no path") as caught:
+        build(extra=extra)
+    assert "BEGIN" not in str(caught.value)
 
 
 def test_limits_of_the_hook_win():

@@ -14,6 +14,7 @@ from airflow_provider_polyteia.exceptions import (
     PolyteiaAuthenticationError,
     PolyteiaBadRequestError,
     PolyteiaConflictError,
+    PolyteiaError,
     PolyteiaOutcomeUnknownError,
     PolyteiaServerError,
     PolyteiaTransportError,
@@ -211,3 +212,73 @@ def test_doubt_outlives_the_limits(server, make_client):
     with pytest.raises(PolyteiaTransportError, match="may still arrive") as caught:
         make_client(max_attempts=2).create(CREATE)
     assert not caught.value.no_effect
+
+
+@pytest.mark.parametrize("answer", [status(400), status(422), status(302, location="/x")])
+def test_exchange_refused(server, make_client, answer):
+    """If the exchange of the key fails, the create was not sent: that is no unknown outcome."""
+    server.answer(answer)
+    with pytest.raises(PolyteiaError) as caught:
+        make_client(organization_id="org_1").create(CREATE)
+    assert not isinstance(caught.value, PolyteiaOutcomeUnknownError)
+    assert server.calls == ["/auth/pak/token"]
+
+
+def test_killed_before_it_was_sent(server, client):
+    """A task that is killed before it has sent anything may be tried again by Airflow."""
+    client.cancel()
+    with pytest.raises(PolyteiaError, match="killed before it sent") as caught:
+        client.create(CREATE)
+    assert not isinstance(caught.value, PolyteiaOutcomeUnknownError)
+    assert caught.value.no_effect
+    assert server.requests == []
+
+
+def test_killed_between_two_looks(server, client):
+    """A task that is killed while nobody knows yet what became of its create says just that."""
+
+    def absent(_):
+        client.cancel()
+        return ABSENT
+
+    server.answer(DROP, absent)
+    with pytest.raises(PolyteiaOutcomeUnknownError, match="killed before a second look-up"):
+        client.create(CREATE)
+
+
+@pytest.mark.parametrize("trouble", [status(503), body_error(403)])
+def test_refused_and_look_up_fails(server, client, trouble):
+    """What the platform itself has refused did not happen, whatever a look-up says: the refusal is the error."""
+    server.answer(lambda request: body_error(400, "name too long") if request.call == "create_dataset" else trouble)
+    with pytest.raises(PolyteiaBadRequestError, match=r"name too long.*could not be looked up"):
+        client.create(CREATE)
+    assert server.calls.count("create_dataset") == 1
+
+
+def test_refused_after_a_doubtful_attempt_and_absent(server, client):
+    """A refusal after an attempt without an answer does not claim that nothing will happen."""
+    server.answer(DROP, ABSENT, ABSENT, status(400), ABSENT)
+    with pytest.raises(PolyteiaBadRequestError, match="may still arrive") as caught:
+        client.create(CREATE)
+    assert not caught.value.no_effect
+
+
+def test_insight_redirected(server, client):
+    """A redirect does not say who has seen an insight's create, so it is as doubtful as a lost answer."""
+    server.answer(status(302, location="/x"), ABSENT)
+    with pytest.raises(PolyteiaOutcomeUnknownError):
+        client.create(INSIGHT)
+    assert server.calls.count("create_insight") == 1
+
+
+def test_clocks_of_the_platform_apart(server, client):
+    """A dataset that seems to be a second older than our attempt may be ours: the platform may have two clocks."""
+    server.answer(DROP, record(age=1.5))
+    assert client.create(CREATE).origin is not Origin.EXISTING
+
+
+def test_field_that_the_platform_leaves_out(server, client):
+    """A field that the record found does not have is no sign that somebody else has made it."""
+    sent = make_call("command", "create_dataset", {**PARAMS, "source": "SAP"}, needs="id")
+    server.answer(DROP, record())
+    assert client.create(sent).origin is Origin.MADE

@@ -12,6 +12,7 @@ import ssl
 import threading
 
 import pytest
+import requests
 import trustme
 from servers import KEY, RawServer, read_request, reset
 
@@ -245,3 +246,13 @@ def test_no_secret_in_any_chain(make_client, raw):
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None
     assert KEY not in str(caught.value)
+
+
+def test_trouble_of_the_callers_own(make_client, raw):
+    """What the caller is dealing with, here another service that is down, says nothing about our request."""
+    server = raw(lambda connection: (read_request(connection), reset(connection)))
+    client = make_client(host=f"http://127.0.0.1:{server.port}", **QUICK)
+    try:
+        requests.get("http://127.0.0.1:1/", timeout=1)
+    except requests.ConnectionError:
+        in_doubt(client, server)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import itertools
 import logging
 import random
+import signal
+import time
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 from servers import DROP, KEY, Reply, body_error, data, status
 
 from airflow_provider_polyteia.client.calls import make_call
+from airflow_provider_polyteia.client.sync import PolyteiaClient
 from airflow_provider_polyteia.exceptions import (
     PolyteiaAuthenticationError,
     PolyteiaBadRequestError,
@@ -191,6 +195,15 @@ def test_reported_errors_are_repeated_twice(server, client):
     assert len(server.requests) == 3
 
 
+def test_reported_errors_are_counted_by_themselves(server, client):
+    """What the network did before does not count against the errors that the platform itself reports."""
+    server.answer(status(502), status(502), body_error(500), data("fine"))
+    assert client.send(QUERY).data == "fine"
+    server.answer(status(502), body_error(500))
+    with pytest.raises(PolyteiaServerError, match=r"Gave up after 4 attempt\(s\).*max_reported=3"):
+        client.send(QUERY)
+
+
 def test_deadline_of_the_whole_call(server, make_client, fake_time):
     """No attempt begins after max_elapsed, however many attempts are left."""
     server.answer(lambda _: (fake_time.sleep(40), status(502))[1])
@@ -205,6 +218,15 @@ def test_repeated_delete_that_finds_nothing_is_done(server, client, gone):
     server.answer(DROP, gone)
     assert client.send(make_call("command", "delete_dataset", {"id": "ds_1"})).data is None
     assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("body", [b'{"message":"no Route matched with those values"}', b"{}", b'{"error": null}'])
+def test_404_of_a_gateway_in_json(server, client, body):
+    """A 404 in JSON, but not in the platform's form, does not prove that a lost delete has done its work."""
+    server.answer(DROP, status(404, body))
+    with pytest.raises(PolyteiaNotFoundError) as caught:
+        client.send(make_call("command", "delete_dataset", {"id": "ds_1"}))
+    assert caught.value.is_foreign
 
 
 def test_404_of_a_gateway_proves_nothing(server, client):
@@ -244,6 +266,27 @@ def test_repeats_are_logged(server, client, caplog):
     assert "'get_dataset'" in warning
     assert "HTTP 502" in warning
     assert KEY not in caplog.text
+
+
+def test_timeout_of_the_task_ends_the_wait(server, make_client):
+    """Airflow's execution_timeout, an exception out of a signal handler, ends a wait at once."""
+
+    def expire(*_):
+        raise AirflowTaskTimeout("Timeout")
+
+    server.answer(status(429, retry_after="60"))
+    config = make_client().config
+    before = signal.signal(signal.SIGALRM, expire)
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    begun = time.monotonic()
+    try:
+        with PolyteiaClient(config) as client, pytest.raises(AirflowTaskTimeout):
+            client.send(QUERY)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert time.monotonic() - begun < 5
+    assert len(server.requests) == 1
 
 
 def test_cancel_ends_the_wait(server, make_client, fake_time):

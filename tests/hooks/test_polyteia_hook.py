@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import traceback
 
 import pytest
 from servers import DROP, KEY, body_error, data, status
@@ -13,6 +14,7 @@ from airflow_provider_polyteia.exceptions import (
     PolyteiaAuthenticationError,
     PolyteiaConfigurationError,
     PolyteiaConflictError,
+    PolyteiaError,
     PolyteiaNotFoundError,
     PolyteiaOutcomeUnknownError,
     PolyteiaProtocolError,
@@ -289,6 +291,14 @@ def test_fail_if_exists(connected, hook, how):
         create()
 
 
+def test_other_refusal_is_not_hidden(connected, hook):
+    """If something with the slug is there, the platform's own reason for its refusal is in the error all the same."""
+    connected.answer(body_error(400, "query: unknown column"), data({**RECORD, "id": "ins_1"}))
+    with pytest.raises(PolyteiaConflictError, match=r"unknown column.*taken already, by 'ins_1'") as caught:
+        hook.command("create_insight", {**WANTED, "query": {}})
+    assert "if_exists" not in str(caught.value)
+
+
 def test_fail_if_nobody_knows(connected, hook):
     """if_exists='fail' with a dataset of unknown age leaves the decision to a person."""
     connected.answer(body_error(500), data({**RECORD, "created_at": None}))
@@ -346,6 +356,22 @@ def test_delete_missing_dataset(connected, hook, key):
     assert hook.delete_dataset(**key, ignore_missing=True) is False
 
 
+@pytest.mark.parametrize("body", [b"404 page not found", b'{"message": "no Route matched"}'])
+def test_gateways_404_of_a_delete(connected, hook, body):
+    """A gateway that knows no such page does not say that the dataset is gone, whatever the caller tolerates."""
+    connected.answer(status(404, body))
+    with pytest.raises(PolyteiaNotFoundError):
+        hook.delete_dataset("ds_1", ignore_missing=True)
+
+
+def test_killed_before_the_first_request(connected, hook):
+    """A task that is killed while its connection is still looked up sends nothing."""
+    hook.cancel()
+    with pytest.raises(PolyteiaError, match="was killed"):
+        hook.command("create_tag", {"name": "x"})
+    assert connected.requests == []
+
+
 def test_repeated_delete(connected, hook):
     """A delete whose answer got lost, repeated and answered 404, is a success."""
     connected.answer(DROP, body_error(404))
@@ -375,5 +401,5 @@ def test_no_secret_in_logs_and_errors(connect, server, caplog):
     assert isinstance(errors[-1], PolyteiaAuthenticationError)
     client = hook.get_conn()
     shown = [caplog.text, repr(hook), repr(client), repr(client.identity), repr(client.config)]
-    shown += [repr(error.__dict__) + str(error) for error in errors]
+    shown += [repr(error.__dict__) + "".join(traceback.format_exception(error)) for error in errors]
     assert "SECRET" not in "".join(shown)

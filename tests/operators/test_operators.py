@@ -67,7 +67,9 @@ def test_query(connected):
     assert run(PolyteiaQueryOperator(task_id="t", query="list_resources", paginate=True)) == ["a", "b"]
 
 
-@pytest.mark.parametrize("name", ["generate_dataset_upload_token", "generate_query_export_token"])
+@pytest.mark.parametrize(
+    "name", ["generate_dataset_upload_token", "generate_query_export_token", "generate_novel_token"]
+)
 def test_token_commands_are_refused(connected, name):
     """A command that returns a token is refused: it would be stored as XCom."""
     with pytest.raises(PolyteiaConfigurationError, match="for everyone to read"):
@@ -87,6 +89,28 @@ def test_parameters_must_be_a_mapping(connected):
     """Parameters that render to something else are refused."""
     with pytest.raises(PolyteiaConfigurationError, match="Argument 'parameters' of task 't' is a str"):
         run(PolyteiaCommandOperator(task_id="t", command="create_tag", parameters="{{ given }}"), given="x")
+    assert connected.requests == []
+
+
+@pytest.mark.parametrize("operator", [PolyteiaCommandOperator, PolyteiaQueryOperator])
+@pytest.mark.parametrize("key", [1, None])
+def test_names_of_parameters_are_text(connected, operator, key):
+    """A parameter whose name is no text is refused."""
+    name = {"command": "create_tag"} if operator is PolyteiaCommandOperator else {"query": "get_tag"}
+    with pytest.raises(PolyteiaConfigurationError, match="parameters has a key that is a"):
+        run(operator(task_id="t", parameters={key: "x"}, **name))
+    assert connected.requests == []
+
+
+def test_native_template_that_renders_to_nothing(connected):
+    """An argument that was given must not silently count as left out because its template renders to None."""
+    with DAG("native", schedule=None, render_template_as_native_obj=True):
+        command = PolyteiaCommandOperator(task_id="t", command="create_tag", parameters="{{ nothing }}")
+        update = UpdateDatasetOperator(task_id="u", dataset_id="ds_1", name="{{ nothing }}")
+        documented = UpdateDatasetOperator(task_id="v", dataset_id="ds_1", documentation="{{ nothing }}")
+    for task, name in ((command, "parameters"), (update, "name"), (documented, "documentation")):
+        with pytest.raises(PolyteiaConfigurationError, match=f"Argument '{name}' of task '{task.task_id}' is"):
+            run(task, nothing=None)
     assert connected.requests == []
 
 

@@ -52,13 +52,13 @@ def create(url, key=SANDBOX_PAK, slug="s"):
 
 
 def test_it_says_where_it_is_and_how_to_connect_and_ends_at_sigterm(serve):
-    """One line tells the URL and a working Airflow connection; SIGTERM ends it in order, with exit code 0."""
+    """It says its URL and a working Airflow connection; SIGTERM ends it in order, with exit code 0."""
     process, url = serve()
     assert create(url).status_code == 200
     process.send_signal(signal.SIGTERM)
     output, log = process.communicate(timeout=10)
     assert process.returncode == 0
-    assert output.count("\n") == 1
+    assert output.count("\n") == 2
     assert url in output
     assert f'AIRFLOW_CONN_POLYTEIA_DEFAULT=\'{{"conn_type": "polyteia", "host": "{url}"' in output
     assert "create_dataset 200" in log

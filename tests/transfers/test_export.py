@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStoragePath
 from conftest import KEY
-from servers import DROP, data, status
+from servers import DROP, body_error, data, status
 
 from airflow_provider_polyteia.client.formats import BY_EXTENSION
 from airflow_provider_polyteia.exceptions import (
@@ -24,6 +24,7 @@ from airflow_provider_polyteia.exceptions import (
     PolyteiaProtocolError,
     PolyteiaTransportError,
 )
+from airflow_provider_polyteia.hooks.polyteia import PolyteiaHook
 
 TOKEN = "export/token+SECRET=1"
 DATASET = "ds_d2k7p8f4c5v1s8h3q9v0"
@@ -219,6 +220,41 @@ def test_destination_that_cannot_be_written(local, server, place, is_final):
         export(local, place)
     assert isinstance(caught.value, AirflowFailException) is is_final
     assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("extra", "answers"),
+    [
+        ({}, [data({"token": "a"}), body_error(404, "unknown token"), data({"token": "b"})]),
+        (
+            {"organization_id": "org_1"},
+            [
+                status(200, b'{"token": "first"}'),
+                data({"token": "a"}),
+                body_error(401, "expired"),
+                status(200, b'{"token": "second"}'),
+            ],
+        ),
+    ],
+    ids=["export token", "access token"],
+)
+def test_refused_token_leaves_nothing_in_the_file(connect, server, tmp_path, extra, answers):
+    """Where JSON is asked for, an error within HTTP 200 is not written before the rows that the next try brings."""
+    connect(host=server.url, extra=extra)
+    rows = json.dumps([{"a": "x" * 200_000}]).encode()
+    server.answer(*answers, status(200, rows))
+    with PolyteiaHook() as hook:
+        exported = export(hook, tmp_path / "rows.json")
+    assert (tmp_path / "rows.json").read_bytes() == rows
+    assert exported["bytes"] == len(rows)
+
+
+def test_deeply_nested_json_is_no_error(local, server, tmp_path):
+    """Rows that are nested too deeply to look into are not taken for an error, nor do they raise one."""
+    rows = b"[" * 20_000 + b"]" * 20_000
+    answering(server, status(200, rows))
+    export(local, tmp_path / "rows.json")
+    assert (tmp_path / "rows.json").read_bytes() == rows
 
 
 def test_file_whose_rows_cannot_be_counted(local, server, tmp_path, caplog):
