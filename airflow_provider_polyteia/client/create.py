@@ -126,7 +126,7 @@ def _look_up(client: PolyteiaClient, attempts: Attempts, error: PolyteiaError) -
         origin = _origin(attempts, answer, client.clock())
         log.info("%s A look-up has found the resource: %s.", error, origin.value)
         return Created(answer.data, origin, error)
-    if not call.method.unique and not _says_no(error):
+    if not call.method.unique and not _is_refusal(error):
         raise outcome_unknown(call, error, "A look-up has not found it so far. ") from error
     error.no_effect = True
     if attempts.in_doubt and classify(error) is Failure.REFUSED:
@@ -134,9 +134,14 @@ def _look_up(client: PolyteiaClient, attempts: Attempts, error: PolyteiaError) -
     return None
 
 
-def _says_no(error: PolyteiaError) -> bool:
-    """Tell whether the platform itself has refused just this attempt; a redirect does not say who has seen it."""
+def _is_refusal(error: PolyteiaError) -> bool:
+    """Tell whether somebody has refused just this attempt; a redirect does not say who has seen it."""
     return isinstance(error, PolyteiaAPIError) and classify(error) is Failure.REFUSED
+
+
+def _is_platforms_own(error: PolyteiaError) -> bool:
+    """Tell whether an error came inside HTTP 2xx, as the platform's do; any other status may be a gateway's word."""
+    return isinstance(error, PolyteiaAPIError) and error.http_status is not None and error.http_status < 300  # noqa: PLR2004 - HTTP 2xx
 
 
 def _pause(client: PolyteiaClient, attempts: Attempts, error: PolyteiaError) -> None:
@@ -155,7 +160,7 @@ def _find(client: PolyteiaClient, attempts: Attempts, error: PolyteiaError) -> A
         # A gateway without a backend answers 404 as well, but not in the platform's form.
         if isinstance(unanswered, PolyteiaNotFoundError) and not unanswered.is_foreign:
             return None
-        if _says_no(error) and not attempts.in_doubt:
+        if _is_refusal(error) and _is_platforms_own(error) and not attempts.in_doubt:
             error.add_text(f"Whether it was there before could not be looked up: {unanswered}")
             raise error from unanswered
         reason = f"Looking it up by its {' and '.join(query.params)} failed too: {unanswered} "

@@ -255,6 +255,13 @@ def test_refused_and_look_up_fails(server, client, trouble):
     assert server.calls.count("create_dataset") == 1
 
 
+def test_refused_by_somebody_and_look_up_fails(server, client):
+    """An HTTP status may be a gateway's word, which has given up on a create that goes on: nobody knows."""
+    server.answer(lambda request: status(400 if request.call == "create_dataset" else 503))
+    with pytest.raises(PolyteiaOutcomeUnknownError):
+        client.create(CREATE)
+
+
 def test_refused_after_a_doubtful_attempt_and_absent(server, client):
     """A refusal after an attempt without an answer does not claim that nothing will happen."""
     server.answer(DROP, ABSENT, ABSENT, status(400), ABSENT)

@@ -7,7 +7,7 @@ from airflow_env import RealAirflow
 from refusals import KEYS, REFUSALS
 from reply_server import ReplyServer
 
-from airflow_provider_polyteia.sandbox import Sandbox
+from airflow_provider_polyteia.sandbox import SANDBOX_ORGANIZATION_ID, Sandbox
 
 # Not the sandbox's well-known key: this one must not be found in any log.
 SANDBOX_KEY = "pak_of_the_integration_tests_5e1f0c"
@@ -33,7 +33,9 @@ def airflow(tmp_path_factory, platform, refusing_platform):
 
     Its connection `polyteia_default` leads to the sandbox, `refused_<form>` to each form of refusal.
     """
-    connections = {"polyteia_default": _connection(platform.base_url, SANDBOX_KEY)} | {
+    # With an organization, so that access tokens are under way that no log may show.
+    exchanged = {**_connection(platform.base_url, SANDBOX_KEY), "extra": {"organization_id": SANDBOX_ORGANIZATION_ID}}
+    connections = {"polyteia_default": exchanged} | {
         f"refused_{name}": _connection(refusing_platform.url, key) for name, key in KEYS.items()
     }
     home = tmp_path_factory.mktemp("airflow")

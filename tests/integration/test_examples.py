@@ -136,6 +136,9 @@ def test_no_key_or_token_is_in_any_log_or_record(airflow, platform, run_ids):
     """Neither the key nor any upload token that went over the wire is in a log or a table, at log level DEBUG."""
     tokens = {request.headers["x-upload-token"] for request in platform.recorder.requests if request.path == "/upload"}
     tokens |= {token for request in platform.recorder.requests for token in parse_qs(request.query).get("token", [])}
+    access = {request.headers["authorization"].split()[-1] for request in platform.recorder.requests} - {platform.pak}
+    assert access  # the connection names an organization
+    tokens |= access
     logs, records = airflow.logs(), airflow.records.everything()
     assert len(tokens) >= len(CONF["example_holidays"]["years"])
     assert run_ids["example_holidays"] in records

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from airflow_env import AIRFLOW_VERSION
 from airflow_records import TaskInstance
 from refusals import KEYS, REFUSALS
 
@@ -37,10 +38,23 @@ def test_a_refused_key_fails_the_task_on_its_first_try(airflow, run_ids, form):
 def test_a_refused_key_is_sent_once(run_ids, refusing_platform, form):
     """Each of the two tasks has sent exactly one request."""
     requests = refusing_platform.requests[KEYS[form]]
-    assert sorted(request.get("command") or request.get("query") for request in requests) == [
+    assert sorted(request.get("command") or request.get("query") for request in requests)[:2] == [
         "create_dataset",
         "get_dataset",
     ]
+    assert len([request for request in requests if request["params"].get("id") != "report"]) == 2
+
+
+@pytest.mark.skipif(AIRFLOW_VERSION < (3, 3), reason="retry policies are new in Airflow 3.3")
+def test_retry_policy_sees_the_hidden_error(airflow, refusing_platform):
+    """A task that raises an error of its own from a refused key fails on its first try, by our retry policy."""
+    airflow.add_dags(Path(__file__).parent / "dags" / "retry_policy.py")
+    run_id = airflow.trigger("retry_policy")
+    assert airflow.wait("retry_policy", run_id) == "failed"
+    assert airflow.records.task_instances("retry_policy", run_id) == [TaskInstance("report", -1, "failed", 1)]
+    assert airflow.records.history("retry_policy", run_id) == []
+    sent = refusing_platform.requests[KEYS["http_401_string"]]
+    assert [request["params"] for request in sent].count({"id": "report"}) == 1
 
 
 @pytest.mark.parametrize("form", REFUSALS)

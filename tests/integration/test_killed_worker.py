@@ -11,6 +11,8 @@ from airflow_env import wait_until
 
 from airflow_provider_polyteia.sandbox import SANDBOX_SOLUTION_ID
 
+SLUG = "survives_a_kill"  # of the DAG file
+
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 
@@ -27,9 +29,9 @@ def test_sigkill_between_commit_and_answer(airflow, platform):
     try:
         run_id = airflow.trigger("killed_worker")
         wait_until(
-            lambda: platform.recorder.counts["create_dataset"] == before + 1,
+            lambda: SLUG in {dataset["slug"] for dataset in platform.datasets},
             60,
-            lambda: "the task has not sent its create",
+            lambda: "the platform has created nothing",
         )
         os.kill(process_of(airflow, run_id), signal.SIGKILL)
         assert airflow.wait("killed_worker", run_id, timeout=120) == "success"
@@ -38,6 +40,6 @@ def test_sigkill_between_commit_and_answer(airflow, platform):
     (instance,) = airflow.records.task_instances("killed_worker", run_id)
     assert (instance.state, instance.try_number) == ("success", 2)
     page = platform.call("list_datasets", {"solution_id": SANDBOX_SOLUTION_ID, "page": 1, "size": 100})
-    (dataset,) = [item for item in page["items"] if item["slug"] == "survives_a_kill"]
+    (dataset,) = [item for item in page["items"] if item["slug"] == SLUG]
     assert airflow.records.xcoms("killed_worker", run_id)["create", -1, "id"] == dataset["id"]
     assert platform.recorder.counts["create_dataset"] == before + 2
