@@ -68,7 +68,7 @@ class Figures:
     warnings: int
 
     def cpu_per_look(self, idle: Figures) -> float:
-        """Milliseconds of CPU above an idle triggerer; per look, because looking less often would seem to be cheaper."""
+        """Milliseconds of CPU above an idle triggerer; per look, as looking less often would seem to be cheaper."""
         return 1000 * (self.cpu - idle.cpu) / self.looks
 
 
