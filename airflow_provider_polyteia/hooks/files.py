@@ -216,10 +216,10 @@ def writing(path: Any) -> Iterator[IO[bytes]]:
     """
     from airflow_provider_polyteia.client.transfer import unwritable  # noqa: PLC0415 - imports tenacity
 
-    storage = _Local(path) if isinstance(path, Path) else _ObjectStorage(path)
     try:
+        storage = _Local(path) if isinstance(path, Path) else _ObjectStorage(path)
         file = storage.open()
-    except ImportError as error:
+    except (ValueError, ImportError) as error:  # no such storage is known or installed
         raise PolyteiaConfigurationError(f"{str(path)!r} cannot be written: {_reason(error)}.") from error
     except Exception as error:  # whatever a storage layer raises
         raise PolyteiaError(f"{str(path)!r} cannot be written: {_reason(error)}.", no_effect=True) from error
