@@ -28,9 +28,9 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/integration")]
 import psutil  # noqa: E402 - beside the modules of the tests
 from airflow_env import free_port  # noqa: E402 - after the path is set
 from postgres import Postgres  # noqa: E402 - as above
-from test_examples import CONF, EXAMPLES  # noqa: E402 - as above
+from test_examples import CONF, EXAMPLES, WATCHING  # noqa: E402 - as above
 
-from airflow_provider_polyteia.sandbox import Sandbox  # noqa: E402 - as above
+from airflow_provider_polyteia.sandbox import SANDBOX_SOLUTION_ID, Sandbox  # noqa: E402 - as above
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -54,7 +54,16 @@ COMPONENTS = {
         for name in WORKERS
     },
 }
-LAST = ("example_command_and_query",)  # these work on what the others have made
+# Each batch works on what those before it have made.
+BATCHES = (
+    sorted(set(CONF) - {"example_command_and_query"} | {"example_postgres_to_polyteia"}),
+    ["example_command_and_query", "example_export"],
+    ["example_file_to_polyteia"],
+)
+WATCHED = "public_holidays_2026"  # an upload into it starts the watching example
+TABLE = (
+    "CREATE TABLE bookings AS SELECT g AS id, date '2026-01-01' + g % 90 AS booked_on FROM generate_series(1, 999) AS g"
+)
 # Both workers are on this machine: only so can Airflow tell them apart.
 WORKER_NAME = "import os\n\n\ndef worker_name() -> str:\n    return os.environ['COMPONENT']\n"
 PATIENCE = 240.0  # seconds
@@ -69,7 +78,8 @@ def main() -> None:
         postgres = stack.enter_context(Postgres())
         sandbox = stack.enter_context(Sandbox())
         redis = stack.enter_context(redis_server(home))
-        airflow = Airflow(home, database(postgres), redis, sandbox)
+        postgres.run(TABLE)
+        airflow = Airflow(home, database(postgres), redis, sandbox, postgres.connection)
         for name in COMPONENTS:
             stack.enter_context(airflow.running(name))
         states = airflow.run_examples()
@@ -115,13 +125,14 @@ class Airflow:
 
     :param database: user, password and address of its metadata database.
     :param broker: URL of Redis.
+    :param city: the database that an example loads from.
     """
 
-    def __init__(self, home: Path, database: str, broker: str, sandbox: Sandbox) -> None:
-        self.home = home
+    def __init__(self, home: Path, database: str, broker: str, sandbox: Sandbox, city: Mapping[str, Any]) -> None:
+        self.home, self.sandbox = home, sandbox
         self.url = f"http://127.0.0.1:{free_port()}"
         self.password = secrets.token_urlsafe(12)
-        self.environment = self._environment(database, broker, sandbox)
+        self.environment = self._environment(database, broker, city)
         self._token = ""
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         (home / "dags").mkdir()
@@ -133,7 +144,7 @@ class Airflow:
         migrate = [VENV / "bin/airflow", "db", "migrate"]
         subprocess.run(migrate, env=self.environment, cwd=home, check=True, capture_output=True, timeout=300)
 
-    def _environment(self, database: str, broker: str, sandbox: Sandbox) -> dict[str, str]:
+    def _environment(self, database: str, broker: str, city: Mapping[str, Any]) -> dict[str, str]:
         settings = {
             "CORE__EXECUTOR": "CeleryExecutor",
             "CORE__DAGS_FOLDER": str(self.home / "dags"),
@@ -159,7 +170,8 @@ class Airflow:
         strange = {n: v for n, v in os.environ.items() if not n.startswith(("AIRFLOW", "PYTHON", "VIRTUAL_ENV"))}
         return strange | {
             "AIRFLOW_HOME": str(self.home),
-            "AIRFLOW_CONN_POLYTEIA_DEFAULT": sandbox.airflow_connection(),
+            "AIRFLOW_CONN_POLYTEIA_DEFAULT": self.sandbox.airflow_connection(),
+            "AIRFLOW_CONN_CITY_DATABASE": json.dumps(city),
             "COMPONENT": "elsewhere",
             "PATH": f"{VENV / 'bin'}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(self.home),
@@ -190,17 +202,45 @@ class Airflow:
         login = {"username": "admin", "password": self.password}
         self._token = self.ask("POST", "/auth/token", login)["access_token"]
         states: dict[str, str] = {}
-        for batch in (set(CONF) - set(LAST), set(LAST)):
-            runs = {dag_id: self.trigger(dag_id) for dag_id in sorted(batch)}
+        for batch in BATCHES:
+            runs = {dag_id: self.trigger(dag_id) for dag_id in batch}
             for dag_id, run_id in runs.items():
                 states[dag_id] = self.wait(lambda d=dag_id, r=run_id: self.end_of(d, r), f"the end of {dag_id}")
-        return states
+        return states | self.run_watching()
+
+    def run_watching(self) -> dict[str, str]:
+        """Let uploads start the watching example; the first ones may come before the watcher has looked."""
+        (dag_id,) = WATCHING
+        say(f"Waiting for {dag_id} to be started by an upload ...")
+        runs = f"/api/v2/dags/{dag_id}/dagRuns"
+
+        def started() -> str | None:
+            self.sandbox.upload(self.dataset(WATCHED), b"date,holiday\n2026-10-03,Einheit\n")
+            time.sleep(10)
+            found = self.ask("GET", runs)["dag_runs"]
+            return str(found[0]["dag_run_id"]) if found else None
+
+        run_id = self.wait(started, f"a run of {dag_id}")
+        return {dag_id: self.wait(lambda: self.end_of(dag_id, run_id), f"the end of {dag_id}")}
+
+    def dataset(self, slug: str) -> str:
+        """Return the id of the dataset with this slug."""
+        return next(str(item["id"]) for item in self.sandbox.datasets if item["slug"] == slug)
+
+    def conf(self, dag_id: str) -> dict[str, Any]:
+        """Return what an example is triggered with; all workers see the same files here."""
+        file = str(self.home / "bookings.parquet")
+        if dag_id == "example_export":
+            return {"dataset_id": self.dataset("bookings"), "file": file}
+        if dag_id == "example_file_to_polyteia":
+            return {"solution_id": SANDBOX_SOLUTION_ID, "file": file}
+        return dict(CONF.get(dag_id, {"solution_id": SANDBOX_SOLUTION_ID}))
 
     def trigger(self, dag_id: str) -> str:
         """Start a run as soon as the DAG is known; return its id."""
         say(f"Running {dag_id} ...")
         self.wait(lambda: self.ask("GET", f"/api/v2/dags/{dag_id}"), dag_id)
-        run = {"logical_date": None, "conf": CONF[dag_id]}
+        run = {"logical_date": None, "conf": self.conf(dag_id)}
         return str(self.ask("POST", f"/api/v2/dags/{dag_id}/dagRuns", run)["dag_run_id"])
 
     def end_of(self, dag_id: str, run_id: str) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import shutil
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     AnyPath = str | os.PathLike[str] | ObjectStoragePath
 
 log = logging.getLogger(__name__)
+
+_LONGEST_NAME = 50  # characters of a file's name that its temporary name has, too
 
 
 class Uploaded(TypedDict):
@@ -66,7 +69,8 @@ def upload(
     from airflow_provider_polyteia.client.upload import upload as send  # noqa: PLC0415 - imports tenacity
 
     found = source_of(source, filename)
-    kind = content_type or by_extension(found.name, "content_type")
+    own_name = found.name if hasattr(source, "read") else path_of(source).name
+    kind = content_type or by_extension(own_name, "content_type")
     rows = _parquet_rows(found) if media_type(kind) == PARQUET else None
     send(client, dataset_id, found, kind, timeout=timeout)
     return {
@@ -107,6 +111,11 @@ def _rows_exported(path: Any) -> int | None:
     except PolyteiaError as error:
         log.warning("The rows of %s cannot be counted: %s", path, error.__cause__ or error)
         return None
+
+
+def is_local(path: Any) -> bool:
+    """Tell a path of this machine from one in an object storage, which is a `Path` too on Airflow 2."""
+    return isinstance(path, Path) and not hasattr(path, "fs")
 
 
 def path_of(path: AnyPath) -> Any:
@@ -217,35 +226,48 @@ def writing(path: Any) -> Iterator[IO[bytes]]:
     from airflow_provider_polyteia.client.transfer import unwritable  # noqa: PLC0415 - imports tenacity
 
     try:
-        storage = _Local(path) if isinstance(path, Path) else _ObjectStorage(path)
+        storage = _Local(path) if is_local(path) else _ObjectStorage(path)
         file = storage.open()
     except (ValueError, ImportError) as error:  # no such storage is known or installed
         raise PolyteiaConfigurationError(f"{str(path)!r} cannot be written: {_reason(error)}.") from error
     except Exception as error:  # whatever a storage layer raises
         raise PolyteiaError(f"{str(path)!r} cannot be written: {_reason(error)}.", no_effect=True) from error
+    is_kept = False
     try:
         with file:
             yield file
         storage.keep()
+        is_kept = True
     except PolyteiaError:
         raise
     except Exception as error:  # as above
         raise unwritable(str(path), error) from error
     finally:
+        if not is_kept:
+            _remove_rest(storage, path)
+
+
+def _remove_rest(storage: _Local | _ObjectStorage, path: Any) -> None:
+    """Remove what was written so far; that this fails must not hide why it had to be."""
+    try:
         storage.remove_rest()
+    except Exception:
+        log.warning("A temporary file may be left beside %s.", path, exc_info=True)
 
 
 class _Local:
     """A temporary file beside a path of this machine."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._part = path.with_name(_temporary_name(path.name))
+        self._path = path.resolve()  # a link stays a link
+        self._part = self._path.with_name(_temporary_name(path.name))
 
     def open(self) -> IO[bytes]:
         return self._part.open("xb")
 
     def keep(self) -> None:
+        if self._path.exists():
+            shutil.copymode(self._path, self._part)
         self._part.replace(self._path)
 
     def remove_rest(self) -> None:
@@ -273,7 +295,7 @@ class _ObjectStorage:
 
 
 def _temporary_name(name: str) -> str:
-    return f".{name}.{secrets.token_hex(4)}.part"
+    return f".{name[:_LONGEST_NAME]}.{secrets.token_hex(4)}.part"
 
 
 def _reason(error: Exception) -> str:

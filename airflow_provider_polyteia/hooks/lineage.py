@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow_provider_polyteia.assets.polyteia import dataset_uri
+from airflow_provider_polyteia.hooks.files import is_local
 from airflow_provider_polyteia.version_compat import lineage_is_read
 
 if TYPE_CHECKING:
@@ -45,8 +45,9 @@ def wrote_file(hook: PolyteiaHook, path: Any) -> None:
 
 def file_uri(path: Any) -> str:
     """Return the URI of a file, without the Airflow connection that object storage may be reached by."""
-    if isinstance(path, Path):
-        return path.absolute().as_uri()
+    if is_local(path):
+        uri: str = path.absolute().as_uri()
+        return uri
     parts = urlsplit(str(path))
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 

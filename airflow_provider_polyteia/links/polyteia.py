@@ -6,6 +6,7 @@ extra ``ui_url`` gives a pattern such as ``https://app.polyteia.com/datasets/{da
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from string import Formatter
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -13,8 +14,6 @@ from urllib.parse import quote
 from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from airflow.providers.common.compat.sdk import BaseOperator, TaskInstanceKey
 
 LINK_KEY = "polyteia_link"
@@ -47,6 +46,13 @@ def ids_in(record: Mapping[str, object]) -> dict[str, str]:
             if kind:
                 found[kind] = value
     return found
+
+
+def first_dataset(datasets: object) -> dict[str, str]:
+    """Return the id of the first of several datasets, as operators take them: one id, several, or names with ids."""
+    ids = datasets.values() if isinstance(datasets, Mapping) else datasets
+    listed = [ids] if isinstance(ids, str) else list(ids) if isinstance(ids, Iterable) else []
+    return ids_in({"id": listed[0]}) if listed else {}
 
 
 def page_url(base_url: str, pattern: str | None, ids: Mapping[str, str]) -> str:

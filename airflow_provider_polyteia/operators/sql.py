@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_polyteia.exceptions import PolyteiaError
+from airflow_provider_polyteia.links.polyteia import first_dataset
 from airflow_provider_polyteia.operators.interruptible import InterruptibleOperator
 
 if TYPE_CHECKING:
@@ -70,12 +71,13 @@ class PolyteiaSqlOperator(InterruptibleOperator):
         self.destination = destination
         self.max_xcom_bytes = max_xcom_bytes
 
-    def work(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - a task has no single dataset to link to
+    def work(self, context: Context) -> dict[str, Any]:
         """Run the statement."""
         from airflow_provider_polyteia.hooks.files import path_of, writing  # noqa: PLC0415 - DAG files load faster without
 
         destination = self.given("destination") if isinstance(self.destination, str) else self.destination
         sql = self.required("sql")
+        self.link_to(context, first_dataset(self.datasets))
         result = self.hook.execute_sql(sql, self.datasets, self.args, self.named_args, idempotent=self.idempotent)
         encoded = json.dumps(result, ensure_ascii=False).encode()
         if len(encoded) <= self.max_xcom_bytes:

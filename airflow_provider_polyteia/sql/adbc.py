@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from airflow_provider_polyteia.exceptions import PolyteiaError
 from airflow_provider_polyteia.sql import postgres
 from airflow_provider_polyteia.sql.psycopg import session_of
 from airflow_provider_polyteia.sql.reader import BATCH_BYTES
@@ -65,4 +66,21 @@ def _empty(schema: pa.Schema) -> pa.RecordBatch:
 
 def _typed(column: pa.Array, field: pa.Field) -> pa.Array:
     stored = column.storage if isinstance(column, pa.ExtensionArray) else column
+    if pa.types.is_string(stored.type):
+        _check_encoding(stored, field)
     return stored if stored.type == field.type else cast(stored, field)
+
+
+def _check_encoding(column: pa.Array, field: pa.Field) -> None:
+    """Refuse what nobody could read: ADBC takes the bytes as they come.
+
+    :raises PolyteiaError: naming the column.
+    """
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise PolyteiaError(
+            f"A text in column {field.name!r} is not in UTF-8: the database keeps texts without an encoding "
+            f"(SQL_ASCII). Convert them in the SQL, such as convert_from({field.name}::bytea, 'LATIN1'). Nothing was "
+            "uploaded."
+        ) from error

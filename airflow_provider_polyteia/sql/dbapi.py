@@ -80,7 +80,8 @@ def _execute(cursor: Any, sql: str, parameters: Parameters) -> None:
 def _names(cursor: Any) -> list[str]:
     if cursor.description is None:
         raise PolyteiaConfigurationError(
-            "The SQL returned no rows and no columns: it is no query. It was not committed, and nothing was uploaded."
+            "The SQL returned no rows and no columns: it is no query. Nothing was uploaded, and we have not committed "
+            "it; whether the connection does so by itself is up to its settings."
         )
     names = [column[0] for column in cursor.description]
     check_names(names)

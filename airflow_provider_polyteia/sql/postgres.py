@@ -55,7 +55,7 @@ _NATIVE = {
     1184: pa.timestamp("us", "UTC"),
 }
 _NUMERIC = 1700
-_RECORD = 2249
+_RECORDS = {2249, 2287}  # one, and an array of them: pseudo-types, whose category does not tell
 _CAST = {26: ("bigint", pa.int64()), 790: ("numeric(38, 2)", pa.decimal128(38, 2))}  # oid, money
 _FINITE = (1082, 1114, 1184)
 _NESTED_CATEGORIES = ("A", "C")  # arrays and composites
@@ -75,7 +75,7 @@ def describe(session: Session, sql: str, parameters: Parameters) -> Described:
 
     :raises PolyteiaConfigurationError: if PostgreSQL says that it is no query, or two columns have the same name.
     """
-    session.refuse_writes()
+    session.prepare()
     with session.cursor() as cursor:
         columns = _columns(cursor, f"SELECT * FROM (\n{sql}\n) AS q LIMIT 0", parameters)  # noqa: S608 - it is theirs
         check_names([column[0] for column in columns])
@@ -105,7 +105,7 @@ def _columns(cursor: Any, sql: str, parameters: Parameters) -> Sequence[Any]:
 
 def _nested_types(cursor: Any, types: Sequence[int]) -> set[int]:
     cursor.execute("SELECT oid, typcategory FROM pg_type WHERE oid = ANY(%s)", (list(types),))
-    return {oid for oid, category in cursor.fetchall() if category in _NESTED_CATEGORIES} | {_RECORD}
+    return {oid for oid, category in cursor.fetchall() if category in _NESTED_CATEGORIES} | _RECORDS
 
 
 def _column(alias: str, column: Any, nested: set[int]) -> tuple[str, pa.Field]:

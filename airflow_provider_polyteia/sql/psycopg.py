@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from airflow_provider_polyteia.sql.reader import Parameters
 
 
+_ISO_DATES = "SET datestyle TO 'ISO'"
+
+
 def session_of(connection: Any) -> Psycopg2Session | Psycopg3Session:
     """Return what can be done with a connection that the hook has made."""
     is_second = type(connection).__module__.startswith("psycopg2")
@@ -26,10 +29,13 @@ class Psycopg2Session:
         self._connection = connection
         self._extensions = importlib.import_module("psycopg2.extensions")
 
-    def refuse_writes(self) -> None:
-        """Let the transactions to come be read-only."""
+    def prepare(self) -> None:
+        """Let the transaction to come be read-only, and speak UTF-8 and ISO dates, whatever the database is used to."""
         self._connection.rollback()
+        self._connection.set_client_encoding("UTF8")
         self._connection.set_session(readonly=True)
+        with self.cursor() as cursor:
+            cursor.execute(_ISO_DATES)
 
     def cursor(self, **options: Any) -> Any:
         """Return a cursor whose rows are tuples, whatever the connection's extra says."""
@@ -58,10 +64,13 @@ class Psycopg3Session:
         self._connection = connection
         self._psycopg = importlib.import_module("psycopg")
 
-    def refuse_writes(self) -> None:
-        """Let the transactions to come be read-only."""
+    def prepare(self) -> None:
+        """Let the transaction to come be read-only, and speak UTF-8 and ISO dates, whatever the database is used to."""
         self._connection.rollback()
         self._connection.read_only = True
+        with self.cursor() as cursor:
+            cursor.execute("SET client_encoding TO 'UTF8'")
+            cursor.execute(_ISO_DATES)
 
     def cursor(self, **options: Any) -> Any:
         """Return a cursor whose rows are tuples, whatever the connection's extra says."""
@@ -87,7 +96,8 @@ def _cursor_name() -> str:
 
 
 def _conninfo(values: dict[str, Any]) -> str:
-    return " ".join(f"{name}='{_escaped(str(value))}'" for name, value in values.items() if value not in (None, ""))
+    given = {**values, "client_encoding": "UTF8"}  # that of Arrow's texts
+    return " ".join(f"{name}='{_escaped(str(value))}'" for name, value in given.items() if value not in (None, ""))
 
 
 def _escaped(value: str) -> str:

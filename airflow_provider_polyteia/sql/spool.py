@@ -86,6 +86,8 @@ class Spool:
         if not self._segments or not self._segments[-1].schema.equals(batch.schema, check_metadata=True):
             if self._segments and self._segments[-1].rows == 0:
                 self._segments.pop().close()
+            if self._segments:
+                self._segments[-1].finish()  # only one of them may hold rows in memory
             self._segments.append(_Segment(batch.schema, self._directory))
         for field, column in zip(batch.schema, batch.columns, strict=True):
             if is_number(field):
@@ -98,9 +100,8 @@ class Spool:
 
         :raises PolyteiaError: if the file cannot be written, or a value does not fit.
         """
-        for segment in self._segments:
-            segment.finish()
         last = self._segments[-1]
+        last.finish()
         schema = pa.schema([self._settled(field) for field in last.schema])
         if len(self._segments) > 1 or not schema.equals(last.schema, check_metadata=True):
             last = self._rewritten(schema)
@@ -202,6 +203,8 @@ def cast(column: pa.Array, field: pa.Field) -> pa.Array:
     """
     if pa.types.is_boolean(column.type) and pa.types.is_decimal(field.type):
         column = column.cast(pa.int8())  # Arrow has no direct way
+    if pa.types.is_integer(column.type) and pa.types.is_decimal(field.type):
+        column = column.cast(pa.string())  # else Arrow would want room for the largest integer
     try:
         return column.cast(field.type)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:

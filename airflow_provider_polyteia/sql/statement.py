@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from sqlparse.engine import FilterStack
@@ -12,10 +13,9 @@ from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError
 if TYPE_CHECKING:
     from sqlparse.sql import Statement, Token
 
-_WRITES = (
-    *("INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE", "UPSERT", "TRUNCATE", "COPY"),
-    *("CREATE", "CREATE OR REPLACE", "ALTER", "DROP", "GRANT", "REVOKE", "COMMIT", "ROLLBACK"),
-)
+_QUERIES = {"SELECT", "WITH", "VALUES", "TABLE", "FROM", "SHOW", "DESCRIBE", "EXPLAIN"}
+_WRITES = {"INSERT", "UPDATE", "DELETE", "MERGE"}
+_AFTER = {"(", ")"}  # where a statement within a statement begins
 
 
 def single_query(sql: str) -> str:
@@ -34,11 +34,16 @@ def single_query(sql: str) -> str:
             f"The SQL holds {len(found)} statements; it must be one query. Several steps belong into several tasks."
         )
     text = "".join(token.value for token in found[0])
-    first = next(token for token in found[0] if not _is_blank(token))
-    keyword = " ".join(first.value.upper().split())
-    if keyword in _WRITES:
+    words = [" ".join(token.value.upper().split()) for token in found[0] if not _is_blank(token)]
+    first = next((word for word in words if word != "("), "(")
+    if first not in _QUERIES:
         raise PolyteiaConfigurationError(
-            f"The SQL begins with {keyword}: it must be a query that returns rows and changes nothing, such as SELECT."
+            f"The SQL begins with {first}: it must be a query that returns rows and changes nothing, such as SELECT."
+        )
+    writes = [word for before, word in pairwise(words) if word == "INTO" or (before in _AFTER and word in _WRITES)]
+    if writes:
+        raise PolyteiaConfigurationError(
+            f"The SQL holds {writes[0]}: it must be a query that returns rows and changes nothing, such as SELECT."
         )
     return text
 

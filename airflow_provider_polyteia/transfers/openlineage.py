@@ -58,10 +58,10 @@ def file(uri: str) -> Dataset:
     return Dataset(namespace=namespace, name=name)
 
 
-def written_file(uri: str, *, size: int) -> OutputDataset:
-    """Name a file that was written."""
+def written_file(uri: str, *, size: int, rows: int | None) -> OutputDataset:
+    """Name a file that was written, with what is known of it."""
     namespace, name = _file_name(uri)
-    statistics = OutputStatisticsOutputDatasetFacet(size=size)
+    statistics = OutputStatisticsOutputDatasetFacet(rowCount=rows, size=size)
     return OutputDataset(namespace=namespace, name=name, outputFacets={"outputStatistics": statistics})
 
 

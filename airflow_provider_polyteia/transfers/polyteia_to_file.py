@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_polyteia.assets.polyteia import dataset_uri
 from airflow_provider_polyteia.hooks.lineage import file_uri
+from airflow_provider_polyteia.links.polyteia import first_dataset
 from airflow_provider_polyteia.operators.interruptible import InterruptibleOperator
 
 if TYPE_CHECKING:
@@ -66,10 +67,10 @@ class PolyteiaToFileOperator(InterruptibleOperator):
     def work(self, context: Context) -> dict[str, Any]:
         """Export."""
         destination = self.required("destination") if isinstance(self.destination, str) else self.destination
+        self.link_to(context, first_dataset(self.datasets))
         exported = self.hook.export(
             self.required("sql"), self.datasets, destination, args=self.args, format=self.given("format")
         )
-        self.link_to(context, {"dataset_id": exported["datasets"][0]} if exported["datasets"] else {})
         self._address = self.hook.get_conn().config.base_url
         self._result = {**exported}
         return self._result
@@ -82,5 +83,7 @@ class PolyteiaToFileOperator(InterruptibleOperator):
         from airflow_provider_polyteia.transfers import openlineage  # noqa: PLC0415 - an optional package
 
         inputs = [openlineage.dataset(dataset_uri(self._address, name)) for name in self._result["datasets"]]
-        uri = file_uri(path_of(self.destination))
-        return openlineage.lineage(inputs, [openlineage.written_file(uri, size=self._result["bytes"])], self.sql)
+        uri, result = file_uri(path_of(self.destination)), self._result
+        return openlineage.lineage(
+            inputs, [openlineage.written_file(uri, size=result["bytes"], rows=result["rows"])], self.sql
+        )

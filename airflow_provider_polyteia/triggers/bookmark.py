@@ -40,7 +40,7 @@ class Bookmark:
             except ValueError:
                 log.warning(
                     "Several assets share one trigger; uploads during a restart of the triggerer will be missed. "
-                    "Give each asset a watcher with a trigger of its own, e.g. with another poll_interval."
+                    "Give each asset a watcher with a trigger of its own, e.g. with another poke_interval."
                 )
                 self._store = None
         self._is_loaded = True

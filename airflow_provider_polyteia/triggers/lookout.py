@@ -21,20 +21,23 @@ log = logging.getLogger(__name__)
 
 JOINING_TIME = 1.0  # seconds in which watchers that start together join before the first look
 LONGEST_PAUSE = 900.0  # seconds between two looks when they go on failing
-SAMPLES = 3
-LOOKS_PER_SAMPLING = 100
+LOOKS_PER_SAMPLING = 20
 
 
 class Snapshot:
     """What one look has shown.
 
     :param records: the datasets seen; None: each is to be asked for by itself.
+    :param doubts: what is known of the list's honesty; None: it is no list.
     """
 
-    def __init__(self, client: SharedClient, records: list[dict[str, Any]] | None) -> None:
+    def __init__(
+        self, client: SharedClient, records: list[dict[str, Any]] | None, doubts: Doubts | None = None
+    ) -> None:
         self.receipts: list[Callable[[], Awaitable[None]]] = []
         """To be called when Airflow has stored all events that were made of this snapshot."""
         self._client = client
+        self._doubts = doubts
         self._records = (
             None if records is None else {_key(name, record): record for record in records for name in _KEYS}
         )
@@ -43,14 +46,63 @@ class Snapshot:
         """Return a dataset's record; None if there is no such dataset.
 
         :param reference: its ``id``, or ``solution_id`` and ``slug``.
-        :param surely: ask for a dataset that is not on the list: an item may slip through between two pages.
+        :param surely: whether this is the watcher's first look: what it notes must be right.
         :raises PolyteiaError: if it had to be asked for, and there was no answer.
         """
-        if self._records is not None:
-            record = self._records.get(_key("id" if "id" in reference else "slug", reference))
-            if record is not None or not surely:
-                return record
-        return await get_dataset(self._client, reference)
+        if self._records is None:
+            return await get_dataset(self._client, reference)
+        key = _key("id" if "id" in reference else "slug", reference)
+        listed = self._records.get(key)
+        if self._doubts is None or not self._doubts.ask_for(key, listed, surely=surely):
+            return listed
+        found = await get_dataset(self._client, reference)
+        self._doubts.compare(key, listed, found)
+        return found
+
+
+class Doubts:
+    """Whether a solution's list shows what `get_dataset` shows; nobody documents that (API reference 4.4).
+
+    While the list has shown no upload at all, each watched dataset is asked for now and then, and at the first look for
+    it. A list that is caught hiding an upload `is_dishonest`. A dataset that is not on the list (an item may slip
+    through between two pages; or its solution is another one) is asked for by itself from then on.
+    """
+
+    def __init__(self) -> None:
+        self.is_dishonest = False
+        self._shows_uploads = False
+        self._looks = 0
+        self._unlisted: set[tuple[str, Any]] = set()
+
+    def look(self, records: list[dict[str, Any]]) -> None:
+        """Take note of a list."""
+        self._shows_uploads = self._shows_uploads or any(map(_shows_upload, records))
+        self._looks += 1
+
+    def ask_for(self, key: tuple[str, Any], listed: dict[str, Any] | None, *, surely: bool) -> bool:
+        """Tell whether a watched dataset is to be asked for, although there is a list."""
+        if listed is None:
+            return surely or key in self._unlisted
+        self._unlisted.discard(key)
+        is_time = surely or self._looks % LOOKS_PER_SAMPLING == 0
+        return is_time and not self._shows_uploads and not _shows_upload(listed)
+
+    def compare(self, key: tuple[str, Any], listed: dict[str, Any] | None, found: dict[str, Any] | None) -> None:
+        """Compare what the list shows of a dataset with what the platform answers when it is asked for it."""
+        if found is None:
+            self._unlisted.discard(key)
+        elif listed is None and key not in self._unlisted:
+            log.warning("Dataset %r is not on its solution's list; it is asked for by itself.", found.get("id"))
+            self._unlisted.add(key)
+        elif listed is not None and _shows_upload(found):
+            self.is_dishonest = True
+
+
+def _shows_upload(record: dict[str, Any]) -> bool:
+    try:
+        return last_upload(record) is not None
+    except PolyteiaError:  # what it shows makes no sense, but it is there
+        return True
 
 
 _KEYS = ("id", "slug")
@@ -87,8 +139,7 @@ class Lookout:
         self._dataset_id = dataset_id
         self._interval = interval
         self._one_by_one = False
-        self._list_shows_uploads = False
-        self._looks = 0
+        self._doubts = Doubts()
 
     async def snapshots(self) -> AsyncIterator[Snapshot]:
         """Yield what each look shows, for ever. A look that fails is logged, and followed by a longer pause."""
@@ -112,27 +163,24 @@ class Lookout:
         if self._solution_id is None:
             record = await get_dataset(client, {"id": str(self._dataset_id)})
             return Snapshot(client, [record] if record else [])
-        if not self._one_by_one:
-            try:
-                records = await _list_datasets(client, self._solution_id)
-                self._one_by_one = await self._lacks_uploads(client, records)
-            except PolyteiaBadRequestError as error:
-                log.warning("Polyteia refuses to list the datasets of %r: %s", self._solution_id, error)
-                self._one_by_one = True
-            if self._one_by_one:
-                log.warning("The datasets of %r will be asked for one by one.", self._solution_id)
-        return Snapshot(client, None if self._one_by_one else records)
+        if self._doubts.is_dishonest:
+            self._ask_one_by_one("its list does not show uploads")
+        if self._one_by_one:
+            return Snapshot(client, None)
+        try:
+            records = await _list_datasets(client, self._solution_id)
+        except PolyteiaBadRequestError as error:
+            if error.is_foreign:
+                raise
+            self._ask_one_by_one(str(error))
+            return Snapshot(client, None)
+        self._doubts.look(records)
+        return Snapshot(client, records, self._doubts)
 
-    async def _lacks_uploads(self, client: SharedClient, records: list[dict[str, Any]]) -> bool:
-        """Tell whether the list hides uploads. While it shows none at all, take samples now and then."""
-        self._list_shows_uploads = self._list_shows_uploads or any("metadata" in record for record in records)
-        if self._list_shows_uploads:
-            return False
-        self._looks += 1
-        if self._looks % LOOKS_PER_SAMPLING != 1:
-            return False
-        samples = [await get_dataset(client, {"id": record["id"]}) for record in records[:SAMPLES]]
-        return any(last_upload(sample) for sample in samples if sample)
+    def _ask_one_by_one(self, reason: str) -> None:
+        if not self._one_by_one:
+            log.warning("The datasets of %r are asked for one by one from now on: %s", self._solution_id, reason)
+        self._one_by_one = True
 
 
 async def _list_datasets(client: SharedClient, solution_id: str) -> list[dict[str, Any]]:

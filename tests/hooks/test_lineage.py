@@ -115,4 +115,4 @@ def test_name_that_no_asset_may_have(connected, hook, collector, caplog):
 )
 def test_file_uri(path, uri):
     """A file's URI does not say through which Airflow connection it was reached."""
-    assert lineage.file_uri(ObjectStoragePath(path) if isinstance(path, str) and path[:4] == "file" else path) == uri
+    assert lineage.file_uri(ObjectStoragePath(path) if isinstance(path, str) else path) == uri

@@ -155,6 +155,12 @@ def read(sql, driver, parameters=None, **options):
         return pq.read_table(table.file)
 
 
+def spooled(sql, driver):
+    """The bytes of the file that a query becomes: the same each time."""
+    with fetch.fetch("city", sql, driver=driver) as table:
+        return table.file.read()
+
+
 @pytest.mark.parametrize("name", DRIVERS)
 def test_every_type(city, use, dataset_id, platform, name):
     """Every type arrives with its value, is found again by the platform's SQL, and the bytes are what was read."""
@@ -163,6 +169,9 @@ def test_every_type(city, use, dataset_id, platform, name):
     result = task.execute({})
     content = platform.content(dataset_id)
     assert (result["rows"], result["bytes"]) == (3002, len(content))
+    (held,) = [item for item in platform.datasets if item["id"] == dataset_id]
+    assert held["data"]["sha256"] == hashlib.sha256(content).hexdigest()
+    assert content == spooled(sql, use(name))
     stored = pq.read_table(pa.BufferReader(content))
     types = {field.name: str(field.type) for field in stored.schema}
     assert {name: types[name] for name in EXPECTED} == {name: kind for name, (kind, _) in EXPECTED.items()}
@@ -177,6 +186,7 @@ def test_every_type(city, use, dataset_id, platform, name):
     assert row[0] == 3002
     assert Decimal(str(row[1])) == Decimal("-123456789.125")
     assert row[2] == 'Müller\n"Straße";,€'
+    assert dt.datetime.fromisoformat(str(row[3])) == EXPECTED["moment_zone"][1]
 
 
 def test_all_ways_give_the_same(city, use):
@@ -184,6 +194,41 @@ def test_all_ways_give_the_same(city, use):
     tables = [read("SELECT * FROM everything ORDER BY id", use(name)).drop_columns("f8") for name in DRIVERS]
     assert all(table.equals(tables[0]) for table in tables)
     assert all(table.schema.equals(tables[0].schema, check_metadata=True) for table in tables)
+
+
+@pytest.fixture(scope="module")
+def old_databases(postgres):  # noqa: F811 - the fixture above
+    """Databases of another time: one in LATIN1, one that does not know in what its texts are written."""
+    for name, encoding in (("altstadt", "LATIN1"), ("urstadt", "SQL_ASCII")):
+        postgres.run(f"CREATE DATABASE {name} ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+    postgres.run("CREATE ROLE clerk LOGIN PASSWORD 'Schlüssel'")
+    yield
+    postgres.run("DROP ROLE clerk")
+    for name in ("altstadt", "urstadt"):
+        postgres.run(f"DROP DATABASE {name}")
+
+
+@pytest.mark.parametrize("name", DRIVERS)
+@pytest.mark.parametrize(
+    "odd",
+    [{"schema": "altstadt"}, {"extra": {"client_encoding": "LATIN1"}}, {"extra": {"options": "-c datestyle=German"}}],
+    ids=["database", "client", "dates"],
+)
+def test_other_encodings_and_dates(city, old_databases, use, monkeypatch, name, odd):
+    """Texts arrive in UTF-8 and moments as moments, whatever database and connection are used to."""
+    connection = {**city.connection, "login": "clerk", "password": "Schlüssel", **odd}
+    monkeypatch.setenv("AIRFLOW_CONN_CITY", json.dumps(connection))
+    sql = "SELECT U&'M\\00fcller'::text AS \"gr\u00f6\u00dfe\", timestamptz '2026-03-29 01:30:00+00' AS moment"
+    found = read(sql, use(name)).to_pylist()
+    assert found == [{"größe": "Müller", "moment": dt.datetime(2026, 3, 29, 1, 30, tzinfo=dt.UTC)}]
+
+
+@pytest.mark.parametrize("name", DRIVERS)
+def test_texts_in_no_encoding(city, old_databases, use, monkeypatch, name):
+    """Bytes that are no UTF-8 are refused, before anybody has to read them."""
+    monkeypatch.setenv("AIRFLOW_CONN_CITY", json.dumps({**city.connection, "schema": "urstadt"}))
+    with pytest.raises(PolyteiaError, match=r"[Nn]othing was uploaded"):
+        read("SELECT 'M' || chr(252) AS name", use(name))
 
 
 @pytest.mark.parametrize("name", DRIVERS)
@@ -216,9 +261,11 @@ def test_parameters(city, use, name):
     [
         ("UPDATE many SET id = 0", "begins with UPDATE"),
         ("CREATE TABLE new AS SELECT 1", "begins with CREATE"),
-        ("SET work_mem = '1MB'", "does not take the SQL as a query"),
-        ("CALL nosuch()", "does not take the SQL as a query"),
-        ("WITH gone AS (DELETE FROM many RETURNING *) SELECT * FROM gone", "must be at the top level"),
+        ("SET work_mem = '1MB'", "begins with SET"),
+        ("CALL nosuch()", "begins with CALL"),
+        ("WITH gone AS (DELETE FROM many RETURNING *) SELECT * FROM gone", "holds DELETE"),
+        ("SELECT * INTO new FROM many", "holds INTO"),
+        ("EXPLAIN SELECT 1", "does not take the SQL as a query"),
         ("SELECT 1; DELETE FROM many", "holds 2 statements"),
         ("SELECT * FROM wipe()", "read-only transaction"),
         ("SELECT id, id FROM many", "Two columns of the query have the name 'id'"),

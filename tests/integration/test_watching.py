@@ -36,6 +36,7 @@ def watched(airflow, tmp_path_factory):
         for number in range(NUMBER):
             slug = f"watched_{number:03}"
             sandbox.call("create_dataset", {"name": slug, "slug": slug, "solution_id": SANDBOX_SOLUTION_ID})
+        upload(sandbox, 0)  # so that the list shows uploads, and watchers believe it
         airflow.add_dags(DAGS / "watched_solution.py")
         wait_until(lambda: bookmarks(airflow) == NUMBER, 180, lambda: f"{bookmarks(airflow)} watchers have looked")
         yield sandbox

@@ -18,7 +18,9 @@ from airflow_provider_polyteia.operators.dataset import (
     UpdateDatasetOperator,
 )
 from airflow_provider_polyteia.operators.polyteia import PolyteiaCommandOperator, PolyteiaQueryOperator
+from airflow_provider_polyteia.operators.sql import PolyteiaSqlOperator
 from airflow_provider_polyteia.sensors.dataset import DatasetUploadedSensor
+from airflow_provider_polyteia.transfers.polyteia_to_file import PolyteiaToFileOperator
 from airflow_provider_polyteia.version_compat import AIRFLOW_V_3_0_PLUS
 
 BASE = "https://app.polyteia.com"
@@ -117,6 +119,24 @@ def test_commands_and_queries(linked, monkeypatch):
     query = PolyteiaQueryOperator(task_id="t", query="get_dataset", parameters={"id": "ds_1"})
     assert link_of(query, monkeypatch) == "https://example.org/ds_1"
     assert link_of(PolyteiaQueryOperator(task_id="t", query="list_things"), monkeypatch) == ""
+
+
+DATASETS = [{"bookings": "ds_1", "trees": "ds_2"}, ["ds_1", "ds_2"], "ds_1"]
+
+
+@pytest.mark.parametrize("datasets", DATASETS, ids=["named", "listed", "one"])
+@pytest.mark.parametrize("kind", ["export", "sql"])
+def test_queries_link_to_their_first_dataset(linked, monkeypatch, tmp_path, kind, datasets):
+    """An export, and SQL, link to the first of their datasets, also if the platform then refuses."""
+    sql = "FROM {bookings}, {trees}" if isinstance(datasets, dict) else "FROM 'ds_1', 'ds_2', '{{ds_2}}'"
+    sql = "FROM 'ds_1'" if isinstance(datasets, str) else sql
+    destination = str(tmp_path / "a.csv")
+    task = {
+        "export": PolyteiaToFileOperator(task_id="t", sql=sql, datasets=datasets, destination=destination),
+        "sql": PolyteiaSqlOperator(task_id="t", sql=sql, datasets=datasets),
+    }[kind]
+    linked.answer(status(403))
+    assert link_of(task, monkeypatch, PolyteiaPermissionError) == "https://example.org/ds_1"
 
 
 @pytest.mark.skipif(not AIRFLOW_V_3_0_PLUS, reason="Airflow 2 asks for the link in another process")

@@ -177,6 +177,25 @@ def test_row_groups_are_limited(monkeypatch):
     assert len(sizes) <= 14
 
 
+def test_only_the_last_segment_is_in_memory():
+    """However often the schema changes, the rows of earlier segments are on disk, and their writers closed."""
+    names = [f"c{number}" for number in range(20)]
+    columns = Columns(names)
+    with Spool() as spool:
+        for settled in range(20):
+            spool.write(columns.batch([["x" * 100 if column <= settled else None for column in range(20)]] * 10))
+            assert len(spool._segments) == settled + 1
+            assert [bool(segment._waiting) for segment in spool._segments] == [False] * settled + [True]
+        with spool.finish() as table:
+            assert pq.read_table(table.file).num_rows == table.rows == 200
+
+
+def test_integers_and_long_decimals():
+    """Integers that meet decimals with many places later fit beside them."""
+    long = Decimal("1." + "2" * 20)
+    assert column([1], [long]) == ("decimal128(38, 20)", [Decimal(1), long])
+
+
 def test_places_of_numbers():
     """The places of unbounded numbers are found over all batches."""
     schema = pa.schema([number("n")])

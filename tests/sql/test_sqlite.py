@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import threading
 import time
+from contextlib import nullcontext
 from decimal import Decimal
 
 import pyarrow.parquet as pq
@@ -88,9 +89,11 @@ def test_wide_rows_make_small_batches(city, monkeypatch):
     ("sql", "problem"),
     [
         ("UPDATE bookings SET id = 0", "begins with UPDATE"),
-        ("WITH a AS (SELECT 1) DELETE FROM bookings", "readonly database"),
-        ("PRAGMA cache_size = 7", "it is no query"),
-        ("PRAGMA user_version = 7", "readonly database"),
+        ("WITH a AS (SELECT 1) DELETE FROM bookings", "holds DELETE"),
+        ("PRAGMA journal_mode = WAL", "begins with PRAGMA"),
+        ("ATTACH 'other.db' AS other", "begins with ATTACH"),
+        ("VACUUM INTO 'other.db'", "begins with VACUUM"),
+        ("EXPLAIN UPDATE bookings SET id = 0", None),
         ("SELECT 1; DELETE FROM bookings", "holds 2 statements"),
         ("SELECT id, id FROM bookings", "Two columns of the query have the name 'id'"),
         ("SELECT nosuch FROM bookings", "no such column"),
@@ -99,8 +102,20 @@ def test_wide_rows_make_small_batches(city, monkeypatch):
 def test_what_is_no_query(city, sql, problem):
     """A statement that writes, or returns no rows, fails, and has changed nothing."""
     before = city.read_bytes()
-    with pytest.raises(PolyteiaError, match=problem):
+    with pytest.raises(PolyteiaError, match=problem) if problem else nullcontext():
         read(sql)
+    assert city.read_bytes() == before
+    assert [file.name for file in city.parent.iterdir() if "other" in file.name] == []
+
+
+def test_database_refuses_writes_too(city, monkeypatch):
+    """What gets past our own look at the statement is refused by the database, in a session that only reads."""
+    monkeypatch.setattr(fetch, "single_query", lambda sql: sql)
+    before = city.read_bytes()
+    with pytest.raises(PolyteiaError, match="readonly database"):
+        read("WITH a AS (SELECT 1) DELETE FROM bookings")
+    with pytest.raises(PolyteiaConfigurationError, match="it is no query"):
+        read("PRAGMA cache_size = 7")
     assert city.read_bytes() == before
 
 

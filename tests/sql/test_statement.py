@@ -23,6 +23,10 @@ from airflow_provider_polyteia.sql.statement import single_query
         ("(SELECT 1) UNION (SELECT 2)", "(SELECT 1) UNION (SELECT 2)"),
         ("TABLE bookings", "TABLE bookings"),
         ("SELECT 1 -- the last line", "SELECT 1"),
+        ("((SELECT 1))", "((SELECT 1))"),
+        ("SELECT replace(a, 'x', 'y') FROM t FOR UPDATE", "SELECT replace(a, 'x', 'y') FROM t FOR UPDATE"),
+        ("SELECT \"delete\", t.update, 'INTO' FROM t", "SELECT \"delete\", t.update, 'INTO' FROM t"),
+        ("from bookings", "from bookings"),
     ],
 )
 def test_queries(sql, query):
@@ -50,11 +54,31 @@ def test_several_statements(sql, count):
         "DROP TABLE a;",
         "TRUNCATE a",
         "merge into a using b on true when matched then delete",
+        "EXEC close_the_year",
+        "CALL close_the_year()",
+        "PRAGMA journal_mode = WAL",
+        "ATTACH 'other.db' AS other",
+        "( DELETE FROM a )",
     ],
 )
 def test_writes(sql):
-    """A statement that writes is refused by its first word, comments and case aside."""
+    """A statement that does not begin as a query is refused by its first word, comments and case aside."""
     with pytest.raises(PolyteiaConfigurationError, match=r"begins with [A-Z ]+: it must be a query"):
+        single_query(sql)
+
+
+@pytest.mark.parametrize(
+    ("sql", "word"),
+    [
+        ("WITH gone AS (DELETE FROM a RETURNING *) SELECT * FROM gone", "DELETE"),
+        ("WITH new AS (SELECT 1) INSERT INTO a SELECT * FROM new", "INSERT"),
+        ("with new as (select 1) update a set b = 1", "UPDATE"),
+        ("SELECT * INTO b FROM a", "INTO"),
+    ],
+)
+def test_writes_on_the_sly(sql, word):
+    """A write within something that begins as a query is found."""
+    with pytest.raises(PolyteiaConfigurationError, match=f"holds {word}: it must be a query"):
         single_query(sql)
 
 

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import resource
+from pathlib import Path
 from urllib.parse import quote
 
 import pyarrow as pa
@@ -255,6 +256,37 @@ def test_deeply_nested_json_is_no_error(local, server, tmp_path):
     answering(server, status(200, rows))
     export(local, tmp_path / "rows.json")
     assert (tmp_path / "rows.json").read_bytes() == rows
+
+
+def test_file_behind_a_link(local, server, tmp_path):
+    """A link stays a link, a file keeps its mode, and its name may be as long as names may be."""
+    target, link = tmp_path / ("x" * 240 + ".csv"), tmp_path / "rows.csv"
+    target.write_bytes(b"old")
+    target.chmod(0o600)
+    link.symlink_to(target)
+    answering(server, status(200, b"a\n1\n", content_type="text/csv"))
+    export(local, link)
+    assert link.is_symlink()
+    assert target.read_bytes() == b"a\n1\n"
+    assert target.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("reply", [status(200, b"a\n", content_type="text/csv"), status(403)])
+def test_storage_that_cannot_remove_what_is_left(local, server, tmp_path, monkeypatch, caplog, reply):
+    """If the temporary file cannot be removed, the log says so, and the outcome is the one that it was."""
+
+    def fail(*_, **__):
+        raise ConnectionError("the storage is gone")
+
+    answering(server, reply)
+    monkeypatch.setattr(Path, "unlink", fail)
+    if reply.status == 200:
+        export(local, tmp_path / "rows.csv")
+        assert (tmp_path / "rows.csv").read_bytes() == b"a\n"
+    else:
+        with pytest.raises(PolyteiaPermissionError):
+            export(local, tmp_path / "rows.csv")
+        assert "may be left beside" in caplog.text
 
 
 def test_file_whose_rows_cannot_be_counted(local, server, tmp_path, caplog):

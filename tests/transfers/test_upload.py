@@ -120,6 +120,13 @@ def test_incomplete_parquet(local, server, tmp_path, begin, end):
     assert server.requests == []
 
 
+def test_other_name_for_the_platform(local, server, tmp_path):
+    """The name that the platform gets to see does not decide about the format."""
+    (tmp_path / "rows.csv").write_bytes(b"a\n")
+    answering(server, data({}))
+    assert local.upload_dataset("ds_1", tmp_path / "rows.csv", filename="delivery")["content_type"] == "text/csv"
+
+
 @pytest.mark.parametrize("name", ["bookings.dat", "bookings", "bookings.csv.gz"])
 def test_unknown_extension(local, server, tmp_path, name):
     """An extension that tells nothing is refused before anything is sent, with the argument that helps."""

@@ -7,7 +7,7 @@ import json
 from types import SimpleNamespace
 
 import pytest
-from servers import data, status
+from servers import body_error, data, status
 
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError
 from airflow_provider_polyteia.sandbox import SANDBOX_SOLUTION_ID, Sandbox
@@ -110,6 +110,7 @@ async def upload(sandbox, *dataset_ids):
 def test_many_watchers_share_each_look(sandbox, make_dataset):
     """50 watchers of one solution cause one list per interval, on one connection, and each upload is one event."""
     ids = [make_dataset(f"d{number}") for number in range(50)]
+    sandbox.upload(ids[49], CSV)  # so that the list shows an upload
 
     async def main():
         async with Triggerer() as triggerer:
@@ -132,7 +133,7 @@ def test_many_watchers_share_each_look(sandbox, make_dataset):
             "content_type": "text/csv",
         }
     assert sandbox.count("list_datasets") < 15
-    assert sandbox.count("get_dataset") <= lookout.SAMPLES
+    assert sandbox.count("get_dataset") == 0
     assert sandbox.connections == 1
 
 
@@ -290,7 +291,18 @@ def listing(*records):
 RECORD = {"id": "ds_1", "slug": "d", "metadata": {"asset_info": {"uploaded_at": "2026-03-01T06:00:00Z"}}}
 
 
-@pytest.mark.parametrize("trimmed", [listing({"id": "ds_1", "slug": "d"}), status(400)], ids=["trimmed", "refused"])
+NEVER_UPLOADED = [{"id": f"ds_{number}", "slug": f"s{number}"} for number in range(2, 6)]
+OF_LITTLE_USE = ({}, {"metadata": None}, {"metadata": {}}, {"metadata": {"schema": {"columns": {}}}})
+
+
+@pytest.mark.parametrize(
+    "trimmed",
+    [
+        *(listing(*NEVER_UPLOADED, {"id": "ds_1", "slug": "d", **metadata}) for metadata in OF_LITTLE_USE),
+        body_error(400),
+    ],
+    ids=["no metadata", "null", "empty", "schema only", "refused"],
+)
 def test_list_that_shows_no_uploads(connected, monkeypatch, trimmed):
     """If the list is refused, or hides what get_dataset shows, each watched dataset is asked for by itself."""
     monkeypatch.setattr(lookout, "JOINING_TIME", 0.02)
@@ -308,6 +320,69 @@ def test_list_that_shows_no_uploads(connected, monkeypatch, trimmed):
 
     assert [payload["uploaded_at"] for _, payload in asyncio.run(main())] == ["2026-03-01T06:00:00Z"]
     assert connected.calls.count("list_datasets") == 1
+
+
+def test_upload_that_the_list_begins_to_hide(connected, monkeypatch):
+    """A list without any upload is not believed for ever: now and then each watched dataset is asked for."""
+    monkeypatch.setattr(lookout, "JOINING_TIME", 0.02)
+    bare = {"id": "ds_1", "slug": "d"}
+    connected.answer(
+        lambda request: (
+            listing(*NEVER_UPLOADED, bare)
+            if request.call == "list_datasets"
+            else data(RECORD if connected.calls.count("list_datasets") > 5 else bare)
+        )
+    )
+
+    async def main():
+        async with Triggerer() as triggerer:
+            trigger = DatasetUploadedEventTrigger(solution_id="sol_1", slug="d", poke_interval=INTERVAL)
+            triggerer.watch(trigger, Store())
+            await until(lambda: triggerer.events)
+            return triggerer.events
+
+    assert [payload["id"] for _, payload in asyncio.run(main())] == ["ds_1"]
+    assert connected.calls.count("list_datasets") <= lookout.LOOKS_PER_SAMPLING + 1
+
+
+def test_dataset_of_another_solution(connected, monkeypatch, caplog):
+    """A dataset that is not on the list of the solution given with it is asked for by itself, and the log says so."""
+    monkeypatch.setattr(lookout, "JOINING_TIME", 0.02)
+    uploads = iter(["2026-03-01T06:00:00Z"])
+
+    def answer(request):
+        if request.call == "list_datasets":
+            return listing(*NEVER_UPLOADED)
+        uploaded_at = next(uploads, "2026-03-02T06:00:00Z")
+        return data({**RECORD, "metadata": {"asset_info": {"uploaded_at": uploaded_at}}})
+
+    connected.answer(answer)
+
+    async def main():
+        async with Triggerer() as triggerer:
+            trigger = DatasetUploadedEventTrigger(dataset_id="ds_1", solution_id="sol_x", poke_interval=INTERVAL)
+            triggerer.watch(trigger, Store())
+            await until(lambda: triggerer.events)
+            return triggerer.events
+
+    assert [payload["uploaded_at"] for _, payload in asyncio.run(main())] == ["2026-03-02T06:00:00Z"]
+    assert caplog.text.count("'ds_1' is not on its solution's list") == 1
+
+
+def test_refusal_of_a_gateway_is_no_reason_to_stop_listing(connected, monkeypatch):
+    """A 400 that is not the platform's is a failed look, and the next one lists again."""
+    monkeypatch.setattr(lookout, "JOINING_TIME", 0.02)
+    lists = iter([status(400, b"bad gateway", content_type="text/plain")])
+    connected.answer(lambda request: next(lists, listing(RECORD)))
+
+    async def main():
+        async with Triggerer() as triggerer:
+            trigger = DatasetUploadedEventTrigger(solution_id="sol_1", slug="d", poke_interval=INTERVAL)
+            triggerer.watch(trigger, Store())
+            await until(lambda: connected.calls.count("list_datasets") > 3)
+
+    asyncio.run(main())
+    assert connected.calls.count("get_dataset") == 0
 
 
 def test_item_that_slips_between_pages_is_no_news(connected, monkeypatch):
