@@ -37,8 +37,6 @@ class AdbcReader:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Run the query and yield its rows, in the types that PostgreSQL has told beforehand."""
-        from adbc_driver_postgresql import dbapi  # noqa: PLC0415 - only where it is used
-
         # The hook knows how to log in (extras, tokens of clouds), so its driver does, and ADBC follows.
         with closing(self._hook.get_conn()) as connection:
             self._stop = connection.cancel
@@ -48,20 +46,38 @@ class AdbcReader:
             target = session.connection_string()
             self._stop = None
         schema = pa.schema(described.fields)
-        with closing(dbapi.connect(target)) as connection, closing(connection.cursor()) as cursor:
-            self._stop = cursor.adbc_cancel
-            cursor.execute("SET TRANSACTION READ ONLY")
-            cursor.adbc_statement.set_options(**{_BATCH_SIZE: str(BATCH_BYTES)})
-            cursor.execute(sql)
-            yield _empty(schema)
-            with cursor.fetch_record_batch() as batches:
-                for batch in batches:
-                    columns = [_typed(*pair) for pair in zip(batch.columns, schema, strict=True)]
-                    yield pa.RecordBatch.from_arrays(columns, schema=schema)
+        yield _empty(schema)
+        for batch in self._run(target, sql):
+            columns = [_typed(*pair) for pair in zip(batch.columns, schema, strict=True)]
+            yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    def _run(self, target: str, sql: str) -> Iterator[pa.RecordBatch]:
+        """Run a query in a transaction that cannot write.
+
+        By ADBC's own interface: its DB-API on top of that loads pandas where it is installed, which costs a second.
+        """
+        import adbc_driver_manager as adbc  # noqa: PLC0415 - only where it is used
+        import adbc_driver_postgresql  # noqa: PLC0415 - as above
+
+        with (
+            closing(adbc_driver_postgresql.connect(target)) as database,
+            closing(adbc.AdbcConnection(database)) as session,
+        ):
+            session.set_autocommit(False)
+            with closing(adbc.AdbcStatement(session)) as statement:
+                statement.set_sql_query("SET TRANSACTION READ ONLY")
+                statement.execute_update()
+            with closing(adbc.AdbcStatement(session)) as statement:
+                self._stop = statement.cancel
+                statement.set_options(**{_BATCH_SIZE: str(BATCH_BYTES)})
+                statement.set_sql_query(sql)
+                stream, _ = statement.execute_query()
+                with pa.RecordBatchReader.from_stream(stream) as batches:
+                    yield from batches
 
 
 def _empty(schema: pa.Schema) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
+    return pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in schema], schema=schema)
 
 
 def _typed(column: pa.Array, field: pa.Field) -> pa.Array:
