@@ -119,11 +119,10 @@ class Spool:
         result = _Segment(schema, self._directory)
         try:
             while self._segments:
-                segment = self._segments.pop(0)
-                for batch in segment.batches():
+                for batch in self._segments[0].batches():
                     columns = [cast(*pair) for pair in zip(batch.columns, schema, strict=True)]
                     result.write(pa.RecordBatch.from_arrays(columns, schema=schema))
-                segment.close()
+                self._segments.pop(0).close()
             result.finish()
         except BaseException:
             result.close()

@@ -237,6 +237,19 @@ def test_temporary_files_after_an_error(tmp_path):
     assert open_files(tmp_path) == []
 
 
+def test_temporary_files_after_a_value_that_does_not_fit(tmp_path):
+    """An error while the segments are put together closes all of them."""
+    columns = Columns(["x"])
+    kept = []
+    with pytest.raises(PolyteiaError, match="does not fit"), Spool(str(tmp_path)) as spool:  # noqa: PT012 - as above
+        spool.write(columns.batch([(True,)]))
+        spool.write(columns.batch([(Decimal("1E+30"),)]))
+        spool.write(columns.batch([(Decimal("1E-30"),)]))
+        kept += spool._segments  # not to be closed by the garbage collector
+        spool.finish()
+    assert open_files(tmp_path) == []
+
+
 def test_no_directory():
     """A directory that is not there is told with the argument that names it."""
     with pytest.raises(PolyteiaConfigurationError, match=r"'/nowhere': No such file.*argument 'temp_dir'"):
