@@ -115,7 +115,7 @@ def _rows_exported(path: Any) -> int | None:
 
 def is_local(path: Any) -> bool:
     """Tell a path of this machine from one in an object storage, which is a `Path` too on Airflow 2."""
-    return isinstance(path, Path) and not hasattr(path, "fs")
+    return isinstance(path, Path) and not hasattr(type(path), "fs")  # of the class: asking the path loads the storage
 
 
 def path_of(path: AnyPath) -> Any:
