@@ -18,8 +18,9 @@ async def amask_secret(secret: str) -> None:
         from airflow.sdk.log import amask_secret as mask  # noqa: PLC0415 - not in older versions
     except ImportError:
         from airflow.providers.common.compat.sdk import mask_secret  # noqa: PLC0415 - as above
+        from asgiref.sync import sync_to_async  # noqa: PLC0415 - as above
 
-        mask_secret(secret)
+        await sync_to_async(mask_secret)(secret)  # in a triggerer it waits for another process
     else:
         await mask(secret)
 

@@ -55,6 +55,7 @@ DRIVERS = {f"{PACKAGE}.client.sync", f"{PACKAGE}.client.aio"}
 HEAVY = {"requests", "httpx", "pyarrow", "duckdb", "tenacity", "urllib3", "pandas", "numpy", "starlette", "uvicorn"}
 
 NOT_DECLARED = {
+    "asgiref": "part of every Airflow that cannot mask secrets asynchronously by itself",
     "flask_appbuilder": "asked for by an Airflow that has it",
     "flask_babel": "as flask_appbuilder",
     "wtforms": "as flask_appbuilder",
