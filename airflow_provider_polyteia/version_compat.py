@@ -8,8 +8,16 @@ _RELEASE = tuple(int(part) for part in AIRFLOW_VERSION.split(".")[:2])
 
 AIRFLOW_V_3_0_PLUS = _RELEASE >= (3, 0)
 AIRFLOW_V_3_3_PLUS = _RELEASE >= (3, 3)
+REFUSES_EMPTY_XCOMS = _RELEASE == (3, 0)  # its API server takes the value None for no value, and the task fails
 
-__all__ = ["AIRFLOW_VERSION", "AIRFLOW_V_3_0_PLUS", "AIRFLOW_V_3_3_PLUS", "amask_secret", "lineage_is_read"]
+__all__ = [
+    "AIRFLOW_VERSION",
+    "AIRFLOW_V_3_0_PLUS",
+    "AIRFLOW_V_3_3_PLUS",
+    "REFUSES_EMPTY_XCOMS",
+    "amask_secret",
+    "lineage_is_read",
+]
 
 
 async def amask_secret(secret: str) -> None:

@@ -75,6 +75,16 @@ class Created:
     origin: Origin
     refusal: PolyteiaError | None = None
 
+    @property
+    def is_new(self) -> bool:
+        """Whether this call has made it, for certain."""
+        return self.origin is Origin.MADE
+
+    @property
+    def was_there(self) -> bool:
+        """Whether it was there before, for certain."""
+        return self.origin is Origin.EXISTING
+
 
 def create(client: PolyteiaClient, call: Call) -> Created:
     """Send a create whose call has a natural key, exactly once.

@@ -6,7 +6,6 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_polyteia.client.calls import Call, make_call
-from airflow_provider_polyteia.client.create import Created, Origin
 from airflow_provider_polyteia.exceptions import (
     PolyteiaConfigurationError,
     PolyteiaConflictError,
@@ -17,6 +16,7 @@ from airflow_provider_polyteia.hooks.existing import IF_EXISTS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from airflow_provider_polyteia.client.create import Created
     from airflow_provider_polyteia.hooks.existing import IfExists
     from airflow_provider_polyteia.hooks.polyteia import PolyteiaHook
 
@@ -54,7 +54,7 @@ def create(hook: PolyteiaHook, wanted: dict[str, Any], if_exists: IfExists) -> d
     if if_exists == "fail":
         check_new(created, call, hook.polyteia_conn_id)
         return record
-    if created.origin is Origin.MADE:
+    if created.is_new:
         return record
     differing = _differences(record, wanted)
     if differing and if_exists == "update":
@@ -71,10 +71,10 @@ def create(hook: PolyteiaHook, wanted: dict[str, Any], if_exists: IfExists) -> d
 
 def check_new(created: Created, call: Call, conn_id: str) -> None:
     """Raise if the resource was there before, or if nobody can tell whether the call has made it."""
-    if created.origin is Origin.MADE:
+    if created.is_new:
         return
     identity = ", ".join(f"{key}={value!r}" for key, value in (call.natural_key or {}).items())
-    if created.origin is Origin.EXISTING:
+    if created.was_there:
         way_out = ", or use if_exists='reuse' or 'update'" if call.method.name == "create_dataset" else ""
         raise PolyteiaConflictError(
             f"{created.refusal} A look-up shows that {identity} is taken already, by {created.record['id']!r}. Choose "

@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError
 from airflow_provider_polyteia.links.polyteia import LINK_KEY, PolyteiaLink, ids_in, page_url
 from airflow_provider_polyteia.provider_info import DEFAULT_CONNECTION
-from airflow_provider_polyteia.version_compat import AIRFLOW_V_3_0_PLUS
+from airflow_provider_polyteia.version_compat import AIRFLOW_V_3_0_PLUS, REFUSES_EMPTY_XCOMS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,6 +70,12 @@ class PolyteiaOperator(BaseOperator):
             self.polyteia_link = url
             if self.pushes_link:
                 context["ti"].xcom_push(key=LINK_KEY, value=url)
+
+    def outputs(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a result as this Airflow can hand it on: in 3.0 no XCom may be None."""
+        if REFUSES_EMPTY_XCOMS and self.multiple_outputs:
+            return {name: value for name, value in fields.items() if value is not None}
+        return dict(fields)
 
     def required(self, name: str) -> str:
         """Return a text argument that must not be empty after templating.

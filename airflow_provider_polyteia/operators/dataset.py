@@ -29,21 +29,21 @@ _XCOM_FIELDS = (
 )
 
 
-def summary(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a dataset's record that tasks pass on."""
-    return {name: record[name] for name in _XCOM_FIELDS if name in record}
-
-
 class _DatasetOperator(PolyteiaOperator):
-    """What the operators that return a record share: each of its fields is an XCom of its own."""
+    """What the operators that return a dataset's record share."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        kwargs.setdefault("multiple_outputs", True)
-        super().__init__(**kwargs)
+    def hand_on(self, context: Context, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields that tasks pass on, and make the id an XCom of its own.
+
+        Not each field, as `multiple_outputs` does: an XCom takes Airflow about as long as the command to Polyteia.
+        """
+        if self.do_xcom_push and not self.multiple_outputs and "ti" in context:
+            context["ti"].xcom_push(key="id", value=record["id"])
+        return self.outputs({name: record[name] for name in _XCOM_FIELDS if name in record})
 
 
 class CreateDatasetOperator(_DatasetOperator):
-    """Create a dataset exactly once, and return its record: ``create.output["id"]`` feeds the next task.
+    """Create a dataset exactly once, and return its record; ``create.output["id"]`` feeds the next task.
 
     The dataset is identified by solution and slug. However often this task, its retries or tomorrow's run are
     executed, there is one dataset. The ordinary case is a single request.
@@ -110,11 +110,13 @@ class CreateDatasetOperator(_DatasetOperator):
                 if_exists=self.if_exists,
             )
             self.link_to(context, record)
-        return summary(record)
+        return self.hand_on(context, record)
 
 
 class UpdateDatasetOperator(_DatasetOperator):
     """Change fields of a dataset's record, and return the record. What is left out (None) stays as it is.
+
+    As of `CreateDatasetOperator`, the id is an XCom of its own: ``update.output["id"]``.
 
     :param dataset_id: the dataset, ``ds_...`` (templated).
     :param name: new name (templated).
@@ -168,7 +170,7 @@ class UpdateDatasetOperator(_DatasetOperator):
                 documentation=self.mapping("documentation"),
             )
             self.link_to(context, record)
-        return summary(record)
+        return self.hand_on(context, record)
 
 
 class DeleteDatasetOperator(PolyteiaOperator):

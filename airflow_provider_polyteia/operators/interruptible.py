@@ -32,7 +32,7 @@ class InterruptibleOperator(PolyteiaOperator):
         self._is_at_work = True
         try:
             with self.hook:
-                return self.work(context)
+                return self.outputs(self.work(context))
         finally:
             self._is_at_work = False
 

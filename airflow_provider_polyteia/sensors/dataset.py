@@ -95,13 +95,15 @@ class DatasetUploadedSensor(PolyteiaOperator, BaseSensorOperator):
         with self._rules_of_poke_mode():
             upload = self._first_look(context)
         if upload is not None:
-            return upload.summary()
+            return self.outputs(upload.summary())
         return self._defer()
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once."""
         upload = self._look(context)
-        return PokeReturnValue(is_done=upload is not None, xcom_value=upload.summary() if upload else None)
+        return PokeReturnValue(
+            is_done=upload is not None, xcom_value=self.outputs(upload.summary()) if upload else None
+        )
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
         """Return the upload, or raise the error, that the trigger has met."""
@@ -115,7 +117,7 @@ class DatasetUploadedSensor(PolyteiaOperator, BaseSensorOperator):
                 raise rebuild_error(event["error"])
         upload: dict[str, Any] = event["dataset"]
         self.log.info("Dataset %r was uploaded at %s.", upload["id"], upload["uploaded_at"])
-        return upload
+        return self.outputs(upload)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume with the trigger's event; BaseSensorOperator would turn any error into a skip if `soft_fail`."""

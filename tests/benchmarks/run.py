@@ -43,8 +43,10 @@ def main() -> None:
     comparisons: list[Comparison] = []
     failed: list[str] = []
     for script in SCRIPTS:
-        print(f"{script} ...", flush=True)
+        print(f"{script} ...", end=" ", flush=True)
+        started = time.monotonic()
         measured, problem = _run(script)
+        print(f"{time.monotonic() - started:.0f} s", flush=True)
         comparisons += measured
         failed += [f"{script}: {problem}"] if problem else []
         loads.append(os.getloadavg()[0])

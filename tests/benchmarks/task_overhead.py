@@ -20,7 +20,6 @@ from airflow_env import RealAirflow  # noqa: E402 - from the integration tests
 ROUNDS = 7
 DAGS = {
     "CreateDatasetOperator": "overhead_ours",
-    "the same, multiple_outputs=False": "overhead_few_xcoms",
     "HttpOperator": "overhead_http",
     "a task that does nothing": "overhead_empty",
 }

@@ -18,6 +18,7 @@ from airflow_provider_polyteia.operators.dataset import (
     UpdateDatasetOperator,
 )
 from airflow_provider_polyteia.operators.polyteia import PolyteiaCommandOperator, PolyteiaQueryOperator
+from airflow_provider_polyteia.version_compat import REFUSES_EMPTY_XCOMS
 
 RECORD = {
     "id": "ds_1",
@@ -126,7 +127,6 @@ def test_create_dataset(connected):
     connected.answer(data(RECORD))
     task = create(name="{{ year }} Bookings", documentation={"blocks": ["{{ year }}"]}, description="d", source="s")
     assert run(task, year=2026) == {k: v for k, v in RECORD.items() if k not in ("documentation", "metadata")}
-    assert task.multiple_outputs
     assert connected.requests[0].json["params"] == {
         "name": "2026 Bookings",
         "solution_id": "sol_1",
@@ -135,6 +135,35 @@ def test_create_dataset(connected):
         "source": "s",
         "documentation": {"blocks": ["2026"]},
     }
+
+
+class Pushed(dict):
+    """Stands for the task instance: what is pushed to it as XCom, by key."""
+
+    def xcom_push(self, *, key, value):
+        self[key] = value
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"), [({}, "ds_1"), ({"do_xcom_push": False}, None), ({"multiple_outputs": True}, None)]
+)
+def test_id_is_an_xcom_of_its_own(connected, options, expected):
+    """`create.output["id"]` works without an XCom for each field; Airflow pushes the id itself if asked for all."""
+    pushed = Pushed()
+    for call in (create(**options), UpdateDatasetOperator(task_id="u", dataset_id="ds_1", name="New", **options)):
+        connected.answer(data(RECORD), data(RECORD))
+        pushed.clear()
+        run(call, ti=pushed)
+        assert pushed.get("id") == expected
+
+
+def test_values_that_airflow_3_0_refuses(monkeypatch):
+    """There, fields without value are left out, if each is an XCom of its own; elsewhere all are handed on."""
+    fields = {"path": None, "bytes": 0}
+    assert create(multiple_outputs=True).outputs(fields) == ({"bytes": 0} if REFUSES_EMPTY_XCOMS else fields)
+    monkeypatch.setattr("airflow_provider_polyteia.operators.base.REFUSES_EMPTY_XCOMS", True)
+    assert create(multiple_outputs=True).outputs(fields) == {"bytes": 0}
+    assert create().outputs(fields) == fields
 
 
 @pytest.mark.parametrize("argument", ["name", "solution_id", "slug"])

@@ -288,7 +288,7 @@ def test_an_exchanged_token_works_for_its_organization_only(api, sandbox, connec
 
 def test_an_access_token_expires(start, connect):
     """After its lifetime an access token is refused with 401, and a new one works."""
-    sandbox = start(token_lifetime=0.2)
+    sandbox = start(token_lifetime=1.0)
     api = connect(sandbox)
     body = {"organization_id": SANDBOX_ORGANIZATION_ID}
 

@@ -52,14 +52,16 @@ def test_file_to_polyteia(sandbox, dataset_id, csv_file):
     task = FileToPolyteiaOperator(
         task_id="load", source=str(csv_file), dataset_id=dataset_id, source_timestamp="2026-03-01"
     )
-    assert task.execute({}) == {
-        "dataset_id": dataset_id,
-        "bytes": csv_file.stat().st_size,
-        "rows": None,
-        "content_type": "text/csv",
-        "filename": "bookings.csv",
-        "source": str(csv_file),
-    }
+    assert task.execute({}) == task.outputs(
+        {
+            "dataset_id": dataset_id,
+            "bytes": csv_file.stat().st_size,
+            "rows": None,
+            "content_type": "text/csv",
+            "filename": "bookings.csv",
+            "source": str(csv_file),
+        }
+    )
     assert sandbox.content(dataset_id) == csv_file.read_bytes()
     told = next(request.json for request in sandbox.requests if request.name == "update_dataset_source_info")
     assert told["params"] == {"id": dataset_id, "source_info": {"source_timestamp": "2026-03-01T00:00:00Z"}}
@@ -178,7 +180,7 @@ def test_small_result_of_sql(sandbox, dataset_id):
     """A small answer is returned as it is, with its size."""
     result = ask(dataset_id, "SELECT name FROM {b} WHERE id = $id", named_args={"id": 1}).execute({})
     assert result["result"]["rows"] == [["Before"]]
-    assert (result["path"], result["bytes"]) == (None, len(json.dumps(result["result"], ensure_ascii=False)))
+    assert (result.get("path"), result["bytes"]) == (None, len(json.dumps(result["result"], ensure_ascii=False)))
 
 
 def test_large_result_of_sql(sandbox, dataset_id, tmp_path):
@@ -186,8 +188,8 @@ def test_large_result_of_sql(sandbox, dataset_id, tmp_path):
     with pytest.raises(PolyteiaError, match="PolyteiaToFileOperator"):
         ask(dataset_id, max_xcom_bytes=10).execute({})
     path = tmp_path / "answer.json"
-    result = ask(dataset_id, max_xcom_bytes=10, destination=str(path)).execute({})
-    assert result == {"result": None, "path": str(path), "bytes": path.stat().st_size}
+    task = ask(dataset_id, max_xcom_bytes=10, destination=str(path))
+    assert task.execute({}) == task.outputs({"result": None, "path": str(path), "bytes": path.stat().st_size})
     assert json.loads(path.read_text())["rows"] == [["Before"]]
 
 
