@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-import platform
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, mask_secret
 
-from airflow_provider_polyteia import __version__, provider_info
-from airflow_provider_polyteia.client import config as client_config
+from airflow_provider_polyteia import provider_info
 from airflow_provider_polyteia.client import records
 from airflow_provider_polyteia.client.calls import Call, make_call
 from airflow_provider_polyteia.client.sql import Datasets, reads_only, refer
 from airflow_provider_polyteia.exceptions import (
-    PolyteiaConfigurationError,
     PolyteiaError,
     PolyteiaNotFoundError,
 )
 from airflow_provider_polyteia.hooks import datasets, files, lineage, paging
-from airflow_provider_polyteia.version_compat import AIRFLOW_VERSION
+from airflow_provider_polyteia.hooks.connection import USER_AGENT, config_of, missing_connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import date, datetime
 
+    from airflow_provider_polyteia.client.config import ClientConfig
     from airflow_provider_polyteia.client.sync import PolyteiaClient
     from airflow_provider_polyteia.hooks.existing import IfExists
     from airflow_provider_polyteia.hooks.files import AnyPath, Exported, Uploaded
-
-USER_AGENT = (
-    f"airflow-provider-polyteia/{__version__} apache-airflow/{AIRFLOW_VERSION} python/{platform.python_version()}"
-)
 
 
 class PolyteiaHook(BaseHook):
@@ -91,7 +85,7 @@ class PolyteiaHook(BaseHook):
         return widgets(provider_info.CONNECTION_FIELDS)
 
     @property
-    def config(self) -> client_config.ClientConfig:
+    def config(self) -> ClientConfig:
         """The checked contents of the connection.
 
         :raises PolyteiaConfigurationError: if there is no such connection, or something in it is unusable.
@@ -435,28 +429,3 @@ class PolyteiaHook(BaseHook):
         """
         info = {"source_timestamp": records.source_timestamp(moment)}
         self.command("update_dataset_source_info", {"id": dataset_id, "source_info": info})
-
-
-def missing_connection(conn_id: str) -> PolyteiaConfigurationError:
-    """Build the error of an Airflow connection that is not there."""
-    return PolyteiaConfigurationError(
-        f"There is no connection {conn_id!r}. Create it under Admin -> Connections with the type Polyteia, or with: "
-        f"airflow connections add {conn_id} --conn-type polyteia --conn-password <personal access key>",
-        conn_id=conn_id,
-    )
-
-
-def config_of(conn_id: str, connection: Any, extra: Any) -> client_config.ClientConfig:
-    """Check the contents of an Airflow connection.
-
-    :param extra: the connection's Extra, decoded; text that is no JSON object is refused, not ignored.
-    :raises PolyteiaConfigurationError: if something in it is unusable.
-    """
-    if not isinstance(extra, dict) or (connection.extra and not extra and connection.extra.strip() != "{}"):
-        raise PolyteiaConfigurationError(
-            f'Connection {conn_id!r} has an Extra that is no JSON object; write it like {{"timeout": 30}}.',
-            conn_id=conn_id,
-        )
-    return client_config.from_connection(
-        conn_id, host=connection.host, port=connection.port, password=connection.password, extra=extra
-    )

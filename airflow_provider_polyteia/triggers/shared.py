@@ -12,7 +12,7 @@ from airflow.providers.common.compat.connection import get_async_connection, get
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
 from airflow_provider_polyteia.exceptions import PolyteiaAuthenticationError
-from airflow_provider_polyteia.hooks.polyteia import USER_AGENT, config_of, missing_connection
+from airflow_provider_polyteia.hooks.connection import USER_AGENT, config_of, missing_connection
 from airflow_provider_polyteia.version_compat import amask_secret
 
 if TYPE_CHECKING:
