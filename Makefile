@@ -87,14 +87,14 @@ clean: ## Remove .venv and everything that was built
 $(READY): pyproject.toml | $(PYTHON)
 	@echo "Installing the provider and its tools into $(VENV) ..."
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check "uv>=0.10"
-	@$(PYTHON) -m uv pip install --quiet --python $(PYTHON) --editable ".[sandbox,postgres]" --group dev
+	@$(PYTHON) -m uv pip install --quiet --compile-bytecode --python $(PYTHON) --editable ".[sandbox,postgres]" --group dev
 	@touch $(READY)
 
 # Those we compare ourselves with get an environment of their own, with the same Airflow.
 $(BENCH)/.ready: tests/benchmarks/requirements.txt $(READY)
 	@echo "Installing the provider and its peers into $(BENCH) ..."
 	@$(PYTHON) -m uv venv --quiet --allow-existing --python $(PYTHON) $(BENCH)
-	@$(PYTHON) -m uv pip install --quiet --python $(BENCH)/bin/python --editable ".[sandbox,postgres]" \
+	@$(PYTHON) -m uv pip install --quiet --compile-bytecode --python $(BENCH)/bin/python --editable ".[sandbox,postgres]" \
 	  --requirement $< "$$($(PYTHON) -m uv pip freeze --python $(PYTHON) | grep '^apache-airflow==')"
 	@touch $@
 

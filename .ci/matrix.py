@@ -196,7 +196,7 @@ def install(line: Line, python: str) -> None:
 
 def pip_install(line: Line, *, with_tests: bool = False) -> None:
     """Install Airflow and the wheel, and if asked for, all extras and what the tests need."""
-    command = [*UV, "pip", "install", "--python", "../venv"]
+    command = [*UV, "pip", "install", "--compile-bytecode", "--python", "../venv"]
     tests = ["--group", "test"] if with_tests else []
     wheel = the_one("*.whl")
     if line.airflow == "lowest":

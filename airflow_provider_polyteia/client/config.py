@@ -9,9 +9,9 @@ import ipaddress
 import math
 import os
 import re
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from string import Formatter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError
@@ -30,8 +30,7 @@ _FORM_PREFIX = "extra__polyteia__"
 KEY_ADVICE = "create a new key in Polyteia under Settings -> Personal Access Keys and put it into connection {!r}"
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """How long one call may go on being repeated.
 
     :param max_attempts: how often a call is sent at the most, the first time included.
@@ -78,7 +77,7 @@ class ClientConfig:
         given = {name: value for name, value in changes.items() if value is not None}
         check = {**_LIMITS, "max_reported": _attempts}
         checked = {name: check[name](name, value, self.conn_id) for name, value in given.items()}
-        return replace(self, limits=replace(self.limits, **checked))
+        return replace(self, limits=self.limits._replace(**checked))
 
 
 def from_connection(
@@ -100,7 +99,7 @@ def from_connection(
         raise _error(conn_id, f"does not know the extra {_quoted(unknown)}; known are {_quoted(sorted(_EXTRAS))}")
     settings = {name: _EXTRAS[name](name, value, conn_id) for name, value in given.items()}
     allow_http = settings.pop("allow_http", False)
-    limits = Limits(**{f.name: settings.pop(f.name) for f in fields(Limits) if f.name in settings})
+    limits = Limits(**{name: settings.pop(name) for name in Limits._fields if name in settings})
     return ClientConfig(
         base_url=_base_url(host, port, conn_id, allow_http=allow_http),
         key=_key(password, conn_id),

@@ -25,10 +25,9 @@ some seconds in which it cannot be told.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_polyteia.client.calls import make_call
 from airflow_provider_polyteia.client.protocol import Answer, converse
@@ -62,8 +61,7 @@ class Origin(Enum):
     EXISTING = "it was there before"
 
 
-@dataclass(frozen=True, slots=True)
-class Created:
+class Created(NamedTuple):
     """What a create ended with.
 
     :param record: the resource as the platform describes it.

@@ -6,9 +6,8 @@ from what a method means. A method that is not listed here is sent to ``/api`` a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Kind = Literal["command", "query"]
 
@@ -22,8 +21,7 @@ class Repeat(Enum):
     NEVER = "a second resource, a second mail, or nobody knows"
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
+class Method(NamedTuple):
     """One command or query of the platform.
 
     :param path: where it is posted to.

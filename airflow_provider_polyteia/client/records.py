@@ -5,9 +5,8 @@ Worker and triggerer both decide here, so that a wait ends alike wherever it tak
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_polyteia.client.calls import make_call
 from airflow_provider_polyteia.exceptions import (
@@ -23,8 +22,7 @@ if TYPE_CHECKING:
     from airflow_provider_polyteia.exceptions import PolyteiaError
 
 
-@dataclass(frozen=True, slots=True)
-class Upload:
+class Upload(NamedTuple):
     """The last upload into a dataset (API reference 5.4).
 
     :param uploaded_at: as the platform writes it.
@@ -117,8 +115,7 @@ def source_timestamp(value: str | date) -> str:
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(NamedTuple):
     """What a wait is for.
 
     :param reference: the params that identify the dataset: ``id``, or ``solution_id`` and ``slug``.

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow_provider_polyteia.assets.polyteia import dataset_uri
-from airflow_provider_polyteia.hooks.files import is_local
 from airflow_provider_polyteia.version_compat import lineage_is_read
 
 if TYPE_CHECKING:
@@ -45,6 +44,8 @@ def wrote_file(hook: PolyteiaHook, path: Any) -> None:
 
 def file_uri(path: Any) -> str:
     """Return the URI of a file, without the Airflow connection that object storage may be reached by."""
+    from airflow_provider_polyteia.hooks.files import is_local  # noqa: PLC0415 - most tasks move no file
+
     if is_local(path):
         uri: str = path.absolute().as_uri()
         return uri

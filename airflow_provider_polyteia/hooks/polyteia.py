@@ -9,12 +9,11 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHo
 from airflow_provider_polyteia import provider_info
 from airflow_provider_polyteia.client import records
 from airflow_provider_polyteia.client.calls import Call, make_call
-from airflow_provider_polyteia.client.sql import Datasets, reads_only, refer
 from airflow_provider_polyteia.exceptions import (
     PolyteiaError,
     PolyteiaNotFoundError,
 )
-from airflow_provider_polyteia.hooks import datasets, files, lineage, paging
+from airflow_provider_polyteia.hooks import datasets, lineage, paging
 from airflow_provider_polyteia.hooks.connection import USER_AGENT, config_of, missing_connection
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from datetime import date, datetime
 
     from airflow_provider_polyteia.client.config import ClientConfig
+    from airflow_provider_polyteia.client.sql import Datasets
     from airflow_provider_polyteia.client.sync import PolyteiaClient
     from airflow_provider_polyteia.hooks.existing import IfExists
     from airflow_provider_polyteia.hooks.files import AnyPath, Exported, Uploaded
@@ -313,6 +313,8 @@ class PolyteiaHook(BaseHook):
         :raises PolyteiaConfigurationError: if the source can never be uploaded, or its format is not known.
         :raises PolyteiaError: if the source is not there or not complete, or the data was not replaced.
         """
+        from airflow_provider_polyteia.hooks import files  # noqa: PLC0415 - most tasks move none
+
         uploaded = files.upload(
             self.get_conn(), dataset_id, source, content_type=content_type, filename=filename, timeout=timeout
         )
@@ -347,6 +349,8 @@ class PolyteiaHook(BaseHook):
         :raises PolyteiaConfigurationError: if the arguments are unusable.
         :raises PolyteiaError: then no file is left.
         """
+        from airflow_provider_polyteia.hooks import files  # noqa: PLC0415 - as above
+
         exported = files.export(
             self.get_conn(), sql, datasets, destination, args=args, content_type=format, timeout=timeout
         )
@@ -373,6 +377,8 @@ class PolyteiaHook(BaseHook):
             SELECT or FROM and holds no semicolon, otherwise no.
         :raises PolyteiaError: see `airflow_provider_polyteia.exceptions`.
         """
+        from airflow_provider_polyteia.client.sql import reads_only, refer  # noqa: PLC0415 - most tasks send none
+
         statement, ids = refer(sql, datasets)
         params = {"sql": statement, "datasets": ids, "args": list(args or ()), "named_args": dict(named_args or {})}
         harmless = reads_only(statement) if idempotent is None else idempotent
