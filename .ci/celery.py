@@ -97,7 +97,9 @@ def install() -> None:
     uv = [sys.executable, "-m", "uv", "--quiet"]
     subprocess.run([*uv, "venv", "--allow-existing", "--python", sys.executable, VENV], check=True, timeout=300)
     ours = ["--editable", f"{ROOT}[postgres]", "holidays"]
-    subprocess.run([*uv, "pip", "install", "--compile-bytecode", "--python", VENV, *PACKAGES, *ours], check=True, timeout=900)
+    subprocess.run(
+        [*uv, "pip", "install", "--compile-bytecode", "--python", VENV, *PACKAGES, *ours], check=True, timeout=900
+    )
 
 
 def database(postgres: Postgres) -> str:

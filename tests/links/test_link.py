@@ -11,7 +11,7 @@ from servers import data, status
 from airflow_provider_polyteia.client import config as client_config
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaPermissionError
 from airflow_provider_polyteia.links import polyteia
-from airflow_provider_polyteia.links.polyteia import PolyteiaLink, ids_in, page_url
+from airflow_provider_polyteia.links.polyteia import LINK_KEY, PolyteiaLink, ids_in, page_url
 from airflow_provider_polyteia.operators.dataset import (
     CreateDatasetOperator,
     DeleteDatasetOperator,
@@ -145,7 +145,7 @@ def test_link_costs_no_xcom(linked):
     linked.answer(data(RECORD))
     ti = TaskInstance()
     UpdateDatasetOperator(task_id="t", dataset_id="ds_1", name="D").execute({"ti": ti})
-    assert ti.pushed == {}
+    assert LINK_KEY not in ti.pushed
 
 
 def test_link_of_a_sensor_that_resumes(linked, monkeypatch):
