@@ -258,7 +258,13 @@ class RealAirflow:
             },
             "api": {"host": host, "port": port, "base_url": self.url, "secret_key": self.password},
             "api_auth": {"jwt_secret": f"{self.password}-{self.home}"},
-            "dag_processor": {"refresh_interval": "1", "bundle_refresh_check_interval": "1"},
+            "dag_processor": {
+                "refresh_interval": "1",
+                "bundle_refresh_check_interval": "1",
+                # Now and then a parsing process, forked while another thread held a lock, hangs before it reads a
+                # line of the file. It is killed after this time, and the file parsed again 30 seconds later.
+                "dag_file_processor_timeout": "20",
+            },
         }
 
     # DAGs and runs
@@ -270,7 +276,7 @@ class RealAirflow:
 
     def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:
         """Start a run as a user would, once the DAG is known; return its run id."""
-        wait_until(lambda: self._knows(dag_id), 60, lambda: f"DAG {dag_id} was not found")
+        wait_until(lambda: self._knows(dag_id), 100, lambda: f"DAG {dag_id} was not found")
         run_id = f"manual__{dag_id}__{secrets.token_hex(4)}"
         if AIRFLOW_3:
             body = {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf or {})}
