@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 WAITS, INTERVAL = 500, 5.0
-WARM_UP, MEASURED = 10.0, 15.0  # seconds: two and three intervals
+WARM_UP, MEASURED = 15.0, 10.0  # seconds; until Airflow has made 500 triggers, and two intervals
 BLOCKED = "async thread was blocked"
 NOBODY = "nobody"  # a triggerer that has nothing to do but to measure itself
 PEERS = {
