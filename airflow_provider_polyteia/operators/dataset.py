@@ -35,7 +35,7 @@ class _DatasetOperator(PolyteiaOperator):
     def hand_on(self, context: Context, record: Mapping[str, Any]) -> dict[str, Any]:
         """Return the fields that tasks pass on, and make the id an XCom of its own.
 
-        Not each field, as `multiple_outputs` does: an XCom takes Airflow about as long as the command to Polyteia.
+        Not each field, as `multiple_outputs` does: an XCom takes longer than the command, on a fast network.
         """
         if self.do_xcom_push and not self.multiple_outputs and "ti" in context:
             context["ti"].xcom_push(key="id", value=record["id"])

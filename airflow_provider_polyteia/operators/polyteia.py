@@ -67,7 +67,7 @@ class PolyteiaCommandOperator(_CallOperator):
             self.link_to(context, parameters)
             data = self.hook.command(name, parameters, idempotent=self.idempotent)
             self.link_to(context, parameters, data if isinstance(data, Mapping) else {})
-        return data
+        return self.outputs(data) if isinstance(data, Mapping) else data
 
 
 class PolyteiaQueryOperator(_CallOperator):
@@ -102,4 +102,5 @@ class PolyteiaQueryOperator(_CallOperator):
             self.link_to(context, parameters)
             if self.paginate:
                 return list(self.hook.iterate(name, parameters))
-            return self.hook.query(name, parameters)
+            data = self.hook.query(name, parameters)
+        return self.outputs(data) if isinstance(data, Mapping) else data

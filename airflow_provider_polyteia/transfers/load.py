@@ -51,7 +51,7 @@ class LoadOperator(InterruptibleOperator):
         """Load, and tell those who wait for the task's outlets."""
         self._result = super().execute(context)
         if self.outlets:
-            known = {name: self._result[name] for name in ("rows", "bytes")}
+            known = {name: self._result.get(name) for name in ("rows", "bytes")}
             extra = {**known, "source_timestamp": self._timestamp()}
             describe_event(context, self, self._address, self._result["dataset_id"], extra)
         return self._result
@@ -68,7 +68,7 @@ class LoadOperator(InterruptibleOperator):
 
         result = self._result
         uri = dataset_uri(self._address, result["dataset_id"])
-        output = openlineage.loaded_dataset(uri, size=result["bytes"], rows=result["rows"], columns=self.columns())
+        output = openlineage.loaded_dataset(uri, size=result["bytes"], rows=result.get("rows"), columns=self.columns())
         return self.sources(output)
 
     def sources(self, output: OutputDataset) -> OperatorLineage:

@@ -14,6 +14,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -163,7 +164,9 @@ class RealAirflow:
             with suppress(psutil.NoSuchProcess):
                 straggler.kill()
         for process in self._processes.values():
-            process.kill()  # its title may have overwritten the environment by which stragglers are found
+            # Itself and its children, too: their titles may have overwritten the environment by which they are found.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait(STOP_TIMEOUT)
         self._processes.clear()
 

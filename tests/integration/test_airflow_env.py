@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
+from airflow_env import RealAirflow, wait_until
 from airflow_records import TaskInstance
 
 DAGS = Path(__file__).parent / "dags"
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +53,22 @@ def test_a_killed_triggerer_comes_back(airflow):
     before = airflow.records.last_job_id()
     airflow.restart("triggerer")
     assert airflow.records.job_runs("TriggererJob", newer_than=before)
+
+
+def test_children_without_our_environment_are_stopped(tmp_path):
+    """A worker that its executor forgets, under a title in place of its environment, does not outlive the tests."""
+    harness = RealAirflow(tmp_path, dags=[])
+    forgetful = ["sh", "-c", "env -i sleep 600 & echo $!"]
+    component = subprocess.Popen(forgetful, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    child = psutil.Process(int(component.stdout.readline()))
+    component.wait(10)
+    harness._processes["scheduler"] = component
+    harness.stop()
+    wait_until(lambda: not is_alive(child), 10, lambda: "it is still there")
+
+
+def is_alive(process):
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE  # nobody may be there to take note of its end
+    except psutil.NoSuchProcess:
+        return False

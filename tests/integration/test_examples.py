@@ -85,7 +85,7 @@ def test_an_example_succeeds_on_the_first_try(airflow, run_ids, dag_id):
 
 
 def test_create_dataset_run_twice_gives_one_dataset(airflow, platform, run_ids):
-    """The second run returns the dataset of the first, and each of its fields is an XCom of its own."""
+    """The second run returns the dataset of the first, and its id is an XCom of its own."""
     second = airflow.trigger("example_create_dataset", CONF["example_create_dataset"])
     assert airflow.wait("example_create_dataset", second) == "success"
     ids = {

@@ -18,7 +18,6 @@ from airflow_provider_polyteia.operators.dataset import (
     UpdateDatasetOperator,
 )
 from airflow_provider_polyteia.operators.polyteia import PolyteiaCommandOperator, PolyteiaQueryOperator
-from airflow_provider_polyteia.version_compat import REFUSES_EMPTY_XCOMS
 
 RECORD = {
     "id": "ds_1",
@@ -155,15 +154,6 @@ def test_id_is_an_xcom_of_its_own(connected, options, expected):
         pushed.clear()
         run(call, ti=pushed)
         assert pushed.get("id") == expected
-
-
-def test_values_that_airflow_3_0_refuses(monkeypatch):
-    """There, fields without value are left out, if each is an XCom of its own; elsewhere all are handed on."""
-    fields = {"path": None, "bytes": 0}
-    assert create(multiple_outputs=True).outputs(fields) == ({"bytes": 0} if REFUSES_EMPTY_XCOMS else fields)
-    monkeypatch.setattr("airflow_provider_polyteia.operators.base.REFUSES_EMPTY_XCOMS", True)
-    assert create(multiple_outputs=True).outputs(fields) == {"bytes": 0}
-    assert create().outputs(fields) == fields
 
 
 @pytest.mark.parametrize("argument", ["name", "solution_id", "slug"])

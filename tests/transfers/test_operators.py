@@ -178,9 +178,11 @@ def ask(dataset_id, sql="SELECT name FROM {b}", **arguments):
 
 def test_small_result_of_sql(sandbox, dataset_id):
     """A small answer is returned as it is, with its size."""
-    result = ask(dataset_id, "SELECT name FROM {b} WHERE id = $id", named_args={"id": 1}).execute({})
+    task = ask(dataset_id, "SELECT name FROM {b} WHERE id = $id", named_args={"id": 1})
+    result = task.execute({})
     assert result["result"]["rows"] == [["Before"]]
-    assert (result.get("path"), result["bytes"]) == (None, len(json.dumps(result["result"], ensure_ascii=False)))
+    size = len(json.dumps(result["result"], ensure_ascii=False))
+    assert result == task.outputs({"result": result["result"], "path": None, "bytes": size})
 
 
 def test_large_result_of_sql(sandbox, dataset_id, tmp_path):

@@ -1,4 +1,4 @@
-"""`DatasetUploadedEventTrigger` as such, and without shared streams: every Airflow 3."""
+"""`DatasetUploadedEventTrigger` as such, and without shared streams; Airflow 2 refuses it."""
 
 from __future__ import annotations
 
