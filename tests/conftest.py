@@ -100,3 +100,12 @@ def connected(connect, server):
     """The Airflow connection `polyteia_default`, pointing at `server`, with no long waits."""
     connect(host=server.url, extra={"max_attempts": 2, "max_wait": 0.01})
     return server
+
+
+def outlet_events():
+    """Airflow's own events of a task's outlets, as it finds them in its context."""
+    try:
+        from airflow.sdk.execution_time.context import OutletEventAccessors  # noqa: PLC0415 - as installed
+    except ImportError:
+        from airflow.utils.context import OutletEventAccessors  # noqa: PLC0415 - as installed
+    return OutletEventAccessors()

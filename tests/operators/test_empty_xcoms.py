@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 from airflow.providers.common.compat.sdk import Asset
+from conftest import outlet_events
 from servers import data
 
 from airflow_provider_polyteia import version_compat
@@ -77,11 +76,11 @@ def test_file(connected, airflow_3_0, tmp_path):
     path.write_text("a")
     asset = Asset(f"polyteia://{connected.url.removeprefix('http://')}/ds_1")
     task = FileToPolyteiaOperator(task_id="t", source=str(path), dataset_id="ds_1", outlets=[asset])
-    event = SimpleNamespace(extra={})
-    result = task.execute({"outlet_events": {asset: event}})
+    events = outlet_events()
+    result = task.execute({"outlet_events": events})
     assert "rows" not in result
     assert result["bytes"] == 1
-    assert event.extra == {"bytes": 1}
+    assert events[asset].extra == {"bytes": 1}
     pytest.importorskip("airflow.providers.openlineage", reason="the OpenLineage provider is optional")
     (output,) = task.get_openlineage_facets_on_complete(None).outputs
     assert output.outputFacets["outputStatistics"].size == 1

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import pytest
 from airflow.providers.common.compat.sdk import Asset, AssetAlias, BaseOperator
+from conftest import outlet_events
 
 from airflow_provider_polyteia.assets.polyteia import polyteia_asset
 from airflow_provider_polyteia.operators.outlets import describe_event
 
 HOST = "https://app.polyteia.com"
 EXTRA = {"rows": 3, "bytes": 120, "source_timestamp": None}
-
-
-def accessors():
-    """Airflow's own, as a task finds it in its context."""
-    try:
-        from airflow.sdk.execution_time.context import OutletEventAccessors  # noqa: PLC0415 - as installed
-    except ImportError:
-        from airflow.utils.context import OutletEventAccessors  # noqa: PLC0415 - as installed
-    return OutletEventAccessors()
 
 
 def alias_events(accessor):
@@ -30,7 +22,7 @@ def alias_events(accessor):
 
 
 def describe(*outlets):
-    events = accessors()
+    events = outlet_events()
     task = BaseOperator(task_id="load", outlets=list(outlets))
     describe_event({"outlet_events": events}, task, HOST, "ds_1", EXTRA)
     return events
