@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import time
 
 import pytest
-from conftest import FakeTime
+from conftest import HastyTime
 from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_polyteia.client import config as client_config
@@ -17,13 +16,6 @@ from airflow_provider_polyteia.sandbox import SANDBOX_SOLUTION_ID, Sandbox
 
 serial = itertools.count()
 CSV = b"id,name\n" + b"".join(b"%d,M\xc3\xbcller\n" % i for i in range(150_000))
-
-
-class HastyTime(FakeTime):
-    """A clock that goes on by itself, and jumps ahead when somebody sleeps."""
-
-    def clock(self) -> float:
-        return time.monotonic() + self.slept
 
 
 @pytest.fixture(scope="module")
