@@ -120,18 +120,18 @@ def _quoted(names: list[str]) -> str:
 def _key(password: str | None, conn_id: str) -> str:
     advice = KEY_ADVICE.format(conn_id)
     if not password:
-        raise _error(conn_id, f"has no key: its field Password is empty; {advice}")
+        raise _error(conn_id, f"has no key: its field 'Personal access key' (password) is empty; {advice}")
     if password != password.strip():
         raise _error(
             conn_id,
-            "has blanks or a line break before or after the key in its field Password; "
+            "has blanks or a line break before or after the key in its field 'Personal access key' (password); "
             "paste the key again without them",
         )
     if not re.fullmatch(r"[\x21-\x7e]+", password):
         raise _error(
             conn_id,
-            "has a character in its field Password that no key can hold (a blank, a line break or "
-            f"a character outside ASCII); {advice}",
+            "has a character in its field 'Personal access key' (password) that no key can hold (a blank, a line "
+            f"break or a character outside ASCII); {advice}",
         )
     return password
 

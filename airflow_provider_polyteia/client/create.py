@@ -132,7 +132,9 @@ def _look_up(client: PolyteiaClient, attempts: Attempts, error: PolyteiaError) -
         answer = _find(client, attempts, error)
     if answer is not None:
         origin = _origin(attempts, answer, client.clock())
-        log.info("%s A look-up has found the resource: %s.", error, origin.value)
+        # That a slug is taken is the ordinary case of a task's second run.
+        level = logging.DEBUG if origin is Origin.EXISTING else logging.INFO
+        log.log(level, "%s A look-up has found the resource: %s.", error, origin.value)
         return Created(answer.data, origin, error)
     if not call.method.unique and not _is_refusal(error):
         raise outcome_unknown(call, error, "A look-up has not found it so far. ") from error

@@ -35,6 +35,7 @@ from airflow_provider_polyteia.exceptions import (
     PolyteiaAuthenticationError,
     PolyteiaError,
     PolyteiaNotFoundError,
+    PolyteiaPermissionError,
 )
 
 if TYPE_CHECKING:
@@ -191,7 +192,17 @@ def _json_request(verb: str, path: str, name: str, body: Mapping[str, Any]) -> R
 
 def converse(call: Call, identity: Identity) -> Generator[Request, Response, Answer]:
     """Write down one attempt at a call: yields requests, is sent responses, returns the answer."""
-    return (yield from authorised(identity, encode(call), lambda response: decode(call, response, identity)))
+    return (yield from authorised(identity, encode(call), lambda response: _read(call, response, identity)))
+
+
+def _read(call: Call, response: Response, identity: Identity) -> Answer:
+    try:
+        return decode(call, response, identity)
+    except (PolyteiaNotFoundError, PolyteiaPermissionError) as error:
+        if call.identity:
+            named = ", ".join(f"{name}={value!r}" for name, value in call.identity.items())
+            error.add_text(f"The call named {problems.excerpt(named, identity)}.")
+        raise
 
 
 def authorised(identity: Identity, request: Request, read: Callable[[Response], T]) -> Generator[Request, Response, T]:

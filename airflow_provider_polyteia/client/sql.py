@@ -37,7 +37,7 @@ def refer(sql: str, datasets: Datasets) -> tuple[str, list[str]]:
         unused = [name for name in names if name not in used]
         if unused:
             raise PolyteiaConfigurationError(
-                f"The datasets name {unused[0]!r}, but the SQL statement nowhere says {{{unused[0]}}}."
+                f"'datasets' has the name {unused[0]!r}, but the SQL statement nowhere says {{{unused[0]}}}."
             )
         sql = _NAME.sub(lambda match: _reference(names[match[2]]) if match[2] in names else match[0], sql)
     else:

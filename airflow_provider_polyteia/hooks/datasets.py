@@ -54,18 +54,22 @@ def create(hook: PolyteiaHook, wanted: dict[str, Any], if_exists: IfExists) -> d
     if if_exists == "fail":
         check_new(created, call, hook.polyteia_conn_id)
         return record
+    known_as = f"{record['id']!r} (slug {record.get('slug')!r})"
     if created.is_new:
+        log.info("Dataset %s was created.", known_as)
         return record
     differing = _differences(record, wanted)
     if differing and if_exists == "update":
         return update(hook, record, wanted)
     if differing:
         log.warning(
-            "Dataset %r is there already and is used as it is, although its %s differ(s) from what this task asks "
-            "for. Use if_exists='update' to bring it in line.",
-            record["id"],
+            "Dataset %s is there already and is used as it is, although it has another %s than this task asks for. "
+            "Use if_exists='update' to bring it in line.",
+            known_as,
             ", ".join(differing),
         )
+    else:
+        log.info("Dataset %s is there already, and is used.", known_as)
     return record
 
 

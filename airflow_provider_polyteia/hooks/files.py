@@ -231,7 +231,9 @@ def writing(path: Any) -> Iterator[IO[bytes]]:
     except (ValueError, ImportError) as error:  # no such storage is known or installed
         raise PolyteiaConfigurationError(f"{str(path)!r} cannot be written: {_reason(error)}.") from error
     except Exception as error:  # whatever a storage layer raises
-        raise PolyteiaError(f"{str(path)!r} cannot be written: {_reason(error)}.", no_effect=True) from error
+        is_folder_missing = isinstance(error, FileNotFoundError) and is_local(path)
+        reason = "its folder does not exist on this worker" if is_folder_missing else _reason(error)
+        raise PolyteiaError(f"{str(path)!r} cannot be written: {reason}.", no_effect=True) from error
     is_kept = False
     try:
         with file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_polyteia.hooks.polyteia import PolyteiaHook
+
+_PLACEHOLDER = re.compile(r"[a-z]+_\.\.\.")  # as in all our examples
 
 
 class PolyteiaOperator(BaseOperator):
@@ -80,9 +83,15 @@ class PolyteiaOperator(BaseOperator):
     def required(self, name: str) -> str:
         """Return a text argument that must not be empty after templating.
 
-        :raises PolyteiaConfigurationError: if it is; ``None`` rendered by a template counts as empty.
+        :raises PolyteiaConfigurationError: if it is; ``None`` rendered by a template counts as empty. Or if it is
+            a placeholder from an example.
         """
         value = getattr(self, name)
+        if isinstance(value, str) and _PLACEHOLDER.fullmatch(value):
+            raise PolyteiaConfigurationError(
+                f"Argument {name!r} of task {self.task_id!r} is still the placeholder {value!r} of an example; "
+                "put an id of yours there."
+            )
         if not isinstance(value, str) or value.strip() in ("", "None"):
             raise PolyteiaConfigurationError(
                 f"Argument {name!r} of task {self.task_id!r} is {value!r} after templating; it must be a text that "

@@ -21,7 +21,7 @@ from airflow_provider_polyteia.exceptions import PolyteiaError
 from airflow_provider_polyteia.operators.base import PolyteiaOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -110,7 +110,8 @@ class DatasetUploadedSensor(PolyteiaOperator, BaseSensorOperator):
         from airflow_provider_polyteia.triggers.dataset import FAILED, TIMED_OUT, rebuild_error  # noqa: PLC0415 - see _defer
 
         if event["status"] == TIMED_OUT:
-            message = f"Sensor has timed out: no upload within its timeout of {self.timeout:g} seconds."
+            named = _named(self._condition.reference)
+            message = f"Sensor has timed out: no upload into the dataset with {named} within {self.timeout:g} seconds."
             raise AirflowSkipException(message) if self.soft_fail else AirflowSensorTimeout(message)
         if event["status"] == FAILED:
             with self._rules_of_poke_mode():
@@ -134,7 +135,7 @@ class DatasetUploadedSensor(PolyteiaOperator, BaseSensorOperator):
                 record = hook.get_dataset(named.get("id"), solution_id=named.get("solution_id"), slug=named.get("slug"))
             except PolyteiaError as error:
                 if condition.tolerates(error):
-                    self.log.info("There is no dataset %s yet.", dict(named))
+                    self.log.info("There is no dataset with %s yet.", _named(named))
                     return None
                 raise
             self.link_to(context, record)
@@ -201,3 +202,7 @@ class DatasetUploadedSensor(PolyteiaOperator, BaseSensorOperator):
             if self.never_fail:
                 raise AirflowSkipException(f"Skipping, because never_fail is set: {error}") from error
             raise
+
+
+def _named(reference: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in reference.items())

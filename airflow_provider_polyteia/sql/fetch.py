@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
-from airflow.providers.common.compat.sdk import BaseHook
+from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException, BaseHook
 
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError
 from airflow_provider_polyteia.sql.adbc import AdbcReader
@@ -69,8 +69,21 @@ def fetch(
 
 
 def _hook(conn_id: str, hook_params: Mapping[str, Any] | None) -> Any:
-    connection: Any = BaseHook.get_connection(conn_id)
-    hook = connection.get_hook(hook_params=dict(hook_params or {}))
+    try:
+        connection: Any = BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        raise PolyteiaConfigurationError(
+            f"There is no connection {conn_id!r} to read rows from. Create it under Admin -> Connections.",
+            conn_id=conn_id,
+        ) from None
+    try:
+        hook = connection.get_hook(hook_params=dict(hook_params or {}))
+    except (AirflowException, AttributeError, ImportError) as error:  # what Airflow raises where it finds no hook
+        raise PolyteiaConfigurationError(
+            f"Connection {conn_id!r} has the type {connection.conn_type!r}, for which Airflow finds no hook ({error}). "
+            "Install Airflow's provider for its database, restart Airflow, and choose the type again.",
+            conn_id=conn_id,
+        ) from error
     if not hasattr(hook, "get_cursor"):
         raise PolyteiaConfigurationError(
             f"Connection {conn_id!r} leads to {type(hook).__name__}, which is no hook of a SQL database."

@@ -82,7 +82,9 @@ def test_two_ports():
 @pytest.mark.parametrize("password", [None, ""])
 def test_empty_password(password):
     """An empty password says where a key comes from and where it goes."""
-    with pytest.raises(PolyteiaConfigurationError, match=r"Password is empty.*Personal Access Keys.*'city'"):
+    with pytest.raises(
+        PolyteiaConfigurationError, match=r"'Personal access key' \(password\) is empty.*Personal Access Keys.*'city'"
+    ):
         build(password=password)
 
 
@@ -96,7 +98,7 @@ def test_key_with_blanks_around_it(password):
 @pytest.mark.parametrize("character", ["\n", " ", "ä", "\x00", "\x7f", "\r\nX-Evil: 1"])
 def test_key_with_impossible_characters(character):
     """A key with a character that cannot be sent is refused, and not shown."""
-    with pytest.raises(PolyteiaConfigurationError, match="a character in its field Password") as caught:
+    with pytest.raises(PolyteiaConfigurationError, match="a character in its field 'Personal access key'") as caught:
         build(password=f"pak{character}SECRET")
     assert "SECRET" not in str(caught.value)
 

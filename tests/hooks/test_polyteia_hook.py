@@ -11,6 +11,7 @@ from servers import DROP, KEY, body_error, data, status
 
 from airflow_provider_polyteia import __version__
 from airflow_provider_polyteia.exceptions import (
+    PolyteiaAPIError,
     PolyteiaAuthenticationError,
     PolyteiaConfigurationError,
     PolyteiaConflictError,
@@ -238,12 +239,33 @@ def test_if_exists_is_checked(hook):
         hook.create_dataset(**WANTED, if_exists="replace")
 
 
+def test_what_the_log_says_of_a_create(connected, hook, caplog):
+    """The first run says that it has made the dataset, the second that it was there; a taken slug is no incident."""
+    with caplog.at_level(logging.INFO):
+        connected.answer(data(RECORD))
+        hook.create_dataset(**WANTED)
+        assert caplog.messages == ["Dataset 'ds_1' (slug 'bookings') was created."]
+        caplog.clear()
+        connected.answer(body_error(500), data(RECORD))
+        hook.create_dataset(**WANTED)
+        assert caplog.messages == ["Dataset 'ds_1' (slug 'bookings') is there already, and is used."]
+
+
+@pytest.mark.parametrize("code", [403, 404])
+def test_refusals_name_what_the_call_named(connected, hook, code):
+    """Which id or slug it was about stands in the error, and nothing that may be long or personal."""
+    connected.answer(body_error(code))
+    with pytest.raises(PolyteiaAPIError, match="The call named id='ds_nosuch'") as caught:
+        hook.command("update_dataset_metadata", {"id": "ds_nosuch", "metadata": {"text": "Erika"}})
+    assert "Erika" not in str(caught.value)
+
+
 def test_reuse(connected, hook, caplog):
     """if_exists='reuse' returns the dataset that is there, with a warning that names what differs."""
     connected.answer(body_error(500), data(RECORD))
     with caplog.at_level(logging.WARNING):
         assert hook.create_dataset(**WANTED, description="new") == RECORD
-    assert "its description differ" in caplog.text
+    assert "has another description than this task asks for" in caplog.text
     assert connected.calls == ["create_dataset", "get_dataset"]
 
 
@@ -251,7 +273,7 @@ def test_reuse_without_difference(connected, hook, caplog):
     """if_exists='reuse' is silent about a dataset that is as it should be."""
     connected.answer(body_error(500), data(RECORD))
     hook.create_dataset(**WANTED, description="old")
-    assert "differ" not in caplog.text
+    assert "another" not in caplog.text
 
 
 def test_update_existing(connected, hook):

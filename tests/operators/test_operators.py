@@ -156,6 +156,14 @@ def test_id_is_an_xcom_of_its_own(connected, options, expected):
         assert pushed.get("id") == expected
 
 
+@pytest.mark.parametrize("placeholder", ["sol_...", "ds_..."])
+def test_placeholder_of_an_example(connected, placeholder):
+    """An example's placeholder is told as such, and not sent."""
+    with pytest.raises(PolyteiaConfigurationError, match=f"is still the placeholder '{placeholder}'"):
+        run(create(solution_id=placeholder))
+    assert connected.requests == []
+
+
 @pytest.mark.parametrize("argument", ["name", "solution_id", "slug"])
 @pytest.mark.parametrize("value", ["", "{{ nothing }}", None, "{{ ti_returned_none }}"])
 def test_create_dataset_renders_to_nothing(connected, argument, value):

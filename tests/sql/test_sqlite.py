@@ -130,6 +130,23 @@ def test_connections_that_cannot_be_read(connect, city):
         fetch.fetch("city", "SELECT 1", driver="odbc")
 
 
+@pytest.mark.parametrize("conn_type", ["generic", "nosuchdatabase", None])
+def test_connection_without_a_provider(monkeypatch, conn_type):
+    """A type that no installed provider knows ends at once with what to install, not with Airflow's traceback."""
+    monkeypatch.setenv("AIRFLOW_CONN_REGISTER", json.dumps({"conn_type": conn_type, "host": "x", "password": "s3cret"}))
+    with pytest.raises(
+        PolyteiaConfigurationError, match=r"'register' has the type .* Install Airflow's provider"
+    ) as caught:
+        fetch.fetch("register", "SELECT 1")
+    assert "s3cret" not in str(caught.value)
+
+
+def test_missing_connection():
+    """An id that Airflow does not know is named, and the task fails at once."""
+    with pytest.raises(PolyteiaConfigurationError, match="no connection 'nosuch' to read rows from"):
+        fetch.fetch("nosuch", "SELECT 1")
+
+
 class Killed(BaseException):
     """What a signal raises."""
 

@@ -212,6 +212,12 @@ def test_disk_full(local, server, tmp_path):
     assert len(server.requests) == 2
 
 
+def test_folder_that_is_not_there(local):
+    """The error speaks of the folder, because the file need not be there."""
+    with pytest.raises(PolyteiaError, match=r"'/nowhere/rows.csv' cannot be written: its folder does not exist"):
+        export(local, "/nowhere/rows.csv")
+
+
 @pytest.mark.parametrize(
     ("place", "is_final"), [("/nowhere/rows.csv", False), ("/proc/rows.csv", False), ("nosuch://bucket/rows.csv", True)]
 )
