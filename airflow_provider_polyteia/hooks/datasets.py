@@ -51,13 +51,12 @@ def create(hook: PolyteiaHook, wanted: dict[str, Any], if_exists: IfExists) -> d
     call = make_call("command", "create_dataset", wanted, needs="id")
     created = hook.get_conn().create(call)
     record: dict[str, Any] = created.record
-    if if_exists == "fail":
-        check_new(created, call, hook.polyteia_conn_id)
-        return record
     known_as = f"{record['id']!r} (slug {record.get('slug')!r})"
     if created.is_new:
         log.info("Dataset %s was created.", known_as)
         return record
+    if if_exists == "fail":
+        check_new(created, call, hook.polyteia_conn_id)
     differing = _differences(record, wanted)
     if differing and if_exists == "update":
         return update(hook, record, wanted)

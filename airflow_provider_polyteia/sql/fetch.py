@@ -80,7 +80,7 @@ def _hook(conn_id: str, hook_params: Mapping[str, Any] | None) -> Any:
         hook = connection.get_hook(hook_params=dict(hook_params or {}))
     except (AirflowException, AttributeError, ImportError) as error:  # what Airflow raises where it finds no hook
         raise PolyteiaConfigurationError(
-            f"Connection {conn_id!r} has the type {connection.conn_type!r}, for which Airflow finds no hook ({error}). "
+            f"Connection {conn_id!r} has the type {connection.conn_type!r}, for which Airflow finds no hook. "
             "Install Airflow's provider for its database, restart Airflow, and choose the type again.",
             conn_id=conn_id,
         ) from error

@@ -247,9 +247,10 @@ def ours(caplog):
 def test_what_the_log_says_of_a_create(connected, hook, caplog):
     """The first run says that it has made the dataset, the second that it was there; a taken slug is no incident."""
     with caplog.at_level(logging.INFO):
-        connected.answer(data(RECORD))
-        hook.create_dataset(**WANTED)
-        assert ours(caplog) == ["Dataset 'ds_1' (slug 'bookings') was created."]
+        for if_exists in ("reuse", "fail"):
+            connected.answer(data(RECORD))
+            hook.create_dataset(**WANTED, if_exists=if_exists)
+        assert ours(caplog) == ["Dataset 'ds_1' (slug 'bookings') was created."] * 2
         caplog.clear()
         connected.answer(body_error(500), data(RECORD))
         hook.create_dataset(**WANTED)
