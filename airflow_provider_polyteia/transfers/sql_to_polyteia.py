@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    from airflow_provider_polyteia.sql.spool import Table
+    from airflow_provider_polyteia.tables.staging import Table
 
 
 class SqlToPolyteiaOperator(LoadOperator):
@@ -112,11 +112,11 @@ class SqlToPolyteiaOperator(LoadOperator):
         return openlineage.lineage(openlineage.tables(self.sql, self.conn_id, self.hook_params), [output], self.sql)
 
     def _fetch(self) -> Table:
-        from airflow_provider_polyteia.sql.extras import require  # noqa: PLC0415 - imported when the task runs
+        from airflow_provider_polyteia.tables.optional_dependencies import require  # noqa: PLC0415 - imported when the task runs
 
         require("pyarrow", "parquet", "SqlToPolyteiaOperator")
         require("airflow.providers.common.sql", "parquet", "SqlToPolyteiaOperator")
-        from airflow_provider_polyteia.sql.fetch import fetch  # noqa: PLC0415 - imports Arrow
+        from airflow_provider_polyteia.tables.from_database import fetch  # noqa: PLC0415 - imports Arrow
 
         self._timestamp()
         return fetch(

@@ -23,7 +23,9 @@ from postgres import postgres  # noqa: F401 - a fixture
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError
 from airflow_provider_polyteia.operators.interruptible import TaskKilledError
 from airflow_provider_polyteia.sandbox import SANDBOX_SOLUTION_ID, Sandbox
-from airflow_provider_polyteia.sql import dbapi, fetch, spool
+from airflow_provider_polyteia.tables import from_database as fetch
+from airflow_provider_polyteia.tables import staging as spool
+from airflow_provider_polyteia.tables.readers import dbapi
 from airflow_provider_polyteia.transfers.sql_to_polyteia import SqlToPolyteiaOperator
 
 pytestmark = pytest.mark.integration
@@ -362,7 +364,7 @@ def test_without_adbc(city, monkeypatch):
 
     missing = lambda name: None if name == "adbc_driver_postgresql" else find_spec(name)  # noqa: E731 - as short as that
     monkeypatch.setattr(fetch, "find_spec", missing)
-    monkeypatch.setattr("airflow_provider_polyteia.sql.extras.find_spec", missing)
+    monkeypatch.setattr("airflow_provider_polyteia.tables.optional_dependencies.find_spec", missing)
     assert read("SELECT 1 AS a", "auto").to_pylist() == [{"a": 1}]
     with pytest.raises(PolyteiaConfigurationError, match=r'pip install "airflow-provider-polyteia\[postgres\]"'):
         read("SELECT 1 AS a", "adbc")

@@ -21,7 +21,7 @@ from airflow_provider_polyteia.hooks.polyteia import PolyteiaHook
 from airflow_provider_polyteia.operators.interruptible import TaskKilledError
 from airflow_provider_polyteia.operators.sql import PolyteiaSqlOperator
 from airflow_provider_polyteia.sandbox import SANDBOX_SOLUTION_ID, Sandbox
-from airflow_provider_polyteia.sql import extras
+from airflow_provider_polyteia.tables import optional_dependencies as extras
 from airflow_provider_polyteia.transfers.file_to_polyteia import FileToPolyteiaOperator
 from airflow_provider_polyteia.transfers.polyteia_to_file import PolyteiaToFileOperator
 from airflow_provider_polyteia.transfers.sql_to_polyteia import SqlToPolyteiaOperator

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from airflow_provider_polyteia.exceptions import PolyteiaError
-from airflow_provider_polyteia.sql.spool import is_number, number
+from airflow_provider_polyteia.tables.staging import is_number, number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

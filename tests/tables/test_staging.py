@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError
-from airflow_provider_polyteia.sql import spool as spool_module
-from airflow_provider_polyteia.sql.columns import Columns
-from airflow_provider_polyteia.sql.spool import Spool, number
+from airflow_provider_polyteia.tables import staging as spool_module
+from airflow_provider_polyteia.tables.schema import Columns
+from airflow_provider_polyteia.tables.staging import Spool, number
 
 MOMENT = dt.datetime(2026, 3, 1, 12, 30, 0, 123456)  # noqa: DTZ001 - without a zone on purpose
 ZONED = MOMENT.replace(tzinfo=dt.timezone(dt.timedelta(hours=2)))

@@ -25,14 +25,14 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError
-from airflow_provider_polyteia.sql.reader import check_names
-from airflow_provider_polyteia.sql.spool import MOST_DIGITS, number
+from airflow_provider_polyteia.tables.readers.base import check_names
+from airflow_provider_polyteia.tables.staging import MOST_DIGITS, number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_provider_polyteia.sql.psycopg import Psycopg2Session, Psycopg3Session
-    from airflow_provider_polyteia.sql.reader import Parameters
+    from airflow_provider_polyteia.tables.readers.base import Parameters
+    from airflow_provider_polyteia.tables.readers.postgres_sessions import Psycopg2Session, Psycopg3Session
 
     Session = Psycopg2Session | Psycopg3Session
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError
-from airflow_provider_polyteia.sql.statement import single_query
+from airflow_provider_polyteia.tables.sql_statement import single_query
 
 
 @pytest.mark.parametrize(

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from airflow_provider_polyteia.exceptions import PolyteiaError
-from airflow_provider_polyteia.sql import postgres
-from airflow_provider_polyteia.sql.psycopg import session_of
-from airflow_provider_polyteia.sql.reader import BATCH_BYTES
-from airflow_provider_polyteia.sql.spool import cast
+from airflow_provider_polyteia.tables.readers import postgres
+from airflow_provider_polyteia.tables.readers.base import BATCH_BYTES
+from airflow_provider_polyteia.tables.readers.postgres_sessions import session_of
+from airflow_provider_polyteia.tables.staging import cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from airflow_provider_polyteia.sql.reader import Parameters
+    from airflow_provider_polyteia.tables.readers.base import Parameters
 
 _BATCH_SIZE = "adbc.postgresql.batch_size_hint_bytes"
 

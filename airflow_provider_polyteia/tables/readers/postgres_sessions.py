@@ -10,7 +10,7 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from airflow_provider_polyteia.sql.reader import Parameters
+    from airflow_provider_polyteia.tables.readers.base import Parameters
 
 
 _ISO_DATES = "SET datestyle TO 'ISO'"

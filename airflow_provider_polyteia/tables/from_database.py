@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException, BaseHook
 
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError
-from airflow_provider_polyteia.sql.adbc import AdbcReader
-from airflow_provider_polyteia.sql.dbapi import DbApiReader
-from airflow_provider_polyteia.sql.extras import require
-from airflow_provider_polyteia.sql.spool import Spool, Table
-from airflow_provider_polyteia.sql.statement import single_query
+from airflow_provider_polyteia.tables.optional_dependencies import require
+from airflow_provider_polyteia.tables.readers.dbapi import DbApiReader
+from airflow_provider_polyteia.tables.readers.postgres_adbc import AdbcReader
+from airflow_provider_polyteia.tables.sql_statement import single_query
+from airflow_provider_polyteia.tables.staging import Spool, Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from airflow_provider_polyteia.sql.reader import Parameters, Reader
+    from airflow_provider_polyteia.tables.readers.base import Parameters, Reader
 
 log = logging.getLogger(__name__)
 

@@ -8,17 +8,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError
-from airflow_provider_polyteia.sql import postgres
-from airflow_provider_polyteia.sql.columns import Columns, typed_batch
-from airflow_provider_polyteia.sql.psycopg import session_of
-from airflow_provider_polyteia.sql.reader import BATCH_BYTES, check_names
+from airflow_provider_polyteia.tables.readers import postgres
+from airflow_provider_polyteia.tables.readers.base import BATCH_BYTES, check_names
+from airflow_provider_polyteia.tables.readers.postgres_sessions import session_of
+from airflow_provider_polyteia.tables.schema import Columns, typed_batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     import pyarrow as pa
 
-    from airflow_provider_polyteia.sql.reader import Parameters
+    from airflow_provider_polyteia.tables.readers.base import Parameters
 
     MakeBatch = Callable[[Sequence[Sequence[Any]]], pa.RecordBatch]
 

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError
-from airflow_provider_polyteia.sql import dbapi, fetch
+from airflow_provider_polyteia.tables import from_database as fetch
+from airflow_provider_polyteia.tables.readers import dbapi
 
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
 

@@ -1,0 +1,1 @@
+"""Readers: each runs one query and yields its rows as Arrow record batches."""
