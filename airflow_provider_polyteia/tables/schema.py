@@ -1,7 +1,7 @@
-"""Rows of Python values into record batches, where the database does not say of what types they are.
+"""Converts rows of Python values to record batches, and infers the column types if the database does not report them.
 
-Each column has the narrowest type that holds all of its values so far; it never becomes narrower again. A column
-without a value has the type null, which anything widens.
+Each column has the narrowest type that holds all of its values so far. It starts without a type and is only ever
+promoted to a wider one.
 """
 
 from __future__ import annotations
@@ -9,169 +9,205 @@ from __future__ import annotations
 import datetime as dt
 import json
 from decimal import Decimal
+from enum import Enum
+from functools import reduce
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from airflow_provider_polyteia.exceptions import PolyteiaError
-from airflow_provider_polyteia.tables.staging import is_number, number
+from airflow_provider_polyteia.tables.staging import is_provisional_decimal, provisional_decimal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 _INT64 = range(-(2**63), 2**63)
-# Kinds of values, each with what it widens to when it meets another; whatever is not here widens to text.
-_WIDER = {
-    frozenset(("boolean", "integer")): "integer",
-    frozenset(("boolean", "number")): "number",
-    frozenset(("boolean", "float")): "float",
-    frozenset(("integer", "number")): "number",
-    frozenset(("integer", "float")): "float",
-    frozenset(("number", "float")): "float",
-    frozenset(("date", "timestamp")): "timestamp",
-}
-_FIELDS: dict[str, Callable[[str], pa.Field]] = {
-    "null": lambda name: pa.field(name, pa.null()),
-    "boolean": lambda name: pa.field(name, pa.bool_()),
-    "integer": lambda name: pa.field(name, pa.int64()),
-    "number": number,
-    "float": lambda name: pa.field(name, pa.float64()),
-    "date": lambda name: pa.field(name, pa.date32()),
-    "time": lambda name: pa.field(name, pa.time64("us")),
-    "timestamp": lambda name: pa.field(name, pa.timestamp("us")),
-    "timestamp with zone": lambda name: pa.field(name, pa.timestamp("us", "UTC")),
-    "bytes": lambda name: pa.field(name, pa.binary()),
-    "text": lambda name: pa.field(name, pa.string()),
-}
-_KINDS: dict[type, str] = {
-    type(None): "null",
-    bool: "boolean",
-    int: "integer",
-    float: "float",
-    Decimal: "number",
-    dt.date: "date",
-    dt.time: "time",
-    dt.datetime: "timestamp",
-    bytes: "bytes",
-    bytearray: "bytes",
-    memoryview: "bytes",
-}
 
 
-class Columns:
-    """Builds record batches, and widens the types of columns on the way."""
+def _field_factory(arrow_type: pa.DataType) -> Callable[[str], pa.Field]:
+    return lambda name: pa.field(name, arrow_type)
+
+
+def _to_digits(value: Any) -> str:
+    return format(Decimal(value), "f")
+
+
+def _to_float(value: Any) -> float:
+    converted = float(value)
+    if isinstance(value, int) and int(converted) != value:
+        raise ValueError(f"{value} cannot be represented exactly as a float")
+    return converted
+
+
+def _to_datetime(value: dt.date) -> dt.datetime:
+    return value if isinstance(value, dt.datetime) else dt.datetime(value.year, value.month, value.day)  # noqa: DTZ001 - a date has no time zone
+
+
+def _to_text(value: Any) -> str:
+    """Return a value as text: nested values as JSON, values with an Arrow type in Arrow's format."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict | list | tuple):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    match ColumnType.from_python_type(type(value)):
+        case ColumnType.TEXT | ColumnType.INTEGER:
+            return str(value)
+        case ColumnType.DECIMAL:
+            return _to_digits(value)
+        case ColumnType.BINARY:
+            return bytes(value).decode()
+    return str(pa.scalar(value).cast(pa.string()))
+
+
+class ColumnType(Enum):
+    """The types a column can be inferred to have.
+
+    Each member lists the Python types of its values, a factory for its Arrow field, a converter for values of other
+    types (needed after a promotion), and whether even its own values need the converter, because they have several
+    Python types or are stored in a different form.
+    """
+
+    # Python types, Arrow field, converter, whether always converted
+    NULL = (NoneType,), _field_factory(pa.null())
+    BOOLEAN = (bool,), _field_factory(pa.bool_())
+    INTEGER = (int,), _field_factory(pa.int64()), int
+    DECIMAL = (Decimal,), provisional_decimal, _to_digits, True
+    FLOAT = (float,), _field_factory(pa.float64()), _to_float
+    DATE = (dt.date,), _field_factory(pa.date32())
+    TIME = (dt.time,), _field_factory(pa.time64("us"))
+    TIMESTAMP = (dt.datetime,), _field_factory(pa.timestamp("us")), _to_datetime
+    TIMESTAMP_TZ = (), _field_factory(pa.timestamp("us", "UTC"))  # datetimes too, but with a time zone
+    BINARY = (bytes, bytearray, memoryview), _field_factory(pa.binary()), bytes, True
+    TEXT = (str,), _field_factory(pa.string()), _to_text, True  # and every Python type not listed here
+
+    python_types: tuple[type, ...]
+    to_field: Callable[[str], pa.Field]
+    converter: Callable[[Any], Any] | None
+    always_converted: bool
+
+    def __init__(
+        self,
+        python_types: tuple[type, ...],
+        to_field: Callable[[str], pa.Field],
+        converter: Callable[[Any], Any] | None = None,
+        always_converted: bool = False,
+    ) -> None:
+        self.python_types = python_types
+        self.to_field = to_field
+        self.converter = converter
+        self.always_converted = always_converted
+
+    @staticmethod
+    def from_python_type(python_type: type) -> ColumnType:
+        """Return the type of a column that contains values of a Python type."""
+        return _BY_PYTHON_TYPE.get(python_type, ColumnType.TEXT)
+
+    @staticmethod
+    def from_field(field: pa.Field) -> ColumnType | None:
+        """Return the type that is stored as this field, or None if there is no such type."""
+        return ColumnType.DECIMAL if is_provisional_decimal(field) else _BY_ARROW_TYPE.get(field.type)
+
+    def promote(self, other: ColumnType) -> ColumnType:
+        """Return the narrowest type that holds the values of both types."""
+        if other in (self, ColumnType.NULL):
+            return self
+        if self is ColumnType.NULL:
+            return other
+        for order in _PROMOTIONS:
+            if self in order and other in order:
+                return max(self, other, key=order.index)
+        return ColumnType.TEXT
+
+    def convert_all(self, values: Iterable[Any]) -> Iterable[Any]:
+        """Return values, except None, converted for the Arrow field."""
+        convert = self.converter
+        return values if convert is None else (None if value is None else convert(value) for value in values)
+
+
+_BY_PYTHON_TYPE = {python_type: column_type for column_type in ColumnType for python_type in column_type.python_types}
+_BY_ARROW_TYPE = {member.to_field("").type: member for member in ColumnType if member is not ColumnType.DECIMAL}
+# Types in the order in which they are promoted. Types of different groups are promoted to text.
+_PROMOTIONS = (
+    (ColumnType.BOOLEAN, ColumnType.INTEGER, ColumnType.DECIMAL, ColumnType.FLOAT),
+    (ColumnType.DATE, ColumnType.TIMESTAMP),
+)
+
+
+class TypeInference:
+    """Converts rows to record batches and promotes the column types as needed.
+
+    :param names: Names of the columns.
+    """
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = names
-        self._kinds = ["null"] * len(names)
+        self._types = [ColumnType.NULL] * len(names)
 
-    def batch(self, rows: Sequence[Sequence[Any]]) -> pa.RecordBatch:
-        """Return rows as a record batch, in the types found so far.
+    def to_batch(self, rows: Sequence[Sequence[Any]]) -> pa.RecordBatch:
+        """Return rows as a record batch with the column types inferred so far.
 
-        :raises PolyteiaError: naming the column, if a value does not fit its type.
+        :raises PolyteiaError: if a value does not fit the type of its column; the error names the column.
         """
-        columns = _transposed(rows, len(self._names))
-        found = [_kinds_in(column) for column in columns]
-        self._kinds = [_widened(kind, kinds) for kind, kinds in zip(self._kinds, found, strict=True)]
-        fields = [_FIELDS[kind](name) for kind, name in zip(self._kinds, self._names, strict=True)]
+        columns = _transpose(rows, len(self._names))
+        found = [_find_types(column) for column in columns]
+        self._types = [_promote_all(*pair) for pair in zip(self._types, found, strict=True)]
+        fields = [column_type.to_field(name) for column_type, name in zip(self._types, self._names, strict=True)]
         converted = [
-            _converted(column, kind) if kind in _ALWAYS_CONVERTED or not kinds <= {"null", kind} else column
-            for column, kind, kinds in zip(columns, self._kinds, found, strict=True)
+            column_type.convert_all(column)
+            if column_type.always_converted or not types <= {ColumnType.NULL, column_type}
+            else column
+            for column, column_type, types in zip(columns, self._types, found, strict=True)
         ]
-        return _build(fields, converted)
+        return _build_batch(fields, converted)
 
 
-def typed_batch(fields: Sequence[pa.Field], rows: Sequence[Sequence[Any]]) -> pa.RecordBatch:
-    """Return rows as a record batch of known types.
+def rows_to_batch(fields: Sequence[pa.Field], rows: Sequence[Sequence[Any]]) -> pa.RecordBatch:
+    """Return rows as a record batch with known fields.
 
-    :raises PolyteiaError: naming the column, if a value does not fit its type.
+    :raises PolyteiaError: if a value does not fit the type of its column; the error names the column.
     """
-    columns = _transposed(rows, len(fields))
-    kinds = ["number" if is_number(field) else _KIND_OF_TYPE.get(field.type.id, "") for field in fields]
-    return _build(fields, [_converted(column, kind) for column, kind in zip(columns, kinds, strict=True)])
+    columns = _transpose(rows, len(fields))
+    return _build_batch(fields, [_convert_for_field(*pair) for pair in zip(fields, columns, strict=True)])
 
 
-def _transposed(rows: Sequence[Sequence[Any]], width: int) -> list[tuple[Any, ...]]:
+def _convert_for_field(field: pa.Field, column: Sequence[Any]) -> Iterable[Any]:
+    column_type = ColumnType.from_field(field)
+    if column_type is None or not column_type.always_converted:
+        return column
+    return column_type.convert_all(column)
+
+
+def _transpose(rows: Sequence[Sequence[Any]], width: int) -> list[tuple[Any, ...]]:
     return list(zip(*rows, strict=True)) if rows else [()] * width
 
 
-def _build(fields: Sequence[pa.Field], columns: Sequence[Iterable[Any]]) -> pa.RecordBatch:
-    arrays = [_array(field, column) for field, column in zip(fields, columns, strict=True)]
+def _build_batch(fields: Sequence[pa.Field], columns: Sequence[Iterable[Any]]) -> pa.RecordBatch:
+    arrays = [_to_array(field, column) for field, column in zip(fields, columns, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
 
 
-def _array(field: pa.Field, column: Iterable[Any]) -> pa.Array:
+def _to_array(field: pa.Field, column: Iterable[Any]) -> pa.Array:
     try:
         return pa.array(column, field.type)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise PolyteiaError(
             f"A value in column {field.name!r} does not fit the type {field.type}: {error}. Cast the column to a "
-            "definite type in the SQL. Nothing was uploaded."
+            "suitable type in the SQL. Nothing was uploaded."
         ) from error
 
 
-def _converted(column: Sequence[Any], kind: str) -> Iterable[Any]:
-    convert = _CONVERT.get(kind)
-    return column if convert is None else (None if value is None else convert(value) for value in column)
+def _promote_all(column_type: ColumnType, types: Iterable[ColumnType]) -> ColumnType:
+    return reduce(ColumnType.promote, types, column_type)
 
 
-def _widened(kind: str, kinds: set[str]) -> str:
-    for other in kinds:
-        if kind == "null":
-            kind = other
-        elif other not in ("null", kind):
-            kind = _WIDER.get(frozenset((kind, other)), "text")
-    return kind
-
-
-def _kinds_in(column: Sequence[Any]) -> set[str]:
-    kinds = {_KINDS.get(kind, "text") for kind in set(map(type, column))}
-    if "integer" in kinds and any(value not in _INT64 for value in column if type(value) is int):
-        kinds.add("number")
-    if "timestamp" in kinds:
-        kinds.remove("timestamp")
-        moments = (value for value in column if type(value) is dt.datetime)
-        kinds |= {"timestamp" if moment.tzinfo is None else "timestamp with zone" for moment in moments}
-    return kinds
-
-
-def _digits(value: Any) -> str:
-    return format(Decimal(value), "f")
-
-
-def _float(value: Any) -> float:
-    number = float(value)
-    if isinstance(value, int) and int(number) != value:
-        raise ValueError(f"{value} is no exact float")
-    return number
-
-
-def _timestamp(value: dt.date) -> dt.datetime:
-    return value if isinstance(value, dt.datetime) else dt.datetime(value.year, value.month, value.day)  # noqa: DTZ001 - it has no zone
-
-
-def _text(value: Any) -> str:
-    """Return a value as text: JSON for what is nested, Arrow's form for what has a type of its own."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, dict | list | tuple):
-        return json.dumps(value, ensure_ascii=False, default=str)
-    kind = _KINDS.get(type(value))
-    if kind in (None, "integer"):
-        return str(value)
-    if kind in _ALWAYS_CONVERTED:
-        return _digits(value) if kind == "number" else bytes(value).decode()
-    return str(pa.scalar(value).cast(pa.string()))
-
-
-_CONVERT: dict[str, Callable[[Any], Any]] = {
-    "integer": int,
-    "number": _digits,
-    "float": _float,
-    "timestamp": _timestamp,
-    "bytes": bytes,
-    "text": _text,
-}
-# These may have values of several Python types, or are written differently.
-_ALWAYS_CONVERTED = ("number", "bytes", "text")
-_KIND_OF_TYPE = {pa.string().id: "text", pa.binary().id: "bytes"}
+def _find_types(column: Sequence[Any]) -> set[ColumnType]:
+    """Return the types of a column's values. Integers that do not fit into 64 bits count as decimals too."""
+    types = {ColumnType.from_python_type(python_type) for python_type in set(map(type, column))}
+    if ColumnType.INTEGER in types and any(value not in _INT64 for value in column if type(value) is int):
+        types.add(ColumnType.DECIMAL)
+    if ColumnType.TIMESTAMP in types:
+        have_zones = {value.tzinfo is not None for value in column if type(value) is dt.datetime}
+        types.discard(ColumnType.TIMESTAMP)
+        types |= {ColumnType.TIMESTAMP_TZ if has_zone else ColumnType.TIMESTAMP for has_zone in have_zones}
+    return types

@@ -1,9 +1,9 @@
-"""Record batches into one temporary Parquet file, even if the types of columns are only known at the end.
+"""Writes record batches to one temporary Parquet file, even if column types are only known at the end.
 
-As long as the batches have the same schema, they go into one file, and that is the result. A new segment begins when
-the schema changes. In the end, the segments are rewritten as one file if there are several, or if a column's type was
-only provisional: a column without values (it becomes text), or `number` (it becomes a decimal with as many places as
-its values need).
+Batches with the same schema are written to one file. When the schema changes, a new segment (another temporary file)
+begins. At the end, the segments are merged into one file if there are several, or if the type of a column was
+provisional: a column without values becomes text, and a `provisional_decimal` becomes a decimal with as many decimal
+places as its values need.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, Pol
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# One row group at a time is in memory. This is half of DuckDB's own size, and saves a quarter of a transfer's memory.
+# One row group at a time is held in memory. This is half of DuckDB's default size and was measured to reduce the memory
+# of a transfer by a quarter.
 ROW_GROUP_ROWS = 61_440
 ROW_GROUP_BYTES = 32 * 1024 * 1024
-MOST_DIGITS = 38
-_NUMBER = {b"provisional": b"number"}
+MAX_DIGITS = 38  # of a decimal128
+_PROVISIONAL_DECIMAL = {b"provisional": b"decimal"}
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """Rows in a temporary Parquet file, open for reading. It is gone when it is closed, or when the process ends."""
+class StagedTable:
+    """Rows in a temporary Parquet file that is open for reading and deleted when it is closed or the process ends."""
 
     file: IO[bytes]
     rows: int
@@ -45,30 +46,32 @@ class Table:
 
     @property
     def columns(self) -> dict[str, str]:
-        """Names and types of the columns, as texts."""
+        """Column names and their types, as strings."""
         return {field.name: str(field.type) for field in self.schema}
 
 
-def number(name: str) -> pa.Field:
-    """Return the field of a column of exact numbers, written as text until it is known how many places they need."""
-    return pa.field(name, pa.string(), metadata=_NUMBER)
+def provisional_decimal(name: str) -> pa.Field:
+    """Return the field of a column of exact numbers, stored as text until their number of decimal places is known."""
+    return pa.field(name, pa.string(), metadata=_PROVISIONAL_DECIMAL)
 
 
-def is_number(field: pa.Field) -> bool:
-    """Tell whether a field was made by `number`."""
-    return bool(field.metadata) and _NUMBER.items() <= field.metadata.items()
+def is_provisional_decimal(field: pa.Field) -> bool:
+    """Return True if a field was created by `provisional_decimal`."""
+    return bool(field.metadata) and _PROVISIONAL_DECIMAL.items() <= field.metadata.items()
 
 
-class Spool:
-    """Takes record batches, and gives them back as a `Table`; a context manager that removes what is left.
+class ParquetStaging:
+    """Collects record batches and returns them as a `StagedTable`; a context manager that closes unfinished files.
 
-    :param directory: where the temporary files are; None: where the system has them.
+    :param directory: Directory of the temporary files. Default: the system's temporary directory.
+    :param row_group_rows: Maximum number of rows in a row group. Default: `ROW_GROUP_ROWS`.
     """
 
-    def __init__(self, directory: str | None = None) -> None:
+    def __init__(self, directory: str | None = None, *, row_group_rows: int = ROW_GROUP_ROWS) -> None:
         self._directory = directory
+        self._row_group_rows = row_group_rows
         self._segments: list[_Segment] = []
-        self._places: dict[str, int] = {}
+        self._decimal_places: dict[str, int] = {}
         self.rows = 0
 
     def __enter__(self) -> Self:
@@ -79,135 +82,149 @@ class Spool:
             segment.close()
 
     def write(self, batch: pa.RecordBatch) -> None:
-        """Append rows.
+        """Append the rows of a batch.
 
-        :raises PolyteiaError: if they cannot be written, e.g. because the disk is full.
+        :raises PolyteiaError: if the rows cannot be written, e.g. because the disk is full.
         """
-        if not self._segments or not self._segments[-1].schema.equals(batch.schema, check_metadata=True):
-            if self._segments and self._segments[-1].rows == 0:
-                self._segments.pop().close()
-            if self._segments:
-                self._segments[-1].finish()  # only one of them may hold rows in memory
-            self._segments.append(_Segment(batch.schema, self._directory))
+        segment = self._segment_for(batch.schema)
         for field, column in zip(batch.schema, batch.columns, strict=True):
-            if is_number(field):
-                self._places[field.name] = max(self._places.get(field.name, 0), _places(column))
-        self._segments[-1].write(batch)
+            if is_provisional_decimal(field):
+                places = max(self._decimal_places.get(field.name, 0), _count_decimal_places(column))
+                self._decimal_places[field.name] = places
+        segment.write(batch)
         self.rows += batch.num_rows
 
-    def finish(self) -> Table:
-        """Return all rows as one file. There must have been at least one batch, though it may be empty.
+    def _segment_for(self, schema: pa.Schema) -> _Segment:
+        """Return the last segment if it has this schema, otherwise begin a new one."""
+        last = self._segments[-1] if self._segments else None
+        if last is not None and last.schema.equals(schema, check_metadata=True):
+            return last
+        if last is not None and last.rows == 0:
+            self._segments.pop().close()
+        elif last is not None:
+            last.finish()  # only one segment may hold rows in memory
+        self._segments.append(self._new_segment(schema))
+        return self._segments[-1]
 
-        :raises PolyteiaError: if the file cannot be written, or a value does not fit.
+    def _new_segment(self, schema: pa.Schema) -> _Segment:
+        return _Segment(schema, self._directory, self._row_group_rows)
+
+    def finish(self) -> StagedTable:
+        """Return all rows as one file. At least one batch must have been written; it may be empty.
+
+        :raises PolyteiaError: if the file cannot be written, or a value does not fit the final type of its column.
         """
         last = self._segments[-1]
         last.finish()
-        schema = pa.schema([self._settled(field) for field in last.schema])
+        schema = pa.schema([self._final_field(field) for field in last.schema])
         if len(self._segments) > 1 or not schema.equals(last.schema, check_metadata=True):
-            last = self._rewritten(schema)
+            last = self._merge_segments(schema)
         else:
-            self._segments.remove(last)  # not to be closed
+            self._segments.remove(last)  # so that `__exit__` leaves it open
         last.file.seek(0)
-        return Table(last.file, self.rows, schema)
+        return StagedTable(last.file, self.rows, schema)
 
-    def _settled(self, field: pa.Field) -> pa.Field:
-        if is_number(field):
-            return pa.field(field.name, pa.decimal128(MOST_DIGITS, min(self._places.get(field.name, 0), MOST_DIGITS)))
+    def _final_field(self, field: pa.Field) -> pa.Field:
+        if is_provisional_decimal(field):
+            places = min(self._decimal_places.get(field.name, 0), MAX_DIGITS)
+            return pa.field(field.name, pa.decimal128(MAX_DIGITS, places))
         return pa.field(field.name, pa.string()) if pa.types.is_null(field.type) else field.remove_metadata()
 
-    def _rewritten(self, schema: pa.Schema) -> _Segment:
-        result = _Segment(schema, self._directory)
+    def _merge_segments(self, schema: pa.Schema) -> _Segment:
+        """Return one segment with the rows of all segments, which are closed one by one to free their disk space."""
+        merged = self._new_segment(schema)
         try:
             while self._segments:
-                for batch in self._segments[0].batches():
+                for batch in self._segments[0].read_batches():
                     columns = [cast(*pair) for pair in zip(batch.columns, schema, strict=True)]
-                    result.write(pa.RecordBatch.from_arrays(columns, schema=schema))
+                    merged.write(pa.RecordBatch.from_arrays(columns, schema=schema))
                 self._segments.pop(0).close()
-            result.finish()
+            merged.finish()
         except BaseException:
-            result.close()
+            merged.close()
             raise
-        return result
+        return merged
 
 
 class _Segment:
     """A temporary Parquet file with one schema."""
 
-    def __init__(self, schema: pa.Schema, directory: str | None) -> None:
+    def __init__(self, schema: pa.Schema, directory: str | None, row_group_rows: int) -> None:
         self.schema = schema
-        self._directory = directory or tempfile.gettempdir()
-        self._waiting: list[pa.RecordBatch] = []
         self.rows = 0
+        self._directory = directory or tempfile.gettempdir()
+        self._row_group_rows = row_group_rows
+        self._buffer: list[pa.RecordBatch] = []
         try:
             self.file: IO[bytes] = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115 - closed by `close`
         except OSError as error:
             raise PolyteiaConfigurationError(
-                f"No temporary file can be made in {self._directory!r}: {error.strerror}. Choose another directory "
-                "with the argument 'temp_dir'."
+                f"Cannot create a temporary file in {self._directory!r}: {error.strerror}. Set 'temp_dir' to a "
+                "different directory."
             ) from error
-        # Arrow's own memory pool would keep what it has taken.
+        # Arrow's default memory pool would not return freed memory to the system.
         pool = pa.system_memory_pool()
         self._writer = pq.ParquetWriter(self.file, schema, compression="zstd", memory_pool=pool)
 
     def write(self, batch: pa.RecordBatch) -> None:
-        self._waiting.append(batch)
+        self._buffer.append(batch)
         self.rows += batch.num_rows
-        rows = sum(waiting.num_rows for waiting in self._waiting)
-        if rows >= ROW_GROUP_ROWS or sum(waiting.nbytes for waiting in self._waiting) >= ROW_GROUP_BYTES:
+        rows = sum(buffered.num_rows for buffered in self._buffer)
+        if rows >= self._row_group_rows or sum(buffered.nbytes for buffered in self._buffer) >= ROW_GROUP_BYTES:
             self._flush()
 
     def _flush(self) -> None:
-        table = pa.Table.from_batches(self._waiting, self.schema)
-        self._waiting = []
+        table = pa.Table.from_batches(self._buffer, self.schema)
+        self._buffer = []
         try:
-            self._writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
+            self._writer.write_table(table, row_group_size=self._row_group_rows)
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise self._write_error(error) from error
 
     def finish(self) -> None:
-        if self._waiting:
+        if self._buffer:
             self._flush()
         try:
             self._writer.close()
             self.file.flush()
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise self._write_error(error) from error
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        yield from pq.ParquetFile(self.file).iter_batches(ROW_GROUP_ROWS)
+    def read_batches(self) -> Iterator[pa.RecordBatch]:
+        yield from pq.ParquetFile(self.file).iter_batches(self._row_group_rows)
 
     def close(self) -> None:
-        self._writer.is_open = False  # else it would write its footer when it is collected
-        with suppress(OSError):  # what is still to be written is not wanted any more
+        self._writer.is_open = False  # otherwise the garbage collector would make it write its footer
+        with suppress(OSError):  # closing flushes buffered data, which is no longer needed
             self.file.close()
 
-    def _unwritable(self, error: OSError) -> PolyteiaError:
+    def _write_error(self, error: OSError) -> PolyteiaError:
         return PolyteiaError(
             f"The temporary file in {self._directory!r} could not be written: {error.strerror or error}. Nothing was "
-            "uploaded. Make room there, or choose another directory with the argument 'temp_dir'."
+            "uploaded. Free up space or set 'temp_dir' to another directory."
         )
 
 
-def _places(column: pa.Array) -> int:
-    """Return how many decimal places the numbers in a column of text have at the most."""
+def _count_decimal_places(column: pa.Array) -> int:
+    """Return the maximum number of decimal places of the numbers in a text column."""
     point = pc.find_substring(column, ".")
     places = pc.subtract(pc.subtract(pc.binary_length(column), point), 1)
     return pc.max(pc.if_else(pc.greater_equal(point, 0), places, 0)).as_py() or 0
 
 
 def cast(column: pa.Array, field: pa.Field) -> pa.Array:
-    """Return a column in the type of a field.
+    """Return a column converted to the type of a field.
 
-    :raises PolyteiaError: naming the column, if a value does not fit.
+    :raises PolyteiaError: if a value does not fit the type; the error names the column.
     """
     if pa.types.is_boolean(column.type) and pa.types.is_decimal(field.type):
-        column = column.cast(pa.int8())  # Arrow has no direct way
+        column = column.cast(pa.int8())  # Arrow cannot cast booleans to decimals directly
     if pa.types.is_integer(column.type) and pa.types.is_decimal(field.type):
-        column = column.cast(pa.string())  # else Arrow would want room for the largest integer
+        column = column.cast(pa.string())  # a direct cast would require enough digits for the largest integer
     try:
         return column.cast(field.type)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise PolyteiaError(
-            f"A value in column {field.name!r} does not fit: {error}. Cast the column to a definite type in the SQL, "
-            f"such as numeric({MOST_DIGITS}, 6) or double precision. Nothing was uploaded."
+            f"A value in column {field.name!r} does not fit the type {field.type}: {error}. Cast the column to a "
+            f"suitable type in the SQL, such as numeric({MAX_DIGITS}, 6) or double precision. Nothing was uploaded."
         ) from error

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    from airflow_provider_polyteia.tables.staging import Table
+    from airflow_provider_polyteia.tables.staging import StagedTable
 
 
 class SqlToPolyteiaOperator(LoadOperator):
@@ -91,7 +91,7 @@ class SqlToPolyteiaOperator(LoadOperator):
     def work(self, context: Context) -> dict[str, Any]:
         """Read the rows, then upload them."""
         filename = self.given("filename") or f"{self.required('dataset_id')}.parquet"
-        with self._fetch() as table:
+        with self._stage() as table:
             if self.fail_on_empty and not table.rows:
                 raise PolyteiaError(
                     f"The query of task {self.task_id!r} has returned no rows, and 'fail_on_empty' is set. Nothing was "
@@ -111,15 +111,15 @@ class SqlToPolyteiaOperator(LoadOperator):
 
         return openlineage.lineage(openlineage.tables(self.sql, self.conn_id, self.hook_params), [output], self.sql)
 
-    def _fetch(self) -> Table:
+    def _stage(self) -> StagedTable:
         from airflow_provider_polyteia.tables.optional_dependencies import require  # noqa: PLC0415 - imported when the task runs
 
         require("pyarrow", "parquet", "SqlToPolyteiaOperator")
         require("airflow.providers.common.sql", "parquet", "SqlToPolyteiaOperator")
-        from airflow_provider_polyteia.tables.from_database import fetch  # noqa: PLC0415 - imports Arrow
+        from airflow_provider_polyteia.tables.from_database import stage_query  # noqa: PLC0415 - imports Arrow
 
         self._timestamp()
-        return fetch(
+        return stage_query(
             self.required("conn_id"),
             self.required("sql"),
             self.parameters,

@@ -1,1 +1,1 @@
-"""Readers: each runs one query and yields its rows as Arrow record batches."""
+"""Readers, one per way to access a database: each runs a query and yields its rows as Arrow record batches."""

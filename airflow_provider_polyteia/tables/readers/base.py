@@ -1,4 +1,4 @@
-"""What readers have in common."""
+"""The interface of all readers, and what they share."""
 
 from __future__ import annotations
 
@@ -13,29 +13,27 @@ if TYPE_CHECKING:
 
     Parameters = Sequence[Any] | Mapping[str, Any] | None
 
-# Rows are read in batches of about this size.
+# Approximate size of the batches in which rows are read.
 BATCH_BYTES = 4 * 1024 * 1024
 
 
 class Reader(Protocol):
     """Runs one query."""
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """Run the query and yield its rows; at least one batch, which may be empty."""
+    def read_batches(self) -> Iterator[pa.RecordBatch]:
+        """Run the query and yield its rows in at least one batch, which may be empty."""
 
     def cancel(self) -> None:
-        """Stop the query; called from another thread while `batches` is at work."""
+        """Cancel the query. Called from another thread while `read_batches` is running."""
 
 
 def check_names(names: Sequence[str]) -> None:
-    """Refuse columns that a file could not tell apart.
+    """Check that a query returns at least one column and that all column names are unique.
 
-    :raises PolyteiaConfigurationError: if there are none, or two of the same name.
+    :raises PolyteiaConfigurationError: if there are no columns, or two columns with the same name.
     """
     if not names:
         raise PolyteiaConfigurationError("The query returns no columns.")
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise PolyteiaConfigurationError(
-            f"Two columns of the query have the name {repeated[0]!r}; give one of them another (AS)."
-        )
+    duplicates = sorted({name for name in names if names.count(name) > 1})
+    if duplicates:
+        raise PolyteiaConfigurationError(f"The query returns two columns named {duplicates[0]!r}; rename one with AS.")

@@ -1,19 +1,19 @@
-"""What is particular to PostgreSQL: it tells the types of a query's columns before the query runs.
+"""What is specific to PostgreSQL: it reports the types of a query's columns before the query runs.
 
-A query is wrapped as ``SELECT ... FROM (<query>) AS q``. So nothing that is no query gets through, and what Parquet
-has no type for is turned into text by PostgreSQL itself, alike for every driver:
+A query is wrapped as ``SELECT ... FROM (<query>) AS q``. PostgreSQL therefore rejects anything that is not a query, and
+converts types that Parquet lacks to text, in the same way for every driver:
 
 =====================================  ==============================================================
 PostgreSQL                             Parquet
 =====================================  ==============================================================
 boolean, integers, floats, text        the same
 numeric(p, s), p up to 38              decimal(p, s)
-numeric, and p above 38                decimal(38, s), with as many places as the values need
+numeric, and p above 38                decimal(38, s) with as many decimal places as the values need
 money                                  decimal(38, 2)
 date, timestamp, timestamptz, time     the same; timestamptz in UTC; ``infinity`` becomes NULL
-bytea                                  bytes
+bytea                                  binary
 arrays, composites, json, jsonb        text, as JSON
-uuid, enums, interval, inet and others text, as PostgreSQL writes it
+uuid, enums, interval, inet and others text, as PostgreSQL formats it
 =====================================  ==============================================================
 """
 
@@ -26,7 +26,7 @@ import pyarrow as pa
 
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError
 from airflow_provider_polyteia.tables.readers.base import check_names
-from airflow_provider_polyteia.tables.staging import MOST_DIGITS, number
+from airflow_provider_polyteia.tables.staging import MAX_DIGITS, provisional_decimal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     Session = Psycopg2Session | Psycopg3Session
 
-# Types by their OIDs, which are the same in every installation.
+# Arrow types by PostgreSQL OID. The OIDs of built-in types are the same in every installation.
 _NATIVE = {
     16: pa.bool_(),
     17: pa.binary(),
@@ -55,41 +55,42 @@ _NATIVE = {
     1184: pa.timestamp("us", "UTC"),
 }
 _NUMERIC = 1700
-_RECORDS = {2249, 2287}  # one, and an array of them: pseudo-types, whose category does not tell
+_RECORDS = {2249, 2287}  # record and record[]: pseudo-types, whose category does not show that they are nested
 _CAST = {26: ("bigint", pa.int64()), 790: ("numeric(38, 2)", pa.decimal128(38, 2))}  # oid, money
-_FINITE = (1082, 1114, 1184)
+_MAY_BE_INFINITE = (1082, 1114, 1184)
 _NESTED_CATEGORIES = ("A", "C")  # arrays and composites
 _NOT_A_QUERY = ("42601", "25006")  # syntax error, write in a read-only transaction
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
-    """A query, wrapped, and the columns it returns."""
+class DescribedQuery:
+    """A wrapped query and the columns it returns."""
 
     sql: str
     fields: list[pa.Field]
 
 
-def describe(session: Session, sql: str, parameters: Parameters) -> Described:
-    """Ask PostgreSQL for the columns of a query, without running it, in a transaction that cannot write.
+def describe(session: Session, sql: str, parameters: Parameters) -> DescribedQuery:
+    """Get the columns of a query from PostgreSQL, without running the query, in a read-only transaction.
 
-    :raises PolyteiaConfigurationError: if PostgreSQL says that it is no query, or two columns have the same name.
+    :raises PolyteiaConfigurationError: if PostgreSQL reports that `sql` is not a query, or two columns have the same
+        name.
     """
     session.prepare()
     with session.cursor() as cursor:
-        columns = _columns(cursor, f"SELECT * FROM (\n{sql}\n) AS q LIMIT 0", parameters)  # noqa: S608 - it is theirs
+        columns = _fetch_columns(cursor, f"SELECT * FROM (\n{sql}\n) AS q LIMIT 0", parameters)  # noqa: S608 - the DAG author's SQL
         check_names([column[0] for column in columns])
-        nested = _nested_types(cursor, [column[1] for column in columns])
+        nested = _fetch_nested_types(cursor, [column[1] for column in columns])
     aliases = [f"c{i}" for i in range(len(columns))]
-    selected = [_column(*pair, nested) for pair in zip(aliases, columns, strict=True)]
+    selected = [_select_column(*pair, nested) for pair in zip(aliases, columns, strict=True)]
     expressions = ", ".join(expression for expression, _ in selected)
     if parameters is not None:
         expressions = expressions.replace("%", "%%")
-    wrapped = f"SELECT {expressions} FROM (\n{sql}\n) AS q({', '.join(aliases)})"  # noqa: S608 - as above
-    return Described(wrapped, [field for _, field in selected])
+    wrapped = f"SELECT {expressions} FROM (\n{sql}\n) AS q({', '.join(aliases)})"  # noqa: S608 - the DAG author's SQL
+    return DescribedQuery(wrapped, [field for _, field in selected])
 
 
-def _columns(cursor: Any, sql: str, parameters: Parameters) -> Sequence[Any]:
+def _fetch_columns(cursor: Any, sql: str, parameters: Parameters) -> Sequence[Any]:
     try:
         cursor.execute(sql, parameters)
     except Exception as error:
@@ -97,35 +98,35 @@ def _columns(cursor: Any, sql: str, parameters: Parameters) -> Sequence[Any]:
         if code not in _NOT_A_QUERY:
             raise
         raise PolyteiaConfigurationError(
-            f"PostgreSQL does not take the SQL as a query that returns rows and changes nothing: {str(error).strip()}"
+            f"PostgreSQL does not accept the SQL as a query that returns rows and changes nothing: {str(error).strip()}"
         ) from error
     columns: Sequence[Any] = cursor.description
     return columns
 
 
-def _nested_types(cursor: Any, types: Sequence[int]) -> set[int]:
+def _fetch_nested_types(cursor: Any, types: Sequence[int]) -> set[int]:
     cursor.execute("SELECT oid, typcategory FROM pg_type WHERE oid = ANY(%s)", (list(types),))
     return {oid for oid, category in cursor.fetchall() if category in _NESTED_CATEGORIES} | _RECORDS
 
 
-def _column(alias: str, column: Any, nested: set[int]) -> tuple[str, pa.Field]:
-    """Return the expression that selects a column, and the field it becomes."""
+def _select_column(alias: str, column: Any, nested: set[int]) -> tuple[str, pa.Field]:
+    """Return the expression that selects a column, and the Arrow field of the result."""
     name, oid = column[0], column[1]
     quoted = '"' + name.replace('"', '""') + '"'
     if oid == _NUMERIC:
-        return f"{alias} AS {quoted}", _numeric(name, column.precision, column.scale)
+        return f"{alias} AS {quoted}", _numeric_field(name, column.precision, column.scale)
     if oid in _NATIVE:
-        expression = f"CASE WHEN isfinite({alias}) THEN {alias} END" if oid in _FINITE else alias
+        expression = f"CASE WHEN isfinite({alias}) THEN {alias} END" if oid in _MAY_BE_INFINITE else alias
         return f"{expression} AS {quoted}", pa.field(name, _NATIVE[oid])
     if oid in _CAST:
-        as_type, kind = _CAST[oid]
-        return f"{alias}::{as_type} AS {quoted}", pa.field(name, kind)
+        target, arrow_type = _CAST[oid]
+        return f"{alias}::{target} AS {quoted}", pa.field(name, arrow_type)
     expression = f"to_json({alias})" if oid in nested else alias
     return f"{expression}::text AS {quoted}", pa.field(name, pa.string())
 
 
-def _numeric(name: str, precision: int | None, scale: int | None) -> pa.Field:
-    """Return a decimal field; psycopg2 gives numbers out of range for a numeric without digits of its own."""
-    if precision is None or scale is None or not 0 <= scale <= MOST_DIGITS or not 0 < precision <= MOST_DIGITS:
-        return number(name)
+def _numeric_field(name: str, precision: int | None, scale: int | None) -> pa.Field:
+    """Return a decimal field. For a numeric without precision, psycopg2 reports values out of range."""
+    if precision is None or scale is None or not 0 <= scale <= MAX_DIGITS or not 0 < precision <= MAX_DIGITS:
+        return provisional_decimal(name)
     return pa.field(name, pa.decimal128(max(precision, scale), scale))

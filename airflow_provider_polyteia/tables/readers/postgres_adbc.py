@@ -1,4 +1,4 @@
-"""Read a query from PostgreSQL through ADBC: the rows come as Arrow, and never are Python objects."""
+"""Reads a query from PostgreSQL through ADBC: rows arrive as Arrow data and are never converted to Python objects."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 from airflow_provider_polyteia.exceptions import PolyteiaError
 from airflow_provider_polyteia.tables.readers import postgres
 from airflow_provider_polyteia.tables.readers.base import BATCH_BYTES
-from airflow_provider_polyteia.tables.readers.postgres_sessions import session_of
+from airflow_provider_polyteia.tables.readers.postgres_sessions import wrap_connection
 from airflow_provider_polyteia.tables.staging import cast
 
 if TYPE_CHECKING:
@@ -22,42 +22,51 @@ _BATCH_SIZE = "adbc.postgresql.batch_size_hint_bytes"
 
 
 class AdbcReader:
-    """Runs a query on the database that a PostgreSQL hook leads to."""
+    """Runs a query on the database of a PostgreSQL hook.
 
-    def __init__(self, hook: Any, sql: str, parameters: Parameters) -> None:
+    :param hook: Airflow's PostgreSQL hook.
+    :param sql: The query.
+    :param parameters: Values for the placeholders, in the style of the hook's driver, or None.
+    :param batch_bytes: Approximate size of a batch. Default: `BATCH_BYTES`.
+    """
+
+    def __init__(self, hook: Any, sql: str, parameters: Parameters, *, batch_bytes: int = BATCH_BYTES) -> None:
         self._hook = hook
         self._sql = sql
         self._parameters = parameters
-        self._stop: Callable[[], None] | None = None
+        self._batch_bytes = batch_bytes
+        self._cancel: Callable[[], None] | None = None
 
     def cancel(self) -> None:
-        """Stop the query; called from another thread."""
-        if self._stop is not None:
-            self._stop()
+        """Cancel the query. Called from another thread."""
+        if self._cancel is not None:
+            self._cancel()
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """Run the query and yield its rows, in the types that PostgreSQL has told beforehand."""
-        # The hook knows how to log in (extras, tokens of clouds), so its driver does, and ADBC follows.
+    def read_batches(self) -> Iterator[pa.RecordBatch]:
+        """Run the query and yield its rows, with the types that PostgreSQL reported before."""
+        # Only the hook knows how to log in (extras, cloud tokens), so its driver connects first, and ADBC reuses the
+        # resulting connection string.
         with closing(self._hook.get_conn()) as connection:
-            self._stop = connection.cancel
-            session = session_of(connection)
+            self._cancel = connection.cancel
+            session = wrap_connection(connection)
             described = postgres.describe(session, self._sql, self._parameters)
             sql = described.sql if self._parameters is None else session.literal(described.sql, self._parameters)
             target = session.connection_string()
-            self._stop = None
+            self._cancel = None
         schema = pa.schema(described.fields)
-        yield _empty(schema)
+        yield _empty_batch(schema)
         for batch in self._run(target, sql):
-            columns = [_typed(*pair) for pair in zip(batch.columns, schema, strict=True)]
+            columns = [_to_field_type(*pair) for pair in zip(batch.columns, schema, strict=True)]
             yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
     def _run(self, target: str, sql: str) -> Iterator[pa.RecordBatch]:
-        """Run a query in a transaction that cannot write.
+        """Run a query in a read-only transaction.
 
-        By ADBC's own interface: its DB-API on top of that loads pandas where it is installed, which costs a second.
+        Uses ADBC's low-level interface, because its DB-API interface imports pandas if it is installed, which takes a
+        second.
         """
-        import adbc_driver_manager as adbc  # noqa: PLC0415 - only where it is used
-        import adbc_driver_postgresql  # noqa: PLC0415 - as above
+        import adbc_driver_manager as adbc  # noqa: PLC0415 - optional package
+        import adbc_driver_postgresql  # noqa: PLC0415 - optional package
 
         with (
             closing(adbc_driver_postgresql.connect(target)) as database,
@@ -68,19 +77,19 @@ class AdbcReader:
                 statement.set_sql_query("SET TRANSACTION READ ONLY")
                 statement.execute_update()
             with closing(adbc.AdbcStatement(session)) as statement:
-                self._stop = statement.cancel
-                statement.set_options(**{_BATCH_SIZE: str(BATCH_BYTES)})
+                self._cancel = statement.cancel
+                statement.set_options(**{_BATCH_SIZE: str(self._batch_bytes)})
                 statement.set_sql_query(sql)
                 stream, _ = statement.execute_query()
                 with pa.RecordBatchReader.from_stream(stream) as batches:
                     yield from batches
 
 
-def _empty(schema: pa.Schema) -> pa.RecordBatch:
+def _empty_batch(schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in schema], schema=schema)
 
 
-def _typed(column: pa.Array, field: pa.Field) -> pa.Array:
+def _to_field_type(column: pa.Array, field: pa.Field) -> pa.Array:
     stored = column.storage if isinstance(column, pa.ExtensionArray) else column
     if pa.types.is_string(stored.type):
         _check_encoding(stored, field)
@@ -88,15 +97,14 @@ def _typed(column: pa.Array, field: pa.Field) -> pa.Array:
 
 
 def _check_encoding(column: pa.Array, field: pa.Field) -> None:
-    """Refuse what nobody could read: ADBC takes the bytes as they come.
+    """Check that a text column is valid UTF-8, because ADBC does not check the bytes it receives.
 
-    :raises PolyteiaError: naming the column.
+    :raises PolyteiaError: if the column contains invalid UTF-8; the error names the column.
     """
     try:
         column.validate(full=True)
     except pa.ArrowInvalid as error:
         raise PolyteiaError(
-            f"A text in column {field.name!r} is not in UTF-8: the database keeps texts without an encoding "
-            f"(SQL_ASCII). Convert them in the SQL, such as convert_from({field.name}::bytea, 'LATIN1'). Nothing was "
-            "uploaded."
+            f"Column {field.name!r} contains text that is not valid UTF-8 (database encoding SQL_ASCII). Convert the "
+            f"text in the SQL, for example with convert_from({field.name}::bytea, 'LATIN1'). Nothing was uploaded."
         ) from error

@@ -1,6 +1,7 @@
-"""The two drivers that Airflow's PostgreSQL hook may use, psycopg2 and psycopg 3, under one interface.
+"""A common interface for psycopg2 and psycopg 3, the two drivers that Airflow's PostgreSQL hook may use.
 
-Which one it is depends on what is installed with Airflow; so neither is imported before a connection shows it.
+Which driver the hook uses depends on what is installed with Airflow, so each driver is only imported once a connection
+of the hook has shown that it is in use.
 """
 
 from __future__ import annotations
@@ -16,21 +17,21 @@ if TYPE_CHECKING:
 _ISO_DATES = "SET datestyle TO 'ISO'"
 
 
-def session_of(connection: Any) -> Psycopg2Session | Psycopg3Session:
-    """Return what can be done with a connection that the hook has made."""
-    is_second = type(connection).__module__.startswith("psycopg2")
-    return Psycopg2Session(connection) if is_second else Psycopg3Session(connection)
+def wrap_connection(connection: Any) -> Psycopg2Session | Psycopg3Session:
+    """Return the session for a connection created by the hook."""
+    is_psycopg2 = type(connection).__module__.startswith("psycopg2")
+    return Psycopg2Session(connection) if is_psycopg2 else Psycopg3Session(connection)
 
 
 class Psycopg2Session:
-    """A connection of psycopg2."""
+    """A psycopg2 connection."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self._extensions = importlib.import_module("psycopg2.extensions")
 
     def prepare(self) -> None:
-        """Let the transaction to come be read-only, and speak UTF-8 and ISO dates, whatever the database is used to."""
+        """Make the next transaction read-only and set UTF-8 and ISO dates, regardless of the database's defaults."""
         self._connection.rollback()
         self._connection.set_client_encoding("UTF8")
         self._connection.set_session(readonly=True)
@@ -38,34 +39,34 @@ class Psycopg2Session:
             cursor.execute(_ISO_DATES)
 
     def cursor(self, **options: Any) -> Any:
-        """Return a cursor whose rows are tuples, whatever the connection's extra says."""
+        """Return a cursor whose rows are tuples, regardless of the connection's extra."""
         return self._connection.cursor(cursor_factory=self._extensions.cursor, **options)
 
     def server_cursor(self) -> Any:
-        """Return a cursor on the server, which sends rows as they are asked for."""
-        return self.cursor(name=_cursor_name())
+        """Return a server-side cursor, which fetches rows from the database on demand."""
+        return self.cursor(name=_generate_cursor_name())
 
     def literal(self, sql: str, parameters: Parameters) -> str:
-        """Return a query with its parameters written into it."""
+        """Return a query with its parameters inserted as literals."""
         with self.cursor() as cursor:
             text: bytes = cursor.mogrify(sql, parameters)
         return text.decode(self._extensions.encodings[self._connection.encoding])
 
     def connection_string(self) -> str:
-        """Return how libpq reaches the same database in the same way; it holds the password."""
-        given = self._extensions.parse_dsn(self._connection.dsn)
-        return _conninfo({**given, "password": self._connection.info.password})
+        """Return the libpq connection string for an equal connection. It contains the password."""
+        settings = self._extensions.parse_dsn(self._connection.dsn)
+        return _build_connection_string({**settings, "password": self._connection.info.password})
 
 
 class Psycopg3Session:
-    """A connection of psycopg 3."""
+    """A psycopg 3 connection."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self._psycopg = importlib.import_module("psycopg")
 
     def prepare(self) -> None:
-        """Let the transaction to come be read-only, and speak UTF-8 and ISO dates, whatever the database is used to."""
+        """Make the next transaction read-only and set UTF-8 and ISO dates, regardless of the database's defaults."""
         self._connection.rollback()
         self._connection.read_only = True
         with self.cursor() as cursor:
@@ -73,32 +74,32 @@ class Psycopg3Session:
             cursor.execute(_ISO_DATES)
 
     def cursor(self, **options: Any) -> Any:
-        """Return a cursor whose rows are tuples, whatever the connection's extra says."""
+        """Return a cursor whose rows are tuples, regardless of the connection's extra."""
         return self._connection.cursor(row_factory=self._psycopg.rows.tuple_row, **options)
 
     def server_cursor(self) -> Any:
-        """Return a cursor on the server, which sends rows as they are asked for."""
-        return self.cursor(name=_cursor_name())
+        """Return a server-side cursor, which fetches rows from the database on demand."""
+        return self.cursor(name=_generate_cursor_name())
 
     def literal(self, sql: str, parameters: Parameters) -> str:
-        """Return a query with its parameters written into it."""
+        """Return a query with its parameters inserted as literals."""
         text: str = self._psycopg.ClientCursor(self._connection).mogrify(sql, parameters)
         return text
 
     def connection_string(self) -> str:
-        """Return how libpq reaches the same database in the same way; it holds the password."""
-        given = self._psycopg.conninfo.conninfo_to_dict(self._connection.info.dsn)
-        return _conninfo({**given, "password": self._connection.info.password})
+        """Return the libpq connection string for an equal connection. It contains the password."""
+        settings = self._psycopg.conninfo.conninfo_to_dict(self._connection.info.dsn)
+        return _build_connection_string({**settings, "password": self._connection.info.password})
 
 
-def _cursor_name() -> str:
+def _generate_cursor_name() -> str:
     return f"polyteia_{secrets.token_hex(4)}"
 
 
-def _conninfo(values: dict[str, Any]) -> str:
-    given = {**values, "client_encoding": "UTF8"}  # that of Arrow's texts
-    return " ".join(f"{name}='{_escaped(str(value))}'" for name, value in given.items() if value not in (None, ""))
+def _build_connection_string(settings: dict[str, Any]) -> str:
+    settings = {**settings, "client_encoding": "UTF8"}  # the encoding of Arrow strings
+    return " ".join(f"{name}='{_escape(str(value))}'" for name, value in settings.items() if value not in (None, ""))
 
 
-def _escaped(value: str) -> str:
+def _escape(value: str) -> str:
     return value.replace("\\", "\\\\").replace("'", "\\'")
