@@ -1,4 +1,4 @@
-"""A real PostgreSQL into the sandbox: every type, through ADBC and through both drivers of Airflow's hook."""
+"""From a real PostgreSQL to the sandbox: every type, with ADBC and with both drivers of Airflow's hook."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ from postgres import postgres  # noqa: F401 - a fixture
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError
 from airflow_provider_polyteia.operators.interruptible import TaskKilledError
 from airflow_provider_polyteia.sandbox import SANDBOX_SOLUTION_ID, Sandbox
-from airflow_provider_polyteia.tables import from_database as fetch
-from airflow_provider_polyteia.tables import staging as spool
-from airflow_provider_polyteia.tables.readers import dbapi
+from airflow_provider_polyteia.tables import optional_dependencies
+from airflow_provider_polyteia.tables.from_database import stage_query
+from airflow_provider_polyteia.tables.readers.dbapi import DbApiReader
+from airflow_provider_polyteia.tables.readers.postgres_adbc import AdbcReader
 from airflow_provider_polyteia.transfers.sql_to_polyteia import SqlToPolyteiaOperator
 
 pytestmark = pytest.mark.integration
@@ -37,13 +38,13 @@ CREATE TABLE everything (
     id int8 PRIMARY KEY, i2 int2, i4 int4, f4 float4, f8 float8,
     fixed numeric(12, 3), free numeric, whole numeric(20), tiny numeric(3, 5), money_ money,
     yes boolean, words text, short varchar(20), padded char(5), name_ name,
-    day date, clock time, clock_zone timetz, moment timestamp, moment_zone timestamptz, span interval,
+    day date, clock time, clock_zone timetz, stamp timestamp, stamp_zone timestamptz, span interval,
     bytes bytea, key uuid, doc json, docb jsonb, feeling mood, address inet, object_id oid,
     ints int[], texts text[], matrix int[][], numbers numeric(5, 2)[], spot point, range_ int4range, home place,
     "Größe in m²" float8, "a ""quoted"" 100 % name" int4, nothing text
 );
 """
-# The first rows are all NULL, so that no type can be found from them.
+# The first rows contain only NULL, so that no type can be inferred from them.
 ROWS = """
 INSERT INTO everything (id) SELECT g FROM generate_series(1, 3000) AS g;
 INSERT INTO everything VALUES (
@@ -56,7 +57,7 @@ INSERT INTO everything VALUES (
     '{1,NULL,3}', '{"x","y,z"}', '{{1,2},{3,4}}', '{1.50,NULL}', '(1,2)', '[1,5)', '("Allee",7)',
     1.8, 7, NULL
 );
-INSERT INTO everything (id, day, moment, moment_zone, yes, free, words)
+INSERT INTO everything (id, day, stamp, stamp_zone, yes, free, words)
     VALUES (3002, 'infinity', '-infinity', 'infinity', false, 0, '');
 """
 BERLIN = dt.timezone(dt.timedelta(hours=2))
@@ -78,8 +79,8 @@ EXPECTED = {
     "day": ("date32[day]", dt.date(2026, 2, 28)),
     "clock": ("time64[us]", dt.time(23, 59, 59, 999999)),
     "clock_zone": ("string", "12:00:00+02"),
-    "moment": ("timestamp[us]", dt.datetime(1969, 12, 31, 23, 59, 59, 123456)),  # noqa: DTZ001 - it has no zone
-    "moment_zone": ("timestamp[us, tz=UTC]", dt.datetime(2026, 3, 29, 3, 30, tzinfo=BERLIN)),
+    "stamp": ("timestamp[us]", dt.datetime(1969, 12, 31, 23, 59, 59, 123456)),  # noqa: DTZ001 - without a time zone on purpose
+    "stamp_zone": ("timestamp[us, tz=UTC]", dt.datetime(2026, 3, 29, 3, 30, tzinfo=BERLIN)),
     "span": ("string", "1 mon 2 days 03:04:00"),
     "bytes": ("binary", b"\x00\xff\n"),
     "key": ("string", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"),
@@ -104,7 +105,7 @@ ENDLESS = "SELECT count(*) FROM generate_series(1, 100000000) a, generate_series
 
 
 @pytest.fixture(scope="module")
-def database(postgres):  # noqa: F811 - the fixture above
+def database(postgres):  # noqa: F811 - the imported fixture
     """The tables that the tests read."""
     postgres.run(SCHEMA, ROWS)
     postgres.run(
@@ -116,7 +117,7 @@ def database(postgres):  # noqa: F811 - the fixture above
 
 @pytest.fixture
 def city(database, monkeypatch):
-    """The Airflow connection `city`, with extras that must not matter."""
+    """The Airflow connection `city`, with extras that must not affect the result."""
     extra = {"application_name": "ci ty's \\ name", "cursor": "dictcursor", "sslmode": "prefer"}
     monkeypatch.setenv("AIRFLOW_CONN_CITY", json.dumps({**database.connection, "extra": extra}))
     return database
@@ -124,11 +125,11 @@ def city(database, monkeypatch):
 
 @pytest.fixture
 def use(monkeypatch):
-    """Choose the way to the database; returns the operator's `driver`."""
+    """Choose how to access the database; returns the operator's `driver`."""
 
     def choose(name):
         if not hasattr(postgres_hook, "USE_PSYCOPG3") and "psycopg3" in name:
-            pytest.skip("this version of the PostgreSQL provider knows psycopg2 only")
+            pytest.skip("this version of the PostgreSQL provider supports psycopg2 only")
         monkeypatch.setattr(postgres_hook, "USE_PSYCOPG3", "psycopg3" in name, raising=False)
         return "adbc" if "adbc" in name else "dbapi"
 
@@ -137,14 +138,14 @@ def use(monkeypatch):
 
 @pytest.fixture(scope="module")
 def platform():
-    """A sandbox of our own."""
+    """A sandbox for this module."""
     with Sandbox() as running:
         yield running
 
 
 @pytest.fixture
 def dataset_id(platform, connect, request):
-    """A dataset, with `polyteia_default` leading to its platform."""
+    """A dataset, with the connection `polyteia_default` to its sandbox."""
     connect(host=platform.base_url, password=platform.pak, extra={"max_wait": 0.01})
     platform.faults.clear()
     platform.recorder.clear()
@@ -153,19 +154,19 @@ def dataset_id(platform, connect, request):
 
 
 def read(sql, driver, parameters=None, **options):
-    with fetch.fetch("city", sql, parameters, driver=driver, **options) as table:
+    with stage_query("city", sql, parameters, driver=driver, **options) as table:
         return pq.read_table(table.file)
 
 
-def spooled(sql, driver):
-    """The bytes of the file that a query becomes: the same each time."""
-    with fetch.fetch("city", sql, driver=driver) as table:
+def read_file(sql, driver):
+    """The staged file of a query, which has the same content each time."""
+    with stage_query("city", sql, driver=driver) as table:
         return table.file.read()
 
 
 @pytest.mark.parametrize("name", DRIVERS)
 def test_every_type(city, use, dataset_id, platform, name):
-    """Every type arrives with its value, is found again by the platform's SQL, and the bytes are what was read."""
+    """Every type is loaded with its value, can be queried on the platform, and the file is uploaded unchanged."""
     sql = "SELECT * FROM everything ORDER BY id"
     task = SqlToPolyteiaOperator(task_id="load", sql=sql, conn_id="city", dataset_id=dataset_id, driver=use(name))
     result = task.execute({})
@@ -173,34 +174,34 @@ def test_every_type(city, use, dataset_id, platform, name):
     assert (result["rows"], result["bytes"]) == (3002, len(content))
     (held,) = [item for item in platform.datasets if item["id"] == dataset_id]
     assert held["data"]["sha256"] == hashlib.sha256(content).hexdigest()
-    assert content == spooled(sql, use(name))
+    assert content == read_file(sql, use(name))
     stored = pq.read_table(pa.BufferReader(content))
     types = {field.name: str(field.type) for field in stored.schema}
-    assert {name: types[name] for name in EXPECTED} == {name: kind for name, (kind, _) in EXPECTED.items()}
+    assert {name: types[name] for name in EXPECTED} == {name: arrow_type for name, (arrow_type, _) in EXPECTED.items()}
     empty, full, infinite = (stored.slice(row, 1).to_pylist()[0] for row in (0, 3000, 3001))
     assert {name: full[name] for name in EXPECTED} == {name: value for name, (_, value) in EXPECTED.items()}
     assert full["f8"] != full["f8"]  # NaN
     assert set(empty.values()) == {1, None}
-    assert (infinite["day"], infinite["moment"], infinite["moment_zone"]) == (None, None, None)
+    assert (infinite["day"], infinite["stamp"], infinite["stamp_zone"]) == (None, None, None)
     assert (infinite["yes"], infinite["free"], infinite["words"]) == (False, Decimal(0), "")
-    query = f"SELECT count(*), sum(fixed), max(words), max(moment_zone) FROM '{{{{{dataset_id}}}}}'"  # noqa: S608 - as it must be
+    query = f"SELECT count(*), sum(fixed), max(words), max(stamp_zone) FROM '{{{{{dataset_id}}}}}'"  # noqa: S608 - the platform's own syntax
     (row,) = platform.call("execute_sql", {"sql": query, "datasets": [dataset_id]})["rows"]
     assert row[0] == 3002
     assert Decimal(str(row[1])) == Decimal("-123456789.125")
     assert row[2] == 'Müller\n"Straße";,€'
-    assert dt.datetime.fromisoformat(str(row[3])) == EXPECTED["moment_zone"][1]
+    assert dt.datetime.fromisoformat(str(row[3])) == EXPECTED["stamp_zone"][1]
 
 
-def test_all_ways_give_the_same(city, use):
-    """The four ways give the same schema and the same values."""
+def test_all_drivers_give_the_same_table(city, use):
+    """All four drivers give the same schema and the same values."""
     tables = [read("SELECT * FROM everything ORDER BY id", use(name)).drop_columns("f8") for name in DRIVERS]
     assert all(table.equals(tables[0]) for table in tables)
     assert all(table.schema.equals(tables[0].schema, check_metadata=True) for table in tables)
 
 
 @pytest.fixture(scope="module")
-def old_databases(postgres):  # noqa: F811 - the fixture above
-    """Databases of another time: one in LATIN1, one that does not know in what its texts are written."""
+def old_databases(postgres):  # noqa: F811 - the imported fixture
+    """Databases with legacy encodings: one with LATIN1, one without a known encoding."""
     for name, encoding in (("altstadt", "LATIN1"), ("urstadt", "SQL_ASCII")):
         postgres.run(f"CREATE DATABASE {name} ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
     postgres.run("CREATE ROLE clerk LOGIN PASSWORD 'Schlüssel'")
@@ -217,17 +218,17 @@ def old_databases(postgres):  # noqa: F811 - the fixture above
     ids=["database", "client", "dates"],
 )
 def test_other_encodings_and_dates(city, old_databases, use, monkeypatch, name, odd):
-    """Texts arrive in UTF-8 and moments as moments, whatever database and connection are used to."""
+    """Text is read as UTF-8 and timestamps as timestamps, regardless of the defaults of database and connection."""
     connection = {**city.connection, "login": "clerk", "password": "Schlüssel", **odd}
     monkeypatch.setenv("AIRFLOW_CONN_CITY", json.dumps(connection))
-    sql = "SELECT U&'M\\00fcller'::text AS \"gr\u00f6\u00dfe\", timestamptz '2026-03-29 01:30:00+00' AS moment"
+    sql = "SELECT U&'M\\00fcller'::text AS \"gr\u00f6\u00dfe\", timestamptz '2026-03-29 01:30:00+00' AS stamp"
     found = read(sql, use(name)).to_pylist()
-    assert found == [{"größe": "Müller", "moment": dt.datetime(2026, 3, 29, 1, 30, tzinfo=dt.UTC)}]
+    assert found == [{"größe": "Müller", "stamp": dt.datetime(2026, 3, 29, 1, 30, tzinfo=dt.UTC)}]
 
 
 @pytest.mark.parametrize("name", DRIVERS)
-def test_texts_in_no_encoding(city, old_databases, use, monkeypatch, name):
-    """Bytes that are no UTF-8 are refused, before anybody has to read them."""
+def test_text_without_encoding(city, old_databases, use, monkeypatch, name):
+    """Text that is not valid UTF-8 is rejected before anything is uploaded."""
     monkeypatch.setenv("AIRFLOW_CONN_CITY", json.dumps({**city.connection, "schema": "urstadt"}))
     with pytest.raises(PolyteiaError, match=r"[Nn]othing was uploaded"):
         read("SELECT 'M' || chr(252) AS name", use(name))
@@ -235,16 +236,19 @@ def test_texts_in_no_encoding(city, old_databases, use, monkeypatch, name):
 
 @pytest.mark.parametrize("name", DRIVERS)
 def test_empty_result(city, use, name):
-    """Without a row, all columns are there with their types."""
+    """A result without rows has all columns with their types."""
     table = read("SELECT * FROM everything WHERE false", use(name))
     types = {field.name: str(field.type) for field in table.schema}
-    expected = {name: kind for name, (kind, _) in EXPECTED.items()} | {"free": "decimal128(38, 0)", "f8": "double"}
+    expected = {name: arrow_type for name, (arrow_type, _) in EXPECTED.items()} | {
+        "free": "decimal128(38, 0)",
+        "f8": "double",
+    }
     assert (table.num_rows, types) == (0, expected)
 
 
 @pytest.mark.parametrize("name", DRIVERS)
 def test_parameters(city, use, name):
-    """Placeholders are the driver's own, by name and by position; whatever is in them stays a value."""
+    """Placeholders are in the driver's style, by name or position; parameters are never interpreted as SQL."""
     driver = use(name)
     evil = "'; DROP TABLE everything; -- %s $1 \\"
     sql = 'SELECT id, %(text)s::text AS "100 %%" FROM everything WHERE id = %(id)s -- 100 %%'
@@ -265,20 +269,20 @@ def test_parameters(city, use, name):
         ("CREATE TABLE new AS SELECT 1", "begins with CREATE"),
         ("SET work_mem = '1MB'", "begins with SET"),
         ("CALL nosuch()", "begins with CALL"),
-        ("WITH gone AS (DELETE FROM many RETURNING *) SELECT * FROM gone", "holds DELETE"),
-        ("SELECT * INTO new FROM many", "holds INTO"),
-        ("EXPLAIN SELECT 1", "does not take the SQL as a query"),
-        ("SELECT 1; DELETE FROM many", "holds 2 statements"),
+        ("WITH gone AS (DELETE FROM many RETURNING *) SELECT * FROM gone", "contains DELETE"),
+        ("SELECT * INTO new FROM many", "contains INTO"),
+        ("EXPLAIN SELECT 1", "does not accept the SQL as a query"),
+        ("SELECT 1; DELETE FROM many", "contains 2 statements"),
         ("SELECT * FROM wipe()", "read-only transaction"),
-        ("SELECT id, id FROM many", "Two columns of the query have the name 'id'"),
+        ("SELECT id, id FROM many", "The query returns two columns named 'id'"),
         ("SELECT FROM many", "no columns"),
         ("SELECT nosuch FROM many", 'column "nosuch" does not exist'),
         ("SELECT 'NaN'::numeric AS n", "column 'n' does not fit"),
         ("SELECT 'NaN'::numeric(5, 2) AS n", "column 'n' does not fit"),
     ],
 )
-def test_what_is_no_query(city, use, dataset_id, platform, name, sql, problem):
-    """Whatever is no query, or writes on the sly, is refused; the database is as it was, and nothing was sent."""
+def test_not_a_query(city, use, dataset_id, platform, name, sql, problem):
+    """Anything that is not a query, or that writes, is rejected; nothing is changed or sent."""
     city.run(
         "CREATE OR REPLACE FUNCTION wipe() RETURNS int LANGUAGE plpgsql AS 'BEGIN DELETE FROM many; RETURN 1; END'"
     )
@@ -292,7 +296,7 @@ def test_what_is_no_query(city, use, dataset_id, platform, name, sql, problem):
 
 @pytest.mark.parametrize("name", DRIVERS)
 def test_connection_lost(city, use, dataset_id, platform, name):
-    """A database that goes away in the middle of the rows is told with how far it came; nothing is sent."""
+    """A lost database connection is an error with the number of rows read so far; nothing is sent."""
     before = platform.call("get_dataset", {"id": dataset_id})
     cut = """
         SELECT id, repeat(md5(id::text), 20) AS text,
@@ -311,42 +315,42 @@ def test_connection_lost(city, use, dataset_id, platform, name):
 @pytest.mark.parametrize("name", DRIVERS)
 @pytest.mark.parametrize("sql", [ENDLESS, "SELECT id, pg_sleep(0.001) IS NULL AS slow FROM many"], ids=["busy", "rows"])
 def test_killed(city, use, dataset_id, platform, tmp_path, name, sql):
-    """A killed task ends at once, its query is cancelled in the database, and no file is left."""
+    """A killed task ends immediately, its query is cancelled in the database, and no file remains."""
     task = SqlToPolyteiaOperator(
         task_id="load", sql=sql, conn_id="city", dataset_id=dataset_id, driver=use(name), temp_dir=str(tmp_path)
     )
     before = signal.signal(signal.SIGUSR1, lambda *_: task.on_kill())
     threading.Timer(0.7, os.kill, [os.getpid(), signal.SIGUSR1]).start()
-    begun = time.monotonic()
+    started = time.monotonic()
     try:
         with pytest.raises(TaskKilledError):
             task.execute({})
     finally:
         signal.signal(signal.SIGUSR1, before)
-    assert time.monotonic() - begun < 20  # alone, under a second
+    assert time.monotonic() - started < 20  # under a second without other load
     assert (platform.requests, list(tmp_path.iterdir())) == ([], [])
     active = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid() AND usename = %s"
     deadline = time.monotonic() + 20
     while city.run(active.replace("%s", f"'{city.user}'")) != [(0,)]:
-        assert time.monotonic() < deadline, "the query still runs"
+        assert time.monotonic() < deadline, "the query is still running"
         time.sleep(0.1)
 
 
 @pytest.mark.parametrize("name", DRIVERS)
-def test_rows_stream(city, use, monkeypatch, name):
-    """The rows come in many batches, whose size is limited: the driver does not hold the whole result."""
-    sizes = []
-    write = spool.Spool.write
-    monkeypatch.setattr(spool.Spool, "write", lambda self, batch: sizes.append(batch.nbytes) or write(self, batch))
-    monkeypatch.setattr(dbapi, "BATCH_BYTES", 1024 * 1024)
-    assert read("SELECT * FROM many", use(name)).num_rows == 200_000
-    assert sum(sizes) > 128_000_000
-    assert max(sizes) < 16 * 1024 * 1024
+def test_rows_are_streamed(city, use, name):
+    """Rows are read in many batches of limited size: the driver does not hold the whole result in memory."""
+    reader_class = AdbcReader if use(name) == "adbc" else DbApiReader
+    hook = postgres_hook.PostgresHook(postgres_conn_id="city")
+    reader = reader_class(hook, "SELECT * FROM many", None, batch_bytes=1024 * 1024)
+    sizes = [(batch.num_rows, batch.nbytes) for batch in reader.read_batches()]
+    assert sum(rows for rows, _ in sizes) == 200_000
+    assert sum(size for _, size in sizes) > 128_000_000
+    assert max(size for _, size in sizes) < 4 * 1024 * 1024
 
 
 @pytest.mark.parametrize("name", DRIVERS)
 def test_wrong_password(city, use, dataset_id, platform, monkeypatch, caplog, name):
-    """A login that fails is told, and neither the password nor a piece of it is in the text."""
+    """A failed login is an error that contains neither the password nor a part of it."""
     wrong = {**city.connection, "password": "not-the-SECRET ' \\ password"}
     monkeypatch.setenv("AIRFLOW_CONN_CITY", json.dumps(wrong))
     task = SqlToPolyteiaOperator(
@@ -359,12 +363,11 @@ def test_wrong_password(city, use, dataset_id, platform, monkeypatch, caplog, na
 
 
 def test_without_adbc(city, monkeypatch):
-    """Where the ADBC driver is not installed, the hook's own is used; if ADBC is asked for, the command is told."""
-    from importlib.util import find_spec  # noqa: PLC0415 - replaced below
-
-    missing = lambda name: None if name == "adbc_driver_postgresql" else find_spec(name)  # noqa: E731 - as short as that
-    monkeypatch.setattr(fetch, "find_spec", missing)
-    monkeypatch.setattr("airflow_provider_polyteia.tables.optional_dependencies.find_spec", missing)
+    """If ADBC is not installed, the hook's driver is used; requesting ADBC is an error with the install command."""
+    find_spec = optional_dependencies.find_spec
+    monkeypatch.setattr(
+        optional_dependencies, "find_spec", lambda name: None if name == "adbc_driver_postgresql" else find_spec(name)
+    )
     assert read("SELECT 1 AS a", "auto").to_pylist() == [{"a": 1}]
     with pytest.raises(PolyteiaConfigurationError, match=r'pip install "airflow-provider-polyteia\[postgres\]"'):
         read("SELECT 1 AS a", "adbc")

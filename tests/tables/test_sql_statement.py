@@ -1,4 +1,4 @@
-"""Which SQL is taken as one query."""
+"""Which SQL is accepted as a single query."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from airflow_provider_polyteia.tables.sql_statement import single_query
     ],
 )
 def test_queries(sql, query):
-    """A query is taken as it is, without what ends it."""
+    """A query is returned unchanged, except for trailing semicolons, comments and whitespace."""
     assert single_query(sql) == query
 
 
@@ -39,8 +39,8 @@ def test_queries(sql, query):
     [("SELECT 1; SELECT 2", 2), ("BEGIN; SELECT 1; END", 3), ("", 0), (" ;; ", 0), ("-- nothing", 0)],
 )
 def test_several_statements(sql, count):
-    """Several statements, and none, are refused with their number."""
-    with pytest.raises(PolyteiaConfigurationError, match=f"holds {count} statements"):
+    """Anything but one statement is rejected; the error contains the number of statements."""
+    with pytest.raises(PolyteiaConfigurationError, match=f"contains {count} statements; exactly one query"):
         single_query(sql)
 
 
@@ -62,8 +62,8 @@ def test_several_statements(sql, count):
     ],
 )
 def test_writes(sql):
-    """A statement that does not begin as a query is refused by its first word, comments and case aside."""
-    with pytest.raises(PolyteiaConfigurationError, match=r"begins with [A-Z ]+: it must be a query"):
+    """A statement that does not begin like a query is rejected, regardless of comments and case."""
+    with pytest.raises(PolyteiaConfigurationError, match=r"begins with [A-Z ]+\. The SQL must be a query"):
         single_query(sql)
 
 
@@ -76,20 +76,20 @@ def test_writes(sql):
         ("SELECT * INTO b FROM a", "INTO"),
     ],
 )
-def test_writes_on_the_sly(sql, word):
-    """A write within something that begins as a query is found."""
-    with pytest.raises(PolyteiaConfigurationError, match=f"holds {word}: it must be a query"):
+def test_nested_writes(sql, word):
+    """A write inside a statement that begins like a query is detected."""
+    with pytest.raises(PolyteiaConfigurationError, match=rf"contains {word}\. The SQL must be a query"):
         single_query(sql)
 
 
-def test_no_text():
-    """Something that is no text is named by its type."""
-    with pytest.raises(PolyteiaConfigurationError, match="is a list"):
+def test_not_a_string():
+    """Anything but a string is rejected; the error names its type."""
+    with pytest.raises(PolyteiaConfigurationError, match="The SQL is of type list"):
         single_query(["SELECT 1"])
 
 
 def test_long_statement():
-    """A list of 10,000 ids is no obstacle."""
+    """A statement with a list of 10,000 ids is accepted."""
     ids = ", ".join(map(str, range(10_000)))
-    sql = f"SELECT * FROM a WHERE b IN ({ids})"  # noqa: S608 - sent nowhere
+    sql = f"SELECT * FROM a WHERE b IN ({ids})"  # noqa: S608 - not executed
     assert single_query(f"{sql};") == sql

@@ -21,7 +21,7 @@ from airflow_provider_polyteia.hooks.polyteia import PolyteiaHook
 from airflow_provider_polyteia.operators.interruptible import TaskKilledError
 from airflow_provider_polyteia.operators.sql import PolyteiaSqlOperator
 from airflow_provider_polyteia.sandbox import SANDBOX_SOLUTION_ID, Sandbox
-from airflow_provider_polyteia.tables import optional_dependencies as extras
+from airflow_provider_polyteia.tables import optional_dependencies
 from airflow_provider_polyteia.transfers.file_to_polyteia import FileToPolyteiaOperator
 from airflow_provider_polyteia.transfers.polyteia_to_file import PolyteiaToFileOperator
 from airflow_provider_polyteia.transfers.sql_to_polyteia import SqlToPolyteiaOperator
@@ -146,7 +146,7 @@ def test_upload_is_repeated_with_all_rows(sandbox, dataset_id, city):
 
 def test_missing_extras(sandbox, dataset_id, city, monkeypatch):
     """A package that is missing is named, with the command that installs it."""
-    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    monkeypatch.setattr(optional_dependencies, "find_spec", lambda name: None)
     with pytest.raises(PolyteiaConfigurationError, match=r'pip install "airflow-provider-polyteia\[parquet\]"'):
         load(dataset_id=dataset_id).execute({})
     assert sandbox.requests == []
