@@ -27,6 +27,7 @@ from airflow_provider_polyteia.tables import optional_dependencies
 from airflow_provider_polyteia.tables.from_database import stage_query
 from airflow_provider_polyteia.tables.readers.dbapi import DbApiReader
 from airflow_provider_polyteia.tables.readers.postgres_adbc import AdbcReader
+from airflow_provider_polyteia.tables.staging import ParquetStaging
 from airflow_provider_polyteia.transfers.sql_to_polyteia import SqlToPolyteiaOperator
 
 pytestmark = pytest.mark.integration
@@ -334,6 +335,17 @@ def test_killed(city, use, dataset_id, platform, tmp_path, name, sql):
     while city.run(active.replace("%s", f"'{city.user}'")) != [(0,)]:
         assert time.monotonic() < deadline, "the query is still running"
         time.sleep(0.1)
+
+
+@pytest.mark.parametrize("name", DRIVERS)
+def test_batches_are_staged_one_by_one(city, use, monkeypatch, name):
+    """Rows are staged in many batches of limited size, never as one large result."""
+    sizes = []
+    write = ParquetStaging.write
+    monkeypatch.setattr(ParquetStaging, "write", lambda self, batch: sizes.append(batch.nbytes) or write(self, batch))
+    assert read("SELECT * FROM many", use(name)).num_rows == 200_000
+    assert sum(sizes) > 128_000_000
+    assert max(sizes) < 16 * 1024 * 1024
 
 
 @pytest.mark.parametrize("name", DRIVERS)
