@@ -10,7 +10,7 @@ __all__ = ["__version__", "get_provider_info"]
 
 
 def get_provider_info() -> dict[str, Any]:
-    """Tell Airflow what this provider brings (the `apache_airflow_provider` entry point)."""
-    from airflow_provider_polyteia.provider_info import PROVIDER_INFO  # noqa: PLC0415 - read on demand only
+    """Return the provider's metadata (the `apache_airflow_provider` entry point)."""
+    from airflow_provider_polyteia.provider_info import PROVIDER_INFO  # noqa: PLC0415 - read on demand
 
     return PROVIDER_INFO

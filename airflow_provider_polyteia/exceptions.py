@@ -1,29 +1,31 @@
-"""Everything that can go wrong with Polyteia, as one tree of errors.
+"""Exception hierarchy of the Polyteia provider.
 
 ::
 
     PolyteiaError(AirflowException)
     ├── PolyteiaConfigurationError       connection or argument is unusable; nothing was sent       ✗
-    ├── PolyteiaAPIError                 the platform answered with an error
+    ├── PolyteiaAPIError                 the platform responded with an error
     │   ├── PolyteiaBadRequestError      400                                                        ✗
-    │   ├── PolyteiaAuthenticationError  401  key missing, wrong, expired or revoked                ✗
-    │   ├── PolyteiaPermissionError      403  key is valid, its account may not do this             ✗
+    │   ├── PolyteiaAuthenticationError  401  key missing, invalid, expired or revoked              ✗
+    │   ├── PolyteiaPermissionError      403  key is valid, its account lacks permission            ✗
     │   ├── PolyteiaNotFoundError        404
-    │   ├── PolyteiaConflictError        409, or a slug shown by a look-up to be taken              ✗
+    │   ├── PolyteiaConflictError        409, or a slug that a lookup shows to be taken             ✗
     │   ├── PolyteiaRateLimitError       429
     │   └── PolyteiaServerError          5xx, also as a code inside HTTP 200
-    ├── PolyteiaTransportError           no usable answer: refused, reset, timed out, TLS
-    ├── PolyteiaProtocolError            an answer that is not Polyteia's: HTML, broken JSON, redirect
-    └── PolyteiaOutcomeUnknownError      a write that must not be repeated got no usable answer     ✗
+    ├── PolyteiaTransportError           no usable response: refused, reset, timed out, TLS
+    ├── PolyteiaProtocolError            a response that is not Polyteia's: HTML, broken JSON, redirect
+    └── PolyteiaOutcomeUnknownError      a request that must not be sent twice got no usable response  ✗
 
-✗ fails the Airflow task at once, whatever its ``retries``: these are `AirflowFailException` too.
+✗ fails the Airflow task immediately, regardless of its ``retries``: these are also `AirflowFailException`.
 
-Code that handles these errors decides by type and attribute, never by text. No text holds a secret.
+Code that handles these exceptions decides by type and attribute, never by text. No text contains a secret. An exception
+is complete when it is raised: `extended` returns a changed copy, and `to_dict` and `from_dict` carry an exception from
+one process to another.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
@@ -48,14 +50,16 @@ __all__ = [
 
 
 class PolyteiaError(AirflowException):
-    """Root of all errors of this provider.
+    """Base class of all exceptions of this provider.
 
     :param text: the full sentence for the log.
-    :param method: command, query or path that failed, e.g. ``create_dataset``; None before any call.
-    :param conn_id: the Airflow connection in use; None where there is none.
-    :param no_effect: True when it is certain that the call changed nothing on the platform: it never got there, or a
-        look-up showed that it was not carried out.
+    :param method: command, query or path that failed, e.g. ``create_dataset``. Default: None, no call was involved.
+    :param conn_id: id of the Airflow connection in use. Default: None, no connection was involved.
+    :param not_applied: True if the request certainly changed nothing on the platform: it was never received, or a
+        lookup confirmed that it was not applied. Default: False.
     """
+
+    attribute_names: ClassVar[tuple[str, ...]] = ("method", "conn_id", "not_applied")
 
     def __init__(
         self,
@@ -63,33 +67,63 @@ class PolyteiaError(AirflowException):
         *,
         method: str | None = None,
         conn_id: str | None = None,
-        no_effect: bool = False,
+        not_applied: bool = False,
     ) -> None:
         super().__init__(text)
         self.method = method
         self.conn_id = conn_id
-        self.no_effect = no_effect
+        self.not_applied = not_applied
 
-    def add_text(self, sentence: str) -> None:
-        """Append a sentence that only the caller knows, e.g. how often the call was tried."""
-        self.args = (f"{self} {sentence}", *self.args[1:])
+    def extended(self, sentence: str = "", **changes: Any) -> Self:
+        """Return a copy with another sentence, e.g. the number of attempts, and with changed attributes.
+
+        The copy keeps traceback and cause, so that raising it hides nothing.
+        """
+        copy = type(self)(f"{self} {sentence}".rstrip(), **{**self._attributes(), **changes})
+        copy.__cause__ = self.__cause__
+        return copy.with_traceback(self.__traceback__)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the exception as plain data, for `from_dict` in another process."""
+        return {"type": type(self).__name__, "text": str(self), "attributes": self._attributes()}
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> PolyteiaError:
+        """Return the exception that `to_dict` described; a PolyteiaError if this version does not know its type."""
+        name = data["type"]
+        cls: type[PolyteiaError] = globals()[name] if name in __all__ else PolyteiaError
+        attributes = data.get("attributes") or {}
+        return cls(data["text"], **{key: value for key, value in attributes.items() if key in cls.attribute_names})
+
+    def _attributes(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.attribute_names}
 
 
 class PolyteiaConfigurationError(PolyteiaError, AirflowFailException):
-    """The connection or an argument is unusable. Nothing was sent. Fails the task at once."""
+    """The connection or an argument is unusable. Nothing was sent. Fails the task immediately."""
 
 
 class PolyteiaAPIError(PolyteiaError):
-    """The platform answered with an error.
+    """The platform responded with an error.
 
-    :param code: the platform's error code; the HTTP status where the body held none; None if unknown.
-    :param message: the platform's own words, secrets removed.
-    :param details: the platform's ``details`` as sent, secrets removed.
-    :param http_status: status of the HTTP answer; 200 is usual for business errors (API reference 3.1).
-    :param retry_after: seconds the server asked to wait, or None.
-
-    ``is_foreign`` is True if the answer was not in the platform's form, so that a gateway may have given it.
+    :param code: the platform's error code; the HTTP status if the body contains none; None if unknown.
+    :param message: the platform's own message, without secrets.
+    :param details: the platform's ``details``, without secrets.
+    :param http_status: status of the HTTP response; 200 is usual for business errors
+        (docs/platform-api.md#errors-inside-http-200).
+    :param retry_after: seconds that the server asked to wait, or None.
+    :param from_gateway: True if the response is not in the platform's form, so that a gateway may have sent it.
     """
+
+    attribute_names = (
+        *PolyteiaError.attribute_names,
+        "code",
+        "message",
+        "details",
+        "http_status",
+        "retry_after",
+        "from_gateway",
+    )
 
     def __init__(
         self,
@@ -100,47 +134,52 @@ class PolyteiaAPIError(PolyteiaError):
         details: Sequence[Any] = (),
         http_status: int | None = None,
         retry_after: float | None = None,
+        from_gateway: bool = False,
         method: str | None = None,
         conn_id: str | None = None,
-        no_effect: bool = False,
+        not_applied: bool = False,
     ) -> None:
-        super().__init__(text, method=method, conn_id=conn_id, no_effect=no_effect)
+        super().__init__(text, method=method, conn_id=conn_id, not_applied=not_applied)
         self.code = code
         self.message = message
         self.details = details
         self.http_status = http_status
         self.retry_after = retry_after
-        self.is_foreign = False
+        self.from_gateway = from_gateway
 
     @property
-    def is_unclear(self) -> bool:
-        """True for an error inside HTTP 2xx whose code, if there is one, does not say that the request was wrong."""
-        inside_success = self.http_status is not None and self.http_status < 300  # noqa: PLR2004 - HTTP 2xx
-        return inside_success and not (self.code is not None and 400 <= self.code < 500)  # noqa: PLR2004 - refusals
+    def is_inside_success(self) -> bool:
+        """True for an error inside HTTP 2xx, as the platform sends them; any other status may be a gateway's."""
+        return self.http_status is not None and self.http_status < 300  # noqa: PLR2004 - HTTP 2xx
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """True for an error inside HTTP 2xx whose code, if any, does not say that the request was at fault."""
+        return self.is_inside_success and not (self.code is not None and 400 <= self.code < 500)  # noqa: PLR2004 - 4xx
 
 
 class PolyteiaBadRequestError(PolyteiaAPIError, AirflowFailException):
-    """400: the platform refuses the request as malformed. Fails the task at once."""
+    """400: the platform rejects the request as malformed. Fails the task immediately."""
 
 
 class PolyteiaAuthenticationError(PolyteiaAPIError, AirflowFailException):
-    """401: the key is missing, wrong, expired or revoked. Fails the task at once."""
+    """401: the key is missing, invalid, expired or revoked. Fails the task immediately."""
 
 
 class PolyteiaPermissionError(PolyteiaAPIError, AirflowFailException):
-    """403: the key is valid, its account may not do this. Fails the task at once."""
+    """403: the key is valid, but its account does not have permission. Fails the task immediately."""
 
 
 class PolyteiaNotFoundError(PolyteiaAPIError):
-    """404: there is no such resource, or it is not visible to this key."""
+    """404: the resource does not exist, or is not visible to this key."""
 
 
 class PolyteiaConflictError(PolyteiaAPIError, AirflowFailException):
-    """409, or a slug that a look-up shows to be taken. Fails the task at once."""
+    """409, or a slug that a lookup shows to be taken. Fails the task immediately."""
 
 
 class PolyteiaRateLimitError(PolyteiaAPIError):
-    """429: too many requests. ``retry_after`` holds the seconds the server asked to wait, or None."""
+    """429: too many requests. ``retry_after`` holds the seconds that the server asked to wait, or None."""
 
 
 class PolyteiaServerError(PolyteiaAPIError):
@@ -148,17 +187,19 @@ class PolyteiaServerError(PolyteiaAPIError):
 
 
 class PolyteiaTransportError(PolyteiaError):
-    """No usable answer came: refused, reset, timed out, TLS broken off.
+    """No usable response was received: refused, reset, timed out, TLS failure.
 
-    ``no_effect`` is True when not even a connection was established.
+    ``not_applied`` is True if no connection was established.
     """
 
 
 class PolyteiaProtocolError(PolyteiaError):
-    """An answer came that is not Polyteia's: HTML, broken JSON, a redirect, missing data.
+    """A response was received that is not Polyteia's: HTML, broken JSON, a redirect, missing data.
 
-    :param http_status: status of the HTTP answer.
+    :param http_status: status of the HTTP response.
     """
+
+    attribute_names = (*PolyteiaError.attribute_names, "http_status")
 
     def __init__(
         self,
@@ -167,25 +208,29 @@ class PolyteiaProtocolError(PolyteiaError):
         http_status: int | None = None,
         method: str | None = None,
         conn_id: str | None = None,
-        no_effect: bool = False,
+        not_applied: bool = False,
     ) -> None:
-        super().__init__(text, method=method, conn_id=conn_id, no_effect=no_effect)
+        super().__init__(text, method=method, conn_id=conn_id, not_applied=not_applied)
         self.http_status = http_status
 
 
 class PolyteiaOutcomeUnknownError(PolyteiaError, AirflowFailException):
-    """A write that must not be repeated got no usable answer: it may have happened. Fails the task at once.
+    """A request that must not be sent twice got no usable response: it may have been applied. Fails the task
+    immediately.
 
-    :param identity: the ids, slugs and names among the call's parameters, to find out with.
+    :param identifiers: the ids, slugs and names among the request's parameters, to look for in Polyteia.
     """
+
+    attribute_names = (*PolyteiaError.attribute_names, "identifiers")
 
     def __init__(
         self,
         text: str = "",
         *,
-        identity: Mapping[str, Any] | None = None,
+        identifiers: Mapping[str, Any] | None = None,
         method: str | None = None,
         conn_id: str | None = None,
+        not_applied: bool = False,
     ) -> None:
-        super().__init__(text, method=method, conn_id=conn_id)
-        self.identity = dict(identity or {})
+        super().__init__(text, method=method, conn_id=conn_id, not_applied=not_applied)
+        self.identifiers = dict(identifiers or {})

@@ -1,4 +1,4 @@
-"""What Airflow is told about this provider: the connection type and its form, and the modules it brings.
+"""The provider's metadata for Airflow: the connection type and its form, and the modules.
 
 The form is declared here once. Airflow 3.2 and newer read it from here; for older versions the hook's
 `get_ui_field_behaviour` and `get_connection_form_widgets` are derived from it.
@@ -12,33 +12,31 @@ CONNECTION_TYPE = "polyteia"
 DEFAULT_CONNECTION = "polyteia_default"
 HOOK_NAME = "Polyteia"
 
-# Order is the order of the form. Further extras, documented in docs/connection.md, go into the field Extra.
+# Order is the order of the form. Further extras, documented in docs/connection.md, are entered in the field Extra.
 CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     "organization_id": {
         "label": "Organization ID",
-        "description": (
-            "Only for a key that opens several organizations: the one to use, such as org_d2k7m0p4c5v1s8h3q9t0"
-        ),
+        "description": ("Required only if the key can access several organizations, such as org_d2k7m0p4c5v1s8h3q9t0"),
         "schema": {"type": ["string", "null"]},
     },
     "timeout": {
         "label": "Timeout (seconds)",
-        "description": "For a connection, and for each part of an answer; if empty: 10 and 60",
+        "description": "Connect and read timeout. Default: 10 and 60",
         "schema": {"type": ["number", "null"]},
     },
     "max_attempts": {
-        "label": "Attempts per call",
-        "description": "How often a call is sent at the most when the network fails; if empty: 5",
+        "label": "Maximum attempts",
+        "description": "Maximum number of attempts per request. Default: 5",
         "schema": {"type": ["integer", "null"], "minimum": 1},
     },
     "verify": {
         "label": "Verify TLS",
-        "description": "true, false, or the path of a CA bundle on the workers and triggerers; if empty: true",
+        "description": "true, false, or the path of a CA bundle on the workers and triggerers. Default: true",
         "schema": {"type": ["string", "null"]},
     },
     "ui_url": {
-        "label": "Page address",
-        "description": "Pattern of the links from tasks to Polyteia, such as https://app.polyteia.com/datasets/{dataset_id}",
+        "label": "UI URL pattern",
+        "description": "URL pattern of links to Polyteia, such as https://app.polyteia.com/datasets/{dataset_id}",
         "schema": {"type": ["string", "null"]},
     },
 }
@@ -80,7 +78,7 @@ def _transfer(source: str, target: str, name: str) -> dict[str, Any]:
 PROVIDER_INFO: dict[str, Any] = {
     "package-name": "airflow-provider-polyteia",
     "name": "Polyteia",
-    "description": "Polyteia, the data platform of public administrations: create datasets, fill them, wait for them.",
+    "description": "Polyteia, a data platform for public administrations: create datasets, load them, wait for them.",
     "integrations": [
         {
             "integration-name": "Polyteia",
@@ -108,5 +106,5 @@ PROVIDER_INFO: dict[str, Any] = {
     ],
     "extra-links": ["airflow_provider_polyteia.links.polyteia.PolyteiaLink"],
     "asset-uris": ASSET_URIS,
-    "dataset-uris": ASSET_URIS,  # what Airflow 2 calls them
+    "dataset-uris": ASSET_URIS,  # their name in Airflow 2
 }

@@ -1,14 +1,14 @@
-"""The only place that looks at Airflow's version."""
+"""The only module that depends on Airflow's version."""
 
 from __future__ import annotations
 
-from airflow import __version__ as AIRFLOW_VERSION  # noqa: N812 - a constant, whatever Airflow calls it
+from airflow import __version__ as AIRFLOW_VERSION  # noqa: N812 - a constant in our naming
 
 _RELEASE = tuple(int(part) for part in AIRFLOW_VERSION.split(".")[:2])
 
 AIRFLOW_V_3_0_PLUS = _RELEASE >= (3, 0)
 AIRFLOW_V_3_3_PLUS = _RELEASE >= (3, 3)
-REFUSES_EMPTY_XCOMS = _RELEASE == (3, 0)  # its API server takes the value None for no value, and the task fails
+REFUSES_EMPTY_XCOMS = _RELEASE == (3, 0)  # its API server treats the value None as missing, and the task fails
 
 __all__ = [
     "AIRFLOW_VERSION",
@@ -21,7 +21,7 @@ __all__ = [
 
 
 async def amask_secret(secret: str) -> None:
-    """Mask a secret in logs, from within an event loop; Airflow itself can since 3.3.2."""
+    """Mask a secret in logs, from within an event loop. Airflow provides this since 3.3.2."""
     try:
         from airflow.sdk.log import amask_secret as mask  # noqa: PLC0415 - not in older versions
     except ImportError:
@@ -34,10 +34,10 @@ async def amask_secret(secret: str) -> None:
 
 
 def lineage_is_read() -> bool:
-    """Tell whether a plugin may read hook lineage.
+    """Return True if a plugin may read hook lineage.
 
-    If none does, Airflow hands out a collector that collects nothing; but making even that one loads the asset modules
-    of all providers, which takes a task longer than a command to Polyteia. Older versions cannot be asked beforehand.
+    If none does, Airflow returns a no-op collector; but even creating that one imports every provider's asset modules,
+    which is slower than a Polyteia request. Older versions offer no way to check.
     """
     try:
         from airflow.sdk.plugins_manager import get_hook_lineage_readers_plugins  # noqa: PLC0415 - not in older versions

@@ -21,7 +21,7 @@ import pytest  # noqa: E402 - after the environment is set
 from servers import KEY, ScriptedServer  # noqa: E402 - as above
 
 from airflow_provider_polyteia.client import config as client_config  # noqa: E402 - as above
-from airflow_provider_polyteia.client.sync import PolyteiaClient  # noqa: E402 - as above
+from airflow_provider_polyteia.client.transports.requests_client import PolyteiaClient  # noqa: E402 - as above
 
 
 class FakeTime:

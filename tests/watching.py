@@ -6,7 +6,7 @@ import asyncio
 import json
 
 from airflow_provider_polyteia.sandbox import SANDBOX_SOLUTION_ID
-from airflow_provider_polyteia.triggers import shared
+from airflow_provider_polyteia.triggers import shared_client
 
 INTERVAL = 0.03
 CSV = b"a,b\n1,2\n"

@@ -1,6 +1,6 @@
 """Datasets of Polyteia as Airflow assets: ``polyteia://<host>/<dataset id>``.
 
-Airflow imports this module as soon as a DAG file names such an asset: it stays light.
+Airflow imports this module as soon as a DAG file names such an asset, so it must stay light.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 SCHEME = "polyteia"
 DEFAULT_HOST = "app.polyteia.com"
-ID_PREFIX = "ds_"  # API reference 5
+ID_PREFIX = "ds_"  # docs/platform-api.md#ids
 _DEFAULT_PORTS = {"https": 443, "": 443, "http": 80}
 
 
 def polyteia_asset(dataset_id: str, *, host: str = DEFAULT_HOST, **kwargs: Any) -> Asset:
-    """Return the asset of a dataset, to be an outlet of a task, or to start a DAG.
+    """Return the asset of a dataset, for a task's outlets or a DAG's schedule.
 
-    :param dataset_id: the dataset, ``ds_...``.
-    :param host: the platform's host, or its address as it stands in the connection.
-    :param kwargs: as `Asset` takes them: ``name``, ``group``, ``extra``, ``watchers``.
-    :raises ValueError: if there is no such asset.
+    :param dataset_id: id of the dataset, ``ds_...``.
+    :param host: the platform's host, or its URL as in the connection. Default: ``app.polyteia.com``.
+    :param kwargs: further arguments of `Asset`: ``name``, ``group``, ``extra``, ``watchers``.
+    :raises ValueError: if the id is not the id of a dataset.
     """
     return Asset(uri=dataset_uri(host, dataset_id), **kwargs)
 
@@ -33,7 +33,7 @@ def polyteia_asset(dataset_id: str, *, host: str = DEFAULT_HOST, **kwargs: Any) 
 def dataset_uri(address: str, dataset_id: str) -> str:
     """Return the URI of a dataset.
 
-    :param address: the platform's host, or its address.
+    :param address: the platform's host, or its URL.
     """
     parts = urlsplit(address if "://" in address else f"//{address}")
     port = "" if parts.port in (None, _DEFAULT_PORTS.get(parts.scheme)) else f":{parts.port}"
@@ -45,14 +45,14 @@ def _bracketed(host: str) -> str:
 
 
 def sanitize_uri(uri: SplitResult) -> SplitResult:
-    """Check the URI of an asset, and return it in its one form; Airflow's asset handler.
+    """Check the URI of an asset, and return it in its canonical form; Airflow's asset handler.
 
     :raises ValueError: if it does not name a dataset.
     """
     dataset_id = uri.path.strip("/")
     named = uri.hostname and dataset_id.startswith(ID_PREFIX) and dataset_id.isascii() and "/" not in dataset_id
     if not named or uri.query or uri.fragment or "@" in uri.netloc:
-        raise ValueError(f"An asset of Polyteia is written polyteia://<host>/<dataset id>, not {uri.geturl()!r}.")
+        raise ValueError(f"The URI of a Polyteia asset must be polyteia://<host>/<dataset id>; got {uri.geturl()!r}.")
     return uri._replace(netloc=uri.netloc.lower(), path=f"/{dataset_id}")
 
 
@@ -62,7 +62,7 @@ def create_asset(*, host: str, dataset_id: str, extra: dict[str, Any] | None = N
 
 
 def openlineage_name(uri: str) -> tuple[str, str]:
-    """Return namespace and name of a dataset as OpenLineage has them: the platform, and the dataset's id."""
+    """Return namespace and name of a dataset for OpenLineage: the platform, and the dataset's id."""
     parts = urlsplit(uri)
     return f"{SCHEME}://{parts.netloc}", parts.path.strip("/")
 

@@ -1,4 +1,4 @@
-"""The Polyteia API itself, without Airflow.
+"""The platform's APIs, without Airflow. Private: use `PolyteiaHook`.
 
-Rules (`methods`, `protocol`, `retry`) are pure; the drivers (`sync`, `aio`) only move bytes and sleep.
+`docs/architecture.md` shows how one call travels through these modules.
 """

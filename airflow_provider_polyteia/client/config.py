@@ -1,4 +1,4 @@
-"""Where and who: everything that the client needs to know, validated before anything is sent.
+"""Client configuration: base URL, key, timeouts, TLS and proxies, validated before anything is sent.
 
 A `ClientConfig` is built from the parts of an Airflow connection. Its repr hides the key.
 """
@@ -25,40 +25,41 @@ MAX_ATTEMPTS = 10_000
 MAX_PORT = 65_535
 MAX_PATH = 200
 PAGE_IDS = {"dataset_id", "solution_id", "workspace_id", "organization_id"}
-# The form of Airflow 2 sends each of its fields a second time under such a name when it tests a connection.
+# When it tests a connection, the form of Airflow 2 sends each of its fields a second time under such a name.
 _FORM_PREFIX = "extra__polyteia__"
 KEY_ADVICE = "create a new key in Polyteia under Settings -> Personal Access Keys and put it into connection {!r}"
 
 
 class Limits(NamedTuple):
-    """How long one call may go on being repeated.
+    """The limits of the retries of one operation.
 
-    :param max_attempts: how often a call is sent at the most, the first time included.
-    :param max_wait: the longest single wait between two attempts, in seconds.
-    :param max_elapsed: seconds after which no further attempt of the call begins.
-    :param max_reported: how often a call is sent at the most when the platform itself reports an internal error.
+    :param max_attempts: maximum number of attempts, including the first. Default: 5.
+    :param max_wait: maximum time in seconds between two attempts. Default: 60.
+    :param max_elapsed: time in seconds after which no further attempt begins. Default: 300.
+    :param max_server_errors: maximum number of attempts when the platform itself reports an internal error. Default: 3.
     """
 
     max_attempts: int = 5
     max_wait: float = 60.0
     max_elapsed: float = 300.0
-    max_reported: int = 3
+    max_server_errors: int = 3
 
 
 @dataclass(frozen=True, slots=True)
 class ClientConfig:
-    """One platform, one key.
+    """The validated settings of one connection.
 
     :param base_url: scheme, host and port, without a path.
     :param key: the personal access key (PAK).
-    :param conn_id: the Airflow connection it came from, named in every error.
-    :param organization_id: exchange the key for this organization's access token first (API reference 2.2).
-    :param timeout: seconds to connect, seconds to wait for the next byte of an answer.
-    :param verify: check TLS certificates: True, False, or the path of a CA bundle.
-    :param cert: client certificate: one PEM file, or certificate and key.
-    :param proxies: proxy URL per scheme, as requests takes them.
-    :param limits: how long a call may go on being repeated.
-    :param ui_url: pattern of the platform's pages, with ``{dataset_id}`` and the like.
+    :param conn_id: id of the Airflow connection, named in every exception. Default: empty.
+    :param organization_id: organization for whose access token the key is exchanged
+        (docs/platform-api.md#token-exchange). Default: None, the key itself is sent.
+    :param timeout: connect and read timeout in seconds. Default: 10 and 60.
+    :param verify: whether to verify TLS certificates, or the path of a CA bundle. Default: True.
+    :param cert: client certificate: one PEM file, or certificate and key. Default: None.
+    :param proxies: proxy URL per scheme, as requests takes them. Default: those of the environment.
+    :param limits: limits of the retries.
+    :param ui_url: URL pattern of the platform's pages, with ``{dataset_id}`` and the like. Default: None.
     """
 
     base_url: str
@@ -73,10 +74,10 @@ class ClientConfig:
     ui_url: str | None = None
 
     def with_limits(self, **changes: float | None) -> ClientConfig:
-        """Return a copy in which the limits given (not None) replace the connection's."""
+        """Return a copy in which the given limits (not None) replace the connection's."""
         given = {name: value for name, value in changes.items() if value is not None}
-        check = {**_LIMITS, "max_reported": _attempts}
-        checked = {name: check[name](name, value, self.conn_id) for name, value in given.items()}
+        checks = {**_LIMITS, "max_server_errors": _attempts}
+        checked = {name: checks[name](name, value, self.conn_id) for name, value in given.items()}
         return replace(self, limits=self.limits._replace(**checked))
 
 
@@ -96,7 +97,7 @@ def from_connection(
     given = {name.removeprefix(_FORM_PREFIX): value for name, value in filled.items()}
     unknown = sorted(set(given) - set(_EXTRAS))
     if unknown:
-        raise _error(conn_id, f"does not know the extra {_quoted(unknown)}; known are {_quoted(sorted(_EXTRAS))}")
+        raise _error(conn_id, f"has an unknown extra {_quoted(unknown)}. Supported extras: {_quoted(sorted(_EXTRAS))}")
     settings = {name: _EXTRAS[name](name, value, conn_id) for name, value in given.items()}
     allow_http = settings.pop("allow_http", False)
     limits = Limits(**{name: settings.pop(name) for name in Limits._fields if name in settings})
@@ -124,33 +125,35 @@ def _key(password: str | None, conn_id: str) -> str:
     if password != password.strip():
         raise _error(
             conn_id,
-            "has blanks or a line break before or after the key in its field 'Personal access key' (password); "
-            "paste the key again without them",
+            "has leading or trailing whitespace in the key (field 'Personal access key', password). Paste the key "
+            "again without it",
         )
     if not re.fullmatch(r"[\x21-\x7e]+", password):
         raise _error(
             conn_id,
-            "has a character in its field 'Personal access key' (password) that no key can hold (a blank, a line "
-            f"break or a character outside ASCII); {advice}",
+            "contains an invalid character in the key (field 'Personal access key', password): whitespace, a control "
+            f"character or a non-ASCII character; {advice}",
         )
     return password
 
 
 def _base_url(host: str | None, port: int | None, conn_id: str, *, allow_http: bool) -> str:
     if port is not None and not 0 <= port <= MAX_PORT:
-        raise _error(conn_id, f"has the Port {port}; it takes a number up to {MAX_PORT}")
+        raise _error(conn_id, f"has an invalid port, {port}; use a number between 1 and {MAX_PORT}")
     if not host:
         return f"{DEFAULT_BASE_URL}:{port}" if port else DEFAULT_BASE_URL
     name, scheme, host_port = _host_parts(host, conn_id)
     if host_port == 0:
-        raise _error(conn_id, "has the port 0 in its Host; leave it out or name the real one")
+        raise _error(conn_id, "has port 0 in its Host; remove it or enter the actual port")
     if port and host_port and port != host_port:
-        raise _error(conn_id, f"names two ports, {host_port} in its Host and {port} in its Port; keep one")
+        raise _error(
+            conn_id, f"specifies two different ports: {host_port} in Host and {port} in Port; remove one of them"
+        )
     if scheme == "http" and not (allow_http or _is_loopback(name)):
         raise _error(
             conn_id,
-            "would send the key unencrypted: its Host begins with http://; use https://, "
-            'or set the extra "allow_http" to true if you are sure',
+            "would send the key in plain text because Host starts with http://. Use https://, "
+            'or set the extra "allow_http" to true to allow this',
         )
     number = port or host_port
     return f"{scheme}://{f'[{name}]' if ':' in name else name}" + (f":{number}" if number else "")
@@ -170,14 +173,19 @@ def _host_parts(host: str, conn_id: str) -> tuple[str, str, int | None]:
     if parts.scheme not in ("http", "https") or not name:
         raise malformed
     if parts.username is not None or parts.password is not None:
-        raise _error(conn_id, f"has a user or password in its Host; the key belongs into Password, {advice}")
+        raise _error(
+            conn_id, f"has a user name or password in Host; enter the key in the Password field instead, and {advice}"
+        )
     if parts.path.rstrip("/") not in ("", "/api") or parts.query or parts.fragment:
-        raise _error(conn_id, f"has more than a host in its Host (a path, a query or a fragment); {advice}")
+        raise _error(conn_id, f"has a path, query string or fragment in Host; enter only the host name, and {advice}")
     return name, parts.scheme, number
 
 
 def _ascii_name(hostname: str) -> str:
-    """Return the host name as it goes over the wire; raise ValueError if there is no such name."""
+    """Return the host name as it goes over the wire.
+
+    :raises ValueError: if it is not a host name.
+    """
     if ":" in hostname:
         return str(ipaddress.IPv6Address(hostname))
     name = hostname.encode("idna").decode("ascii")
@@ -196,13 +204,16 @@ def _is_loopback(name: str) -> bool:
 
 
 def _number(name: str, value: Any, conn_id: str) -> float:
-    """Accept what a form may store: a number or its text. Zero, negative and endless are refused."""
+    """Return a number of seconds, given as a number or, as a form stores it, as a string."""
     try:
         number = float(value) if not isinstance(value, bool) else math.nan
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not 0 < number <= MAX_SECONDS:
-        raise _error(conn_id, f"has the extra {name!r} = {value!r}; it takes a number of seconds above 0, up to a day")
+        raise _error(
+            conn_id,
+            f"has the extra {name!r} = {value!r}; it must be a number of seconds greater than 0 and at most 86400",
+        )
     return number
 
 
@@ -210,14 +221,16 @@ def _attempts(name: str, value: Any, conn_id: str) -> int:
     text = str(value)[:10]
     number = int(text) if text.isascii() and text.isdecimal() else 0
     if not 1 <= number <= MAX_ATTEMPTS:
-        raise _error(conn_id, f"has the extra {name!r} = {value!r}; it takes a whole number from 1 to {MAX_ATTEMPTS}")
+        raise _error(conn_id, f"has the extra {name!r} = {value!r}; it must be an integer between 1 and {MAX_ATTEMPTS}")
     return number
 
 
 def _timeout(name: str, value: Any, conn_id: str) -> tuple[float, float]:
     if isinstance(value, list | tuple):
         if len(value) != 2:  # noqa: PLR2004 - connect and read
-            raise _error(conn_id, f"has the extra {name!r} = {value!r}; it takes seconds, or [connect, read]")
+            raise _error(
+                conn_id, f"has the extra {name!r} = {value!r}; it must be a number of seconds, or [connect, read]"
+            )
         connect, read = value
         return _number(name, connect, conn_id), _number(name, read, conn_id)
     return _number(name, value, conn_id), _number(name, value, conn_id)
@@ -226,7 +239,7 @@ def _timeout(name: str, value: Any, conn_id: str) -> tuple[float, float]:
 def _boolean(name: str, value: Any, conn_id: str) -> bool:
     flag = {"true": True, "false": False}.get(str(value).lower())
     if flag is None:
-        raise _error(conn_id, f"has the extra {name!r} = {value!r}; it takes true or false")
+        raise _error(conn_id, f"has the extra {name!r} = {value!r}; it must be true or false")
     return flag
 
 
@@ -240,22 +253,22 @@ def _existing_path(name: str, value: Any, conn_id: str) -> str:
     if not isinstance(value, str) or not os.path.exists(value):  # noqa: PTH110 - Path.exists raises for odd paths
         raise _error(
             conn_id,
-            f"has the extra {name!r} = {_path_for_people(value)}, but there is no such file; "
-            "it must exist on every machine that runs a worker or triggerer",
+            f"points the extra {name!r} to {_show_path(value)}, which does not exist. The file must be present on "
+            "every worker and triggerer",
         )
     return value
 
 
-def _path_for_people(value: Any) -> str:
-    """Return what stands in place of a path; not if it may be the key itself, pasted by mistake."""
+def _show_path(value: Any) -> str:
+    """Return a path for an exception, unless it may be the key itself, pasted by mistake."""
     is_path = isinstance(value, str) and value.isprintable() and len(value) <= MAX_PATH and "-----" not in value
-    return repr(value) if is_path else f"a {type(value).__name__} that is no path"
+    return repr(value) if is_path else f"a {type(value).__name__} that is not a path"
 
 
 def _cert(name: str, value: Any, conn_id: str) -> str | tuple[str, str]:
     if isinstance(value, list | tuple):
         if len(value) != 2:  # noqa: PLR2004 - certificate and key
-            raise _error(conn_id, f"has a malformed extra {name!r}; it takes a path, or [certificate, key]")
+            raise _error(conn_id, f"has a malformed extra {name!r}; it must be a path, or [certificate, key]")
         return _existing_path(name, value[0], conn_id), _existing_path(name, value[1], conn_id)
     return _existing_path(name, value, conn_id)
 
@@ -263,18 +276,22 @@ def _cert(name: str, value: Any, conn_id: str) -> str | tuple[str, str]:
 def _proxies(name: str, value: Any, conn_id: str) -> dict[str, str]:
     if not isinstance(value, dict) or not all(isinstance(url, str) and "://" in url for url in value.values()):
         # The value is not shown: a proxy's URL may hold a password.
-        raise _error(conn_id, f'has a malformed extra {name!r}; it takes {{"https": "http://proxy.example:3128"}}')
+        raise _error(
+            conn_id, f'has a malformed extra {name!r}; it must be like {{"https": "http://proxy.example:3128"}}'
+        )
     return dict(value)
 
 
 def _text(name: str, value: Any, conn_id: str) -> str:
     if not isinstance(value, str) or value != value.strip() or not value.isprintable():
-        raise _error(conn_id, f"has a malformed extra {name!r}; it takes a text without blanks around it")
+        raise _error(
+            conn_id, f"has a malformed extra {name!r}; it must be a string without leading or trailing whitespace"
+        )
     return value
 
 
 def _pattern(name: str, value: Any, conn_id: str) -> str:
-    """Check a pattern of page addresses: it goes into a link that people click."""
+    """Check a URL pattern: it becomes a link in the Airflow UI."""
     text = _text(name, value, conn_id)
     try:
         asked = [
@@ -283,9 +300,12 @@ def _pattern(name: str, value: Any, conn_id: str) -> str:
     except ValueError:  # a brace too many
         asked = [("", "")]
     if not all(field in PAGE_IDS and not form for field, form in asked):
-        raise _error(conn_id, f"has the extra {name!r} = {text!r}; in its braces may stand {_quoted(sorted(PAGE_IDS))}")
+        raise _error(
+            conn_id,
+            f"has the extra {name!r} = {text!r}; only these placeholders are allowed: {_quoted(sorted(PAGE_IDS))}",
+        )
     if not text.startswith(("https://", "http://")):
-        raise _error(conn_id, f"has the extra {name!r} = {text!r}; it must begin with https://")
+        raise _error(conn_id, f"has the extra {name!r} = {text!r}; it must start with https://")
     return text
 
 

@@ -1,4 +1,4 @@
-"""File formats: their MIME types, extensions, and how a complete file of that format looks."""
+"""File formats: their MIME types and extensions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError
 PARQUET = "application/vnd.apache.parquet"
 JSON = "application/json"
 
-# API reference 7.2.
+# docs/platform-api.md#content-types
 BY_EXTENSION = {
     ".parquet": PARQUET,
     ".csv": "text/csv",
@@ -21,15 +21,15 @@ PARQUET_MAGIC = b"PAR1"
 def by_extension(name: str, argument: str) -> str:
     """Return the MIME type that belongs to a file's extension.
 
-    :param argument: the argument that the error names as the way to say it.
-    :raises PolyteiaConfigurationError: if the extension tells nothing.
+    :param argument: the argument that the exception recommends for naming the format.
+    :raises PolyteiaConfigurationError: if the extension is not known.
     """
     _, dot, extension = name.rpartition(".")
     known = BY_EXTENSION.get(dot + extension.lower())
     if known is None:
         raise PolyteiaConfigurationError(
-            f"The extension of {name!r} does not tell the format of the data; known are {', '.join(BY_EXTENSION)}. "
-            f"Name the MIME type with the argument {argument!r}."
+            f"The extension of {name!r} does not identify a format. Known extensions: {', '.join(BY_EXTENSION)}. Set "
+            f"the argument {argument!r} to the MIME type."
         )
     return known
 

@@ -2,12 +2,12 @@
 
 Theory of operation
 -------------------
-requests asks a body for its length once, and iterates over it each time that the request is sent. `FileBody` opens
-its source anew for each iteration, so a request that is sent again sends the whole file again; there is no consumed
-stream that could be stored as an empty file.
+requests asks a body for its length once, and iterates over it each time that the request is sent. `FileBody` opens its
+source again for each iteration, so a request that is sent again sends the whole file; there is no consumed stream that
+could be stored as an empty file.
 
-The length is promised before the first byte is read. If the source turns out to be shorter or longer, the iteration
-raises before the closing boundary is sent: the platform never sees a complete body, and keeps the data it has.
+The length is announced before the first byte is read. If the source turns out to be shorter or longer, the iteration
+raises before the closing boundary is sent: the platform never receives a complete body, and keeps its data.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-# Large enough that the cost of a read and a send does not count; small enough not to show in memory.
+# Large enough that the cost per read and send is negligible; small enough not to matter in memory.
 CHUNK = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """Something to be uploaded that can be read more than once.
+class UploadSource:
+    """Data to upload, which can be opened more than once.
 
-    :param name: its file name, for the platform and the log.
-    :param size: its length in bytes.
-    :param open: opens it at its beginning, for each attempt anew.
+    :param name: file name for the platform and the log.
+    :param size: length in bytes.
+    :param open: opens the data at its beginning; called for each attempt.
     """
 
     name: str
@@ -42,9 +42,9 @@ class Source:
 
 
 class FileBody:
-    """A multipart body with the single part ``file`` (API reference 7.1)."""
+    """A multipart body with the single part ``file`` (docs/platform-api.md#uploads)."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: UploadSource) -> None:
         boundary = secrets.token_hex(16)
         self.content_type = f"multipart/form-data; boundary={boundary}"
         self._source = source
@@ -61,7 +61,7 @@ class FileBody:
     def __iter__(self) -> Iterator[bytes]:
         """Yield the body from its beginning.
 
-        :raises PolyteiaError: if the source cannot be read, or is not as long as it was.
+        :raises PolyteiaError: if the source cannot be read, or its length has changed.
         """
         yield self._head
         yield from self._content()
@@ -72,30 +72,30 @@ class FileBody:
         for chunk in self._read(progress):
             progress.advance(len(chunk))
             if progress.done > source.size:
-                raise self._changed("longer")
+                raise self._size_changed("grew beyond")
             yield chunk
         if progress.done < source.size:
-            raise self._changed("shorter")
+            raise self._size_changed("shrank below")
 
     def _read(self, progress: Progress) -> Iterator[bytes]:
         try:
             with self._source.open() as file:
                 while chunk := file.read(CHUNK):
                     yield chunk
-        # Whatever a storage layer raises: it must not be taken for a failure of the connection to the platform.
+        # Whatever a storage layer raises must not be mistaken for a failure of the connection to the platform.
         except Exception as error:
             raise PolyteiaError(
-                f"{self._source.name!r} could not be read to its end ({type(error).__name__}; {progress}); the dataset "
-                "was left as it was."
+                f"{self._source.name!r} could not be read completely ({type(error).__name__}; {progress}). The dataset "
+                "is unchanged."
             ) from error
 
-    def _changed(self, how: str) -> PolyteiaError:
+    def _size_changed(self, how: str) -> PolyteiaError:
         return PolyteiaError(
-            f"{self._source.name!r} became {how} than the {self._source.size} bytes it had when the upload began, so "
-            "the upload was broken off; the dataset was left as it was. Let the task begin when the file is complete."
+            f"{self._source.name!r} {how} its initial size of {self._source.size} bytes during the upload, so the "
+            "upload was aborted. The dataset is unchanged. Run the task after the file is complete."
         )
 
 
 def _escape(name: str) -> str:
-    """Return a file name as it goes into a quoted header parameter, as browsers write it."""
+    """Return a file name as a quoted header parameter, in the way of browsers."""
     return name.replace("\r", "%0D").replace("\n", "%0A").replace('"', "%22")

@@ -1,4 +1,4 @@
-"""Lines in the log that tell how far a transfer has come. Pure but for the clock and the log."""
+"""Log lines that report the progress of a transfer."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _STEP = 1024
 
 
 class Progress:
-    """Counts bytes and writes a line every few seconds: how much, which share, how fast.
+    """Counts bytes and logs a line every few seconds: how many, which share, how fast.
 
     :param what: beginning of the line, e.g. ``Uploading 'bookings.csv'``.
-    :param total: bytes in all; None if nobody knows.
-    :param clock: seconds on a clock that never goes back.
+    :param total: total number of bytes; None if unknown.
+    :param clock: returns seconds on a clock that never goes back.
     """
 
     def __init__(self, what: str, total: int | None, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -29,26 +29,26 @@ class Progress:
         self._what = what
         self._total = total
         self._clock = clock
-        self._begun = self._told = clock()
+        self._started = self._last_reported = clock()
 
     def advance(self, count: int) -> None:
-        """Count so many bytes, and tell if it is time to."""
+        """Add `count` bytes, and log the progress at most every `INTERVAL` seconds."""
         self.done += count
         now = self._clock()
-        if now - self._told >= INTERVAL:
-            self._told = now
-            log.info("%s: %s", self._what, str(self))  # as it is now, whenever it is written
+        if now - self._last_reported >= INTERVAL:
+            self._last_reported = now
+            log.info("%s: %s", self._what, str(self))  # formatted now, whenever the record is written
 
     def __str__(self) -> str:
-        seconds = max(self._clock() - self._begun, 1e-3)
-        rate = f"{size_of(self.done / seconds)}/s"
+        seconds = max(self._clock() - self._started, 1e-3)
+        rate = f"{format_size(self.done / seconds)}/s"
         if not self._total:
-            return f"{size_of(self.done)}, {rate}"
-        return f"{size_of(self.done)} of {size_of(self._total)} ({self.done / self._total:.0%}), {rate}"
+            return f"{format_size(self.done)}, {rate}"
+        return f"{format_size(self.done)} of {format_size(self._total)} ({self.done / self._total:.0%}), {rate}"
 
 
-def size_of(count: float) -> str:
-    """Return a number of bytes for people, e.g. ``1.5 MiB``."""
+def format_size(count: float) -> str:
+    """Return a number of bytes as text, e.g. ``1.5 MiB``."""
     for unit in _UNITS:
         if count < _STEP or unit == _UNITS[-1]:
             break

@@ -1,150 +1,111 @@
-"""What a dataset's record says about its data, and whether somebody waits for just that. Pure; no I/O.
-
-Worker and triggerer both decide here, so that a wait ends alike wherever it takes place.
-"""
+"""What all APIs say about a dataset's data, in one form. Performs no I/O."""
 
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
-from airflow_provider_polyteia.client.calls import make_call
-from airflow_provider_polyteia.exceptions import (
-    PolyteiaConfigurationError,
-    PolyteiaNotFoundError,
-    PolyteiaProtocolError,
-)
+from airflow_provider_polyteia.client.json_values import to_encodable
+from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+Record = dict[str, Any]
 
-    from airflow_provider_polyteia.client.calls import Call
-    from airflow_provider_polyteia.exceptions import PolyteiaError
+
+class DatasetRef(NamedTuple):
+    """What identifies a dataset: its id, or its solution and slug; never both."""
+
+    dataset_id: str | None = None
+    solution_id: str | None = None
+    slug: str | None = None
+
+    @classmethod
+    def of(cls, dataset_id: str | None, solution_id: str | None, slug: str | None) -> Self:
+        """Check the arguments by which a user names a dataset.
+
+        :raises PolyteiaConfigurationError: if they are incomplete or name it twice.
+        """
+        by_id = dataset_id and not (solution_id or slug)
+        by_slug = solution_id and slug and not dataset_id
+        if not (by_id or by_slug):
+            raise PolyteiaConfigurationError(
+                "Specify either dataset_id, or both solution_id and slug; "
+                f"got dataset_id={dataset_id!r}, solution_id={solution_id!r}, slug={slug!r}."
+            )
+        return cls(dataset_id or None, solution_id or None, slug or None)
+
+    @property
+    def identifiers(self) -> dict[str, str]:
+        """The identifiers by name: ``id``, or ``solution_id`` and ``slug``."""
+        named = {"id": self.dataset_id, "solution_id": self.solution_id, "slug": self.slug}
+        return {name: value for name, value in named.items() if value}
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name}={value!r}" for name, value in self.identifiers.items())
 
 
 class Upload(NamedTuple):
-    """The last upload into a dataset (API reference 5.4).
+    """The last upload into a dataset.
 
-    :param uploaded_at: as the platform writes it.
-    :param moment: the same as a moment.
+    :param uploaded_at: the upload's timestamp as the platform writes it.
+    :param timestamp: the same as a datetime.
     :param size: bytes; None if the platform does not say.
     """
 
     dataset_id: str
     slug: str | None
     uploaded_at: str
-    moment: datetime
+    timestamp: datetime
     size: int | None
     content_type: str | None
 
     def summary(self) -> dict[str, Any]:
-        """Return what tasks and events pass on: JSON, and small."""
-        return {
+        """Return what tasks and events pass on; Airflow can encode it."""
+        fields = {
             "id": self.dataset_id,
             "slug": self.slug,
             "uploaded_at": self.uploaded_at,
             "size": self.size,
             "content_type": self.content_type,
         }
+        encodable: dict[str, Any] = to_encodable(fields)
+        return encodable
 
 
-def last_upload(record: Mapping[str, Any]) -> Upload | None:
-    """Read the last upload from a dataset's record; None if there was none yet.
-
-    :raises PolyteiaProtocolError: if the record says something about it that makes no sense.
-    """
-    metadata = record.get("metadata")
-    info = metadata.get("asset_info") if isinstance(metadata, dict) else None
-    if not isinstance(info, dict) or info.get("uploaded_at") is None:
-        return None
-    uploaded_at = info["uploaded_at"]
-    at = moment(uploaded_at)
-    if at is None:
-        raise PolyteiaProtocolError(
-            f"Polyteia's record of dataset {record.get('id')!r} says that it was uploaded at {uploaded_at!r}, which is "
-            "no timestamp.",
-            method="get_dataset",
-        )
-    size, kind, slug = info.get("size"), info.get("content_type"), record.get("slug")
-    return Upload(
-        dataset_id=str(record.get("id")),
-        slug=slug if isinstance(slug, str) else None,
-        uploaded_at=uploaded_at,
-        moment=at,
-        size=size if isinstance(size, int) else None,
-        content_type=kind if isinstance(kind, str) else None,
-    )
-
-
-def moment(text: Any) -> datetime | None:
-    """Read a timestamp; without a time zone it means UTC. None if it is no timestamp."""
+def parse_timestamp(text: Any) -> datetime | None:
+    """Return a timestamp as a datetime, in UTC if it has no time zone; None if it is not a timestamp."""
     try:
-        at = datetime.fromisoformat(text)
+        timestamp = datetime.fromisoformat(text)
     except (TypeError, ValueError):
         return None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+    return timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
 
 
-def parse_moment(value: str | datetime | None, where: str) -> datetime | None:
-    """Read a moment that a user has given.
+def parse_user_timestamp(value: str | datetime | None, where: str) -> datetime | None:
+    """Return a timestamp that a user gave as a datetime.
 
-    :param where: what the error calls it.
-    :raises PolyteiaConfigurationError: if it is no moment.
+    :param where: what the exception calls it.
+    :raises PolyteiaConfigurationError: if it is not a timestamp.
     """
     if value is None:
         return None
-    at = moment(value.isoformat() if isinstance(value, datetime) else value)
-    if at is None:
+    timestamp = parse_timestamp(value.isoformat() if isinstance(value, datetime) else value)
+    if timestamp is None:
         raise PolyteiaConfigurationError(
-            f"{where} is {value!r}; it must be a moment such as '2026-03-01T06:00:00+01:00'. A template that may be "
-            "empty needs a default: {{ prev_start_date_success or '1970-01-01' }}."
+            f"{where} is {value!r}; it must be an ISO 8601 timestamp such as '2026-03-01T06:00:00+01:00'. A template "
+            "that may render to an empty value needs a default: {{ prev_start_date_success or '1970-01-01' }}."
         )
-    return at
+    return timestamp
 
 
-def source_timestamp(value: str | date) -> str:
-    """Return a moment as ``update_dataset_source_info`` takes it: RFC 3339 in UTC (API reference 4.4).
+def format_source_timestamp(value: str | date) -> str:
+    """Return the as-of time of data as the platform takes it: RFC 3339 in UTC (docs/platform-api.md#source-timestamp).
 
-    :raises PolyteiaConfigurationError: if it is no moment.
+    :raises PolyteiaConfigurationError: if it is not a timestamp.
     """
-    at = moment(value.isoformat() if isinstance(value, date) else value)
-    if at is None:
+    timestamp = parse_timestamp(value.isoformat() if isinstance(value, date) else value)
+    if timestamp is None:
         raise PolyteiaConfigurationError(
-            f"The source_timestamp is {value!r}; it must be a moment such as '2026-03-01T06:00:00+01:00', or a date."
+            f"source_timestamp is {value!r}; it must be an ISO 8601 timestamp such as '2026-03-01T06:00:00+01:00', or "
+            "a date."
         )
-    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
-class Condition(NamedTuple):
-    """What a wait is for.
-
-    :param reference: the params that identify the dataset: ``id``, or ``solution_id`` and ``slug``.
-    :param uploaded_after: the upload must be later; None: any upload.
-    :param min_size: bytes it must have at least; None: any size.
-    :param wait_for_creation: whether a dataset that does not exist is waited for; otherwise it is an error.
-    """
-
-    reference: Mapping[str, str]
-    uploaded_after: datetime | None = None
-    min_size: int | None = None
-    wait_for_creation: bool = False
-
-    @property
-    def call(self) -> Call:
-        """The query that asks for the dataset."""
-        return make_call("query", "get_dataset", self.reference, needs="id")
-
-    def met_by(self, record: Mapping[str, Any]) -> Upload | None:
-        """Return the upload that is waited for; None if it has not happened yet."""
-        upload = last_upload(record)
-        return upload if upload is not None and self.accepts(upload) else None
-
-    def accepts(self, upload: Upload) -> bool:
-        """Tell whether this is the upload that is waited for."""
-        late_enough = self.uploaded_after is None or upload.moment > self.uploaded_after
-        big_enough = self.min_size is None or (upload.size is not None and upload.size >= self.min_size)
-        return late_enough and big_enough
-
-    def tolerates(self, error: PolyteiaError) -> bool:
-        """Tell whether an error only means that the dataset does not exist yet."""
-        return self.wait_for_creation and isinstance(error, PolyteiaNotFoundError)
+    return timestamp.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""From an Airflow connection, however it was read, to the client's configuration."""
+"""Turns an Airflow connection, however it was read, into the client's configuration."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ USER_AGENT = (
 
 
 def missing_connection(conn_id: str) -> PolyteiaConfigurationError:
-    """Build the error of an Airflow connection that is not there."""
+    """Return the exception for an Airflow connection that does not exist."""
     return PolyteiaConfigurationError(
-        f"There is no connection {conn_id!r}. Create it under Admin -> Connections with the type Polyteia, or with: "
+        f"Connection {conn_id!r} does not exist. Create it under Admin -> Connections with the type Polyteia, or with: "
         f"airflow connections add {conn_id} --conn-type polyteia --conn-password <personal access key>",
         conn_id=conn_id,
     )
 
 
-def config_of(conn_id: str, connection: Any, extra: Any) -> ClientConfig:
-    """Check the contents of an Airflow connection.
+def read_config(conn_id: str, connection: Any, extra: Any) -> ClientConfig:
+    """Check the contents of an Airflow connection and return the configuration.
 
-    :param extra: the connection's Extra, decoded; text that is no JSON object is refused, not ignored.
+    :param extra: the connection's Extra, decoded; text that is not a JSON object is rejected, not ignored.
     :raises PolyteiaConfigurationError: if something in it is unusable.
     """
     if not isinstance(extra, dict) or (connection.extra and not extra and connection.extra.strip() != "{}"):
         raise PolyteiaConfigurationError(
-            f'Connection {conn_id!r} has an Extra that is no JSON object; write it like {{"timeout": 30}}.',
+            f'Connection {conn_id!r} has an invalid Extra: expected a JSON object such as {{"timeout": 30}}.',
             conn_id=conn_id,
         )
     return from_connection(

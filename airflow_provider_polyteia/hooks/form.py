@@ -1,4 +1,4 @@
-"""The connection form of Airflow before 3.2, built from its declaration in `provider_info`."""
+"""Builds the connection form of Airflow before 3.2 from its declaration in `provider_info`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ if TYPE_CHECKING:
 
 
 def widgets(fields: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return a form widget for each declared field; all of them may stay empty."""
+    """Return a form widget for each declared field; all of them are optional."""
     return {name: _widget(field) for name, field in fields.items()}
 
 
 def _widget(field: Mapping[str, Any]) -> Any:
-    # With each form anew: while Airflow 3.0 and 3.1 ask for it, they put classes of their own into these packages.
+    # Imported for each form: while Airflow 3.0 and 3.1 build it, they put their own classes into these packages.
     from flask_appbuilder.fieldwidgets import BS3TextFieldWidget  # noqa: PLC0415 - see above
     from flask_babel import lazy_gettext  # noqa: PLC0415 - see above
     from wtforms import IntegerField, StringField  # noqa: PLC0415 - see above

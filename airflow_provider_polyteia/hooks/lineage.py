@@ -1,4 +1,4 @@
-"""What `PolyteiaHook` tells Airflow's hook lineage: which datasets and files it has read and written."""
+"""Reports to Airflow's hook lineage which datasets and files a hook has read and written."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ from airflow_provider_polyteia.version_compat import lineage_is_read
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from airflow_provider_polyteia.hooks.polyteia import PolyteiaHook
+    from airflow.providers.common.compat.sdk import BaseHook
 
 log = logging.getLogger(__name__)
 
 
-def read_datasets(hook: PolyteiaHook, dataset_ids: Iterable[str]) -> None:
+def read_datasets(hook: BaseHook, base_url: str, dataset_ids: Iterable[str]) -> None:
     """Report datasets as input."""
     for dataset_id in dataset_ids:
-        _report("input", hook, partial(_uri, hook, dataset_id))
+        _report("input", hook, partial(dataset_uri, base_url, dataset_id))
 
 
-def wrote_dataset(hook: PolyteiaHook, dataset_id: str, extra: Mapping[str, Any] | None = None) -> None:
+def wrote_dataset(hook: BaseHook, base_url: str, dataset_id: str, extra: Mapping[str, Any] | None = None) -> None:
     """Report a dataset as output.
 
-    :param extra: what is known of the write, such as its bytes.
+    :param extra: facts about the write, such as its bytes. Default: none.
     """
-    _report("output", hook, partial(_uri, hook, dataset_id), extra)
+    _report("output", hook, partial(dataset_uri, base_url, dataset_id), extra)
 
 
-def read_file(hook: PolyteiaHook, path: Any) -> None:
+def read_file(hook: BaseHook, path: Any) -> None:
     """Report a file as input: a `Path` or an `ObjectStoragePath`."""
     _report("input", hook, partial(file_uri, path))
 
 
-def wrote_file(hook: PolyteiaHook, path: Any) -> None:
+def wrote_file(hook: BaseHook, path: Any) -> None:
     """Report a file as output: a `Path` or an `ObjectStoragePath`."""
     _report("output", hook, partial(file_uri, path))
 
 
 def file_uri(path: Any) -> str:
-    """Return the URI of a file, without the Airflow connection that object storage may be reached by."""
-    from airflow_provider_polyteia.hooks.files import is_local  # noqa: PLC0415 - most tasks move no file
+    """Return the URI of a file, without the Airflow connection of object storage."""
+    from airflow_provider_polyteia.storage import is_local  # noqa: PLC0415 - most tasks move no file
 
     if is_local(path):
         uri: str = path.absolute().as_uri()
@@ -53,11 +53,7 @@ def file_uri(path: Any) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
-def _uri(hook: PolyteiaHook, dataset_id: str) -> str:
-    return dataset_uri(hook.get_conn().config.base_url, dataset_id)
-
-
-def _report(direction: str, hook: PolyteiaHook, uri: Callable[[], str], extra: Mapping[str, Any] | None = None) -> None:
+def _report(direction: str, hook: BaseHook, uri: Callable[[], str], extra: Mapping[str, Any] | None = None) -> None:
     if not lineage_is_read():
         return
     from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector  # noqa: PLC0415 - slow to import
@@ -67,4 +63,4 @@ def _report(direction: str, hook: PolyteiaHook, uri: Callable[[], str], extra: M
     try:
         add(context=hook, uri=uri(), asset_extra=dict(extra or {}))
     except ValueError as error:  # a name that no asset may have must not fail the work that was done
-        log.warning("Lineage does not show this %s: %s", direction, error)
+        log.warning("Could not report this %s to hook lineage: %s", direction, error)

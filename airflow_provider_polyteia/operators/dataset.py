@@ -1,11 +1,10 @@
-"""Operators for dataset records: create, update, delete. Content is moved by the transfers."""
+"""Operators for dataset metadata: create, update, delete. The data itself is moved by the transfers."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError
-from airflow_provider_polyteia.hooks.existing import IF_EXISTS
+from airflow_provider_polyteia.client.datasets import check_if_exists
 from airflow_provider_polyteia.operators.base import PolyteiaOperator
 
 if TYPE_CHECKING:
@@ -13,9 +12,10 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_polyteia.hooks.existing import IfExists
+    from airflow_provider_polyteia.client.datasets import IfExists
 
-# What of a record goes to XCom: small, and the same for every dataset. Documentation and metadata may be large.
+# The fields of a record that go to XCom: small, and the same for every dataset. Documentation and metadata may be
+# large.
 _XCOM_FIELDS = (
     "id",
     "organization_id",
@@ -30,32 +30,33 @@ _XCOM_FIELDS = (
 
 
 class _DatasetOperator(PolyteiaOperator):
-    """What the operators that return a dataset's record share."""
+    """Base class of the operators that return a dataset's record."""
 
-    def hand_on(self, context: Context, record: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the fields that tasks pass on, and make the id an XCom of its own.
+    def push_record(self, context: Context, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields that tasks pass on, and push the id as a separate XCom.
 
-        Not each field, as `multiple_outputs` does: an XCom takes longer than the command, on a fast network.
+        Only the id is pushed separately: one XCom per field (`multiple_outputs`) takes longer than the command itself.
         """
+        fields: dict[str, Any] = self.xcom_value({name: record[name] for name in _XCOM_FIELDS if name in record})
         if self.do_xcom_push and not self.multiple_outputs and "ti" in context:
-            context["ti"].xcom_push(key="id", value=record["id"])
-        return self.outputs({name: record[name] for name in _XCOM_FIELDS if name in record})
+            context["ti"].xcom_push(key="id", value=fields["id"])
+        return fields
 
 
 class CreateDatasetOperator(_DatasetOperator):
     """Create a dataset exactly once, and return its record; ``create.output["id"]`` feeds the next task.
 
-    The dataset is identified by solution and slug. However often this task, its retries or tomorrow's run are
-    executed, there is one dataset. The ordinary case is a single request.
+    The dataset is identified by its solution and slug. The operation is idempotent: retries and later runs return the
+    same dataset. Normally it takes a single request.
 
-    :param name: shown to people (templated).
-    :param solution_id: the solution it belongs to, ``sol_...`` (templated).
-    :param slug: unique within the solution (templated).
-    :param description: free text (templated).
-    :param source: free text about where the data comes from; nothing is fetched from there (templated).
-    :param documentation: block document (templated).
-    :param if_exists: what to do with a dataset that was there before: ``"reuse"`` (default) returns it, with a warning
-        if it differs; ``"update"`` brings it in line; ``"fail"`` fails the task at once.
+    :param name: display name (templated).
+    :param solution_id: id of its solution, ``sol_...`` (templated).
+    :param slug: slug, unique within the solution (templated).
+    :param description: free text (templated). Default: none.
+    :param source: free text about the origin of the data; nothing is fetched from there (templated). Default: none.
+    :param documentation: block document (templated). Default: none.
+    :param if_exists: what to do if the dataset already exists: ``"reuse"`` (default) returns it, with a warning if it
+        differs; ``"update"`` updates it; ``"fail"`` fails the task immediately.
     :param polyteia_conn_id: Airflow connection to Polyteia (templated; default: ``polyteia_default``).
     """
 
@@ -83,11 +84,7 @@ class CreateDatasetOperator(_DatasetOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if if_exists not in IF_EXISTS:
-            raise PolyteiaConfigurationError(
-                f"Argument 'if_exists' of task {self.task_id!r} is {if_exists!r}; it must be one of "
-                f"{', '.join(IF_EXISTS)}."
-            )
+        check_if_exists(if_exists, f"Argument 'if_exists' of task {self.task_id!r}")
         self.name = name
         self.solution_id = solution_id
         self.slug = slug
@@ -99,31 +96,31 @@ class CreateDatasetOperator(_DatasetOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Create the dataset."""
         with self.hook:
-            self.link_to(context, {"solution_id": self.solution_id})
+            self.set_link(context, {"solution_id": self.solution_id})
             record = self.hook.create_dataset(
-                name=self.required("name"),
-                solution_id=self.required("solution_id"),
-                slug=self.required("slug"),
-                description=self.text("description"),
-                source=self.text("source"),
-                documentation=self.mapping("documentation"),
+                name=self.require_text("name"),
+                solution_id=self.require_text("solution_id"),
+                slug=self.require_text("slug"),
+                description=self.text_or_empty("description"),
+                source=self.text_or_empty("source"),
+                documentation=self.optional_mapping("documentation"),
                 if_exists=self.if_exists,
             )
-            self.link_to(context, record)
-        return self.hand_on(context, record)
+            self.set_link(context, record)
+        return self.push_record(context, record)
 
 
 class UpdateDatasetOperator(_DatasetOperator):
-    """Change fields of a dataset's record, and return the record. What is left out (None) stays as it is.
+    """Change fields of a dataset's record, and return the record. An omitted argument (None) leaves a field unchanged.
 
-    As of `CreateDatasetOperator`, the id is an XCom of its own: ``update.output["id"]``.
+    As with `CreateDatasetOperator`, the id is also pushed as a separate XCom: ``update.output["id"]``.
 
-    :param dataset_id: the dataset, ``ds_...`` (templated).
-    :param name: new name (templated).
-    :param description: new description (templated).
-    :param source: new text about where the data comes from (templated).
-    :param slug: new slug (templated).
-    :param documentation: new block document (templated).
+    :param dataset_id: id of the dataset, ``ds_...`` (templated).
+    :param name: new display name (templated). Default: unchanged.
+    :param description: new description (templated). Default: unchanged.
+    :param source: new text about the origin of the data (templated). Default: unchanged.
+    :param slug: new slug (templated). Default: unchanged.
+    :param documentation: new block document (templated). Default: unchanged.
     :param polyteia_conn_id: Airflow connection to Polyteia (templated; default: ``polyteia_default``).
     """
 
@@ -160,28 +157,28 @@ class UpdateDatasetOperator(_DatasetOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Update the dataset."""
         with self.hook:
-            self.link_to(context, {"dataset_id": self.dataset_id})
+            self.set_link(context, {"dataset_id": self.dataset_id})
             record = self.hook.update_dataset(
-                self.required("dataset_id"),
-                name=self.given("name"),
-                description=self.text("description"),
-                source=self.text("source"),
-                slug=self.given("slug"),
-                documentation=self.mapping("documentation"),
+                self.require_text("dataset_id"),
+                name=self.optional_text("name"),
+                description=self.text_or_empty("description"),
+                source=self.text_or_empty("source"),
+                slug=self.optional_text("slug"),
+                documentation=self.optional_mapping("documentation"),
             )
-            self.link_to(context, record)
-        return self.hand_on(context, record)
+            self.set_link(context, record)
+        return self.push_record(context, record)
 
 
 class DeleteDatasetOperator(PolyteiaOperator):
-    """Delete a dataset with its data, found by its id, or by solution and slug. Only its owner may.
+    """Delete a dataset with its data, identified by its id, or by solution and slug. Requires the dataset's owner.
 
-    Returns True if it was deleted, False if it was not there.
+    Returns True if it was deleted, False if it did not exist.
 
-    :param dataset_id: the dataset, ``ds_...`` (templated).
-    :param solution_id: its solution, if it is found by its slug (templated).
-    :param slug: its slug, if it is found by it (templated).
-    :param ignore_missing: whether a dataset that is not there is fine (default: no).
+    :param dataset_id: id of the dataset, ``ds_...`` (templated); or
+    :param solution_id: id of its solution (templated), and
+    :param slug: slug of the dataset in that solution (templated).
+    :param ignore_missing: whether a missing dataset is not an error. Default: False.
     :param polyteia_conn_id: Airflow connection to Polyteia (templated; default: ``polyteia_default``).
     """
 
@@ -205,10 +202,10 @@ class DeleteDatasetOperator(PolyteiaOperator):
     def execute(self, context: Context) -> bool:
         """Delete the dataset."""
         with self.hook:
-            self.link_to(context, {"dataset_id": self.dataset_id, "solution_id": self.solution_id})
+            self.set_link(context, {"dataset_id": self.dataset_id, "solution_id": self.solution_id})
             return self.hook.delete_dataset(
-                self.given("dataset_id"),
-                solution_id=self.given("solution_id"),
-                slug=self.given("slug"),
+                self.optional_text("dataset_id"),
+                solution_id=self.optional_text("solution_id"),
+                slug=self.optional_text("slug"),
                 ignore_missing=self.ignore_missing,
             )

@@ -1,4 +1,4 @@
-"""Operators for any command and any query."""
+"""Operators for any command and any query of the command API."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ if TYPE_CHECKING:
 
 
 class _CallOperator(PolyteiaOperator):
-    """What commands and queries share: a name and parameters."""
+    """Base class of the operators for commands and queries."""
 
     template_fields_renderers = {"parameters": "json"}  # noqa: RUF012 - Airflow's own declaration is a plain dict
 
     parameters: Mapping[str, Any] | str | None
 
     def _parameters(self) -> Mapping[str, Any]:
-        return self.mapping("parameters") or {}
+        return self.optional_mapping("parameters") or {}
 
 
 class PolyteiaCommandOperator(_CallOperator):
-    """Send a command, and return the ``data`` of the platform's answer.
+    """Run a command, and return the ``data`` of its response.
 
-    A command whose answer is lost is repeated only if that is harmless. If it is not, and no look-up can tell what
-    happened, the task fails at once with PolyteiaOutcomeUnknownError. So does a wrong key, or a missing permission.
+    A command whose response is lost is retried only if it is idempotent. Otherwise, unless a lookup shows what
+    happened, the task fails immediately with PolyteiaOutcomeUnknownError. It also fails immediately if the key is
+    invalid or lacks permission.
 
     :param command: e.g. ``create_workspace`` (templated).
-    :param parameters: the command's params (templated; JSON types only).
-    :param idempotent: whether repeating the command is harmless; None (default): as known of the command, and no for
-        one that is not known.
+    :param parameters: the command's params (templated; JSON types only). Default: none.
+    :param idempotent: whether the command is safe to retry. Default: None, as known of the command, and False for an
+        unknown one.
     :param polyteia_conn_id: Airflow connection to Polyteia (templated; default: ``polyteia_default``).
     """
 
@@ -52,31 +53,31 @@ class PolyteiaCommandOperator(_CallOperator):
         self.idempotent = idempotent
 
     def execute(self, context: Context) -> Any:
-        """Send the command."""
-        from airflow_provider_polyteia.client import methods  # noqa: PLC0415 - DAG files load faster without
+        """Run the command."""
+        from airflow_provider_polyteia.client.command_api import methods  # noqa: PLC0415 - DAG files load faster without it
 
-        name = self.required("command")
+        name = self.require_text("command")
         if methods.find(name, "command").returns_secret:
             raise PolyteiaConfigurationError(
-                f"Task {self.task_id!r} would store the token that {name!r} returns as XCom, for everyone to read. "
-                "Use the transfers of this provider, or PolyteiaHook within a task.",
+                f"Task {self.task_id!r} cannot run {name!r}: it would expose the returned token in XCom. Use the "
+                "transfers of this provider, or PolyteiaHook within a task.",
                 method=name,
             )
         parameters = self._parameters()
         with self.hook:
-            self.link_to(context, parameters)
+            self.set_link(context, parameters)
             data = self.hook.command(name, parameters, idempotent=self.idempotent)
-            self.link_to(context, parameters, data if isinstance(data, Mapping) else {})
-        return self.outputs(data) if isinstance(data, Mapping) else data
+            self.set_link(context, parameters, data if isinstance(data, Mapping) else {})
+        return self.xcom_value(data)
 
 
 class PolyteiaQueryOperator(_CallOperator):
-    """Send a query, and return the ``data`` of the platform's answer.
+    """Run a query, and return the ``data`` of its response.
 
     :param query: e.g. ``get_dataset`` (templated).
-    :param parameters: the query's params (templated; JSON types only).
-    :param paginate: read all pages and return the list of their items (default: no); ``page`` and ``size`` are then
-        left out of `parameters`.
+    :param parameters: the query's params (templated; JSON types only). Default: none.
+    :param paginate: whether to read all pages and return the list of their items; `parameters` then contains neither
+        ``page`` nor ``size``. Default: False.
     :param polyteia_conn_id: Airflow connection to Polyteia (templated; default: ``polyteia_default``).
     """
 
@@ -96,11 +97,11 @@ class PolyteiaQueryOperator(_CallOperator):
         self.paginate = paginate
 
     def execute(self, context: Context) -> Any:
-        """Send the query."""
-        name, parameters = self.required("query"), self._parameters()
+        """Run the query."""
+        name, parameters = self.require_text("query"), self._parameters()
         with self.hook:
-            self.link_to(context, parameters)
+            self.set_link(context, parameters)
             if self.paginate:
-                return list(self.hook.iterate(name, parameters))
+                return self.xcom_value(list(self.hook.iterate(name, parameters)))
             data = self.hook.query(name, parameters)
-        return self.outputs(data) if isinstance(data, Mapping) else data
+        return self.xcom_value(data)

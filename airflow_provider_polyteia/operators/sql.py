@@ -7,37 +7,36 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_polyteia.exceptions import PolyteiaError
 from airflow_provider_polyteia.links.polyteia import first_dataset
-from airflow_provider_polyteia.operators.interruptible import InterruptibleOperator
+from airflow_provider_polyteia.operators.killable import KillableOperator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_polyteia.client.sql import Datasets
-    from airflow_provider_polyteia.hooks.files import AnyPath
+    from airflow_provider_polyteia.client.sql_references import Datasets
+    from airflow_provider_polyteia.storage import AnyPath
 
 DEFAULT_LIMIT = 48 * 1024
 
 
-class PolyteiaSqlOperator(InterruptibleOperator):
-    """Run a statement on datasets, and return the platform's answer if it is small.
+class PolyteiaSqlOperator(KillableOperator):
+    """Run a statement on datasets, and return the platform's result if it is small.
 
-    Returns ``result`` (the answer as it is; None if it is in a file), ``path`` (of that file, or None) and ``bytes``
-    (of the answer as JSON); each is an XCom of its own too. For large results use `PolyteiaToFileOperator`, which
-    needs no memory for them.
+    Returns ``result`` (the result as it is; None if it is in a file), ``path`` (of that file, or None) and ``bytes``
+    (of the result as JSON); each is also pushed as a separate XCom. For large results use `PolyteiaToFileOperator`,
+    which needs no memory for them.
 
-    :param sql: a statement, DuckDB's dialect (templated; may be the path of a ``.sql`` file). It refers to a dataset
-        as ``{name}`` if `datasets` is a mapping, by its id in quotes (``'ds_...'``) if it is a list.
+    :param sql: a statement in DuckDB's dialect (templated; may be the path of a ``.sql`` file). It refers to a dataset
+        as ``{name}`` if `datasets` is a mapping, or by its id in quotes (``'ds_...'``) if it is a list.
     :param datasets: the datasets in use (templated): ``{name: id}``, or their ids.
-    :param args: values for placeholders by position (templated).
-    :param named_args: values for placeholders by name (templated).
-    :param idempotent: whether repeating the statement is harmless; None (default): yes for one that begins with SELECT
-        or FROM and holds no semicolon, otherwise no.
-    :param destination: where an answer above the limit is written to, as JSON: a path, a URL such as
-        ``s3://conn_id@bucket/key``, or an `ObjectStoragePath` (templated). None (default): such an answer fails the
-        task.
-    :param max_xcom_bytes: the limit, for the answer as JSON (default: 48 KiB).
+    :param args: values for placeholders by position (templated). Default: none.
+    :param named_args: values for placeholders by name (templated). Default: none.
+    :param idempotent: whether the statement is safe to retry. Default: None, True if it begins with SELECT or FROM and
+        contains no semicolon, otherwise False.
+    :param destination: where to write a result above the limit, as JSON: a path, a URL such as
+        ``s3://conn_id@bucket/key``, or an `ObjectStoragePath` (templated). Default: none, such a result fails the task.
+    :param max_xcom_bytes: maximum size in bytes of a result in XCom, as JSON. Default: 49152.
     :param polyteia_conn_id: Airflow connection to Polyteia (templated; default: ``polyteia_default``).
     """
 
@@ -71,23 +70,23 @@ class PolyteiaSqlOperator(InterruptibleOperator):
         self.destination = destination
         self.max_xcom_bytes = max_xcom_bytes
 
-    def work(self, context: Context) -> dict[str, Any]:
+    def _run(self, context: Context) -> dict[str, Any]:
         """Run the statement."""
-        from airflow_provider_polyteia.hooks.files import path_of, writing  # noqa: PLC0415 - DAG files load faster without
+        from airflow_provider_polyteia.storage import atomic_write, display_name, to_path  # noqa: PLC0415 - DAG files load faster without it
 
-        destination = self.given("destination") if isinstance(self.destination, str) else self.destination
-        sql = self.required("sql")
-        self.link_to(context, first_dataset(self.datasets))
+        destination = self.optional_text("destination") if isinstance(self.destination, str) else self.destination
+        sql = self.require_text("sql")
+        self.set_link(context, first_dataset(self.datasets))
         result = self.hook.execute_sql(sql, self.datasets, self.args, self.named_args, idempotent=self.idempotent)
-        encoded = json.dumps(result, ensure_ascii=False).encode()
+        encoded = json.dumps(result, ensure_ascii=False).encode(errors="replace")  # unpaired surrogates have no bytes
         if len(encoded) <= self.max_xcom_bytes:
             return {"result": result, "path": None, "bytes": len(encoded)}
         if destination is None:
             raise PolyteiaError(
-                f"The result of task {self.task_id!r} has {len(encoded):,} bytes as JSON; an XCom takes "
-                f"{self.max_xcom_bytes:,}. Narrow the query, give a 'destination', or use PolyteiaToFileOperator."
+                f"The result of task {self.task_id!r} is {len(encoded):,} bytes as JSON, which exceeds max_xcom_bytes "
+                f"({self.max_xcom_bytes:,}). Narrow the query, set 'destination', or use PolyteiaToFileOperator."
             )
-        path = path_of(destination)
-        with writing(path) as file:
+        path = to_path(destination)
+        with atomic_write(path) as file:
             file.write(encoded)
-        return {"result": None, "path": str(path), "bytes": len(encoded)}
+        return {"result": None, "path": display_name(path), "bytes": len(encoded)}

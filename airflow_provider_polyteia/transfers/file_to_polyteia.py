@@ -1,4 +1,4 @@
-"""`FileToPolyteiaOperator`: a file into a dataset."""
+"""`FileToPolyteiaOperator`: load a file into a dataset."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_polyteia.client.formats import PARQUET, media_type
 from airflow_provider_polyteia.hooks.lineage import file_uri
-from airflow_provider_polyteia.transfers.load import LoadOperator
-from airflow_provider_polyteia.transfers.parquet import columns_of
+from airflow_provider_polyteia.transfers.load import UploadOperator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,25 +15,25 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    from airflow_provider_polyteia.hooks.files import AnyPath
+    from airflow_provider_polyteia.storage import AnyPath
 
 
-class FileToPolyteiaOperator(LoadOperator):
+class FileToPolyteiaOperator(UploadOperator):
     """Replace the data of a dataset with a file, in constant memory.
 
     Returns ``dataset_id``, ``bytes``, ``rows`` (of a Parquet file, if pyarrow is installed; otherwise None),
-    ``content_type``, ``filename`` and ``source``; each is an XCom of its own too. If the task fails or is killed, the
-    dataset is as it was before.
+    ``content_type``, ``filename`` and ``source``; each is also pushed as a separate XCom. If the task fails or is
+    killed, the dataset is unchanged.
 
     :param source: a path on the worker, a URL such as ``s3://conn_id@bucket/key``, or an `ObjectStoragePath`
         (templated).
-    :param dataset_id: the dataset, ``ds_...`` (templated).
-    :param content_type: MIME type of the data (templated); None (default): by the extension ``.parquet``, ``.csv``,
-        ``.json``, ``.xlsx`` or ``.xls``.
-    :param filename: the file's name for the platform (templated); None: its own.
-    :param source_timestamp: as of when the data is: a datetime, or ISO 8601 text (templated); without a time zone it
-        means UTC. None (default): not told.
-    :param wait_for_upload: whether to wait until the platform shows the new data (default: no).
+    :param dataset_id: id of the dataset, ``ds_...`` (templated).
+    :param content_type: MIME type of the data (templated). Default: by the extension ``.parquet``, ``.csv``, ``.json``,
+        ``.xlsx`` or ``.xls``.
+    :param filename: file name for the platform (templated). Default: its own name.
+    :param source_timestamp: as-of time of the data (datetime or ISO 8601 string, UTC if naive; templated). Default: not
+        stored.
+    :param wait_for_upload: whether to wait until the platform shows the new data. Default: False.
     :param polyteia_conn_id: Airflow connection to Polyteia (templated; default: ``polyteia_default``).
     """
 
@@ -60,19 +59,23 @@ class FileToPolyteiaOperator(LoadOperator):
         self.content_type = content_type
         self.filename = filename
 
-    def work(self, context: Context) -> dict[str, Any]:
+    def _run(self, context: Context) -> dict[str, Any]:
         """Upload the file."""
-        source = self.required("source") if isinstance(self.source, str) else self.source
-        loaded = self.load(context, source, self.given("content_type"), self.given("filename"))
-        return {**loaded, "source": str(source)}
+        source = self.require_text("source") if isinstance(self.source, str) else self.source
+        loaded = self._upload(context, source, self.optional_text("content_type"), self.optional_text("filename"))
+        from airflow_provider_polyteia.storage import display_name  # noqa: PLC0415 - DAG files load faster without it
 
-    def columns(self) -> dict[str, str]:
-        """Return what a Parquet file tells of itself; of other files nothing is known without reading them."""
-        return columns_of(self.source) if media_type(self._result["content_type"]) == PARQUET else {}
+        return {**loaded, "source": display_name(source)}
 
-    def sources(self, output: OutputDataset) -> OperatorLineage:
+    def lineage_columns(self) -> dict[str, str]:
+        """Return the columns of a Parquet file; those of other files are not known without reading them."""
+        from airflow_provider_polyteia.tables.checks import parquet_columns  # noqa: PLC0415 - DAG files load faster without it
+
+        return parquet_columns(self.source) if media_type(self._result["content_type"]) == PARQUET else {}
+
+    def lineage_inputs(self, output: OutputDataset) -> OperatorLineage:
         """Add the file."""
-        from airflow_provider_polyteia.hooks.files import path_of  # noqa: PLC0415 - DAG files load faster without
+        from airflow_provider_polyteia.storage import to_path  # noqa: PLC0415 - DAG files load faster without it
         from airflow_provider_polyteia.transfers import openlineage  # noqa: PLC0415 - an optional package
 
-        return openlineage.lineage([openlineage.file(file_uri(path_of(self.source)))], [output])
+        return openlineage.lineage([openlineage.file(file_uri(to_path(self.source)))], [output])

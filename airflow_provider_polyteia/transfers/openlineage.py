@@ -1,4 +1,4 @@
-"""What transfers tell OpenLineage, if its provider is installed: datasets and files by name, columns, counts, SQL."""
+"""What transfers report to OpenLineage, if its provider is installed: datasets and files, columns, counts, SQL."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 def lineage(inputs: Iterable[Dataset], outputs: Iterable[Dataset], sql: str | None = None) -> OperatorLineage:
-    """Put together what a task has read and written, and the query that it ran."""
+    """Return what a task has read and written, and the query that it ran."""
     from airflow.providers.openlineage.extractors import OperatorLineage  # noqa: PLC0415 - an optional package
 
     facets = {"sql": SQLJobFacet(query=sql)} if sql else {}
@@ -35,13 +35,13 @@ def lineage(inputs: Iterable[Dataset], outputs: Iterable[Dataset], sql: str | No
 
 
 def dataset(uri: str) -> Dataset:
-    """Name a dataset of Polyteia that was read."""
+    """Return a dataset of Polyteia that was read."""
     namespace, name = openlineage_name(uri)
     return Dataset(namespace=namespace, name=name)
 
 
 def loaded_dataset(uri: str, *, size: int, rows: int | None, columns: Mapping[str, str] | None) -> OutputDataset:
-    """Name a dataset of Polyteia that was loaded, with what is known of the load."""
+    """Return a dataset of Polyteia that was loaded, with columns and counts."""
     namespace, name = openlineage_name(uri)
     fields = [SchemaDatasetFacetFields(name=column, type=kind) for column, kind in (columns or {}).items()]
     return OutputDataset(
@@ -53,13 +53,13 @@ def loaded_dataset(uri: str, *, size: int, rows: int | None, columns: Mapping[st
 
 
 def file(uri: str) -> Dataset:
-    """Name a file that was read, as OpenLineage names files."""
+    """Return a file that was read, as OpenLineage names files."""
     namespace, name = _file_name(uri)
     return Dataset(namespace=namespace, name=name)
 
 
 def written_file(uri: str, *, size: int, rows: int | None) -> OutputDataset:
-    """Name a file that was written, with what is known of it."""
+    """Return a file that was written, with its counts."""
     namespace, name = _file_name(uri)
     statistics = OutputStatisticsOutputDatasetFacet(rowCount=rows, size=size)
     return OutputDataset(namespace=namespace, name=name, outputFacets={"outputStatistics": statistics})
@@ -73,7 +73,7 @@ def _file_name(uri: str) -> tuple[str, str]:
 
 
 def tables(sql: str, conn_id: str, hook_params: Mapping[str, Any] | None) -> list[Dataset]:
-    """Name the tables that a query has read, as far as OpenLineage can read the query."""
+    """Return the tables that a query reads, as far as OpenLineage can parse the query."""
     from airflow.providers.openlineage.sqlparser import get_openlineage_facets_with_sql  # noqa: PLC0415 - slow to import
 
     connection: Any = BaseHook.get_connection(conn_id)
@@ -82,7 +82,7 @@ def tables(sql: str, conn_id: str, hook_params: Mapping[str, Any] | None) -> lis
         found = get_openlineage_facets_with_sql(
             hook=hook, sql=sql, conn_id=conn_id, database=connection.schema, use_connection=False
         )
-    except Exception as error:  # noqa: BLE001 - not every dialect is known, and lineage must not be lost for that
-        log.warning("OpenLineage could not tell which tables the query has read: %s", error)
+    except Exception as error:  # noqa: BLE001 - not every dialect is known, and the rest of the lineage must not be lost
+        log.warning("OpenLineage could not parse which tables the query reads: %s", error)
         return []
     return list(found.inputs) if found else []

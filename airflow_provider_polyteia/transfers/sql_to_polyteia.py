@@ -1,4 +1,4 @@
-"""`SqlToPolyteiaOperator`: the result of a query, in any SQL database that Airflow knows, into a dataset."""
+"""`SqlToPolyteiaOperator`: load the result of a query, in any SQL database that Airflow knows, into a dataset."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_polyteia.client.formats import PARQUET
 from airflow_provider_polyteia.exceptions import PolyteiaError
-from airflow_provider_polyteia.transfers.load import LoadOperator
+from airflow_provider_polyteia.transfers.load import UploadOperator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,32 +18,32 @@ if TYPE_CHECKING:
     from airflow_provider_polyteia.tables.staging import StagedTable
 
 
-class SqlToPolyteiaOperator(LoadOperator):
+class SqlToPolyteiaOperator(UploadOperator):
     """Replace the data of a dataset with the result of a query, as Parquet, in constant memory.
 
-    The rows are read into a temporary Parquet file first; only if all of them are there, the file is uploaded. Types
-    arrive as types: see docs/transfers.md. Needs the extra ``[parquet]``; with ``[postgres]``, PostgreSQL is read at
-    the speed of Arrow.
+    The rows are staged in a temporary Parquet file first, which is uploaded only when it is complete. Types are
+    preserved: see docs/transfers.md. Needs the extra ``[parquet]``; with ``[postgres]``, PostgreSQL is read as Arrow.
 
     Returns ``dataset_id``, ``rows``, ``bytes``, ``columns`` (name to type), ``content_type``, ``filename`` and
-    ``source_conn_id``; each is an XCom of its own too.
+    ``source_conn_id``; each is also pushed as a separate XCom.
 
-    :param sql: one query, or the path of a ``.sql`` file that holds it (templated). It must change nothing, and nothing
-        is committed.
+    :param sql: one query, or the path of a ``.sql`` file that contains it (templated). It must not change anything, and
+        nothing is committed.
     :param conn_id: Airflow connection to the database (templated).
-    :param dataset_id: the dataset, ``ds_...`` (templated).
+    :param dataset_id: id of the dataset, ``ds_...`` (templated).
     :param parameters: values for the placeholders in the query (templated), in the style of the database's driver.
-    :param fail_on_empty: whether a result without rows fails the task (default: no, it empties the dataset, which
-        keeps its columns).
-    :param filename: the file's name for the platform (templated); None (default): the dataset's id.
+        Default: none.
+    :param fail_on_empty: whether a result without rows fails the task. Default: False, it empties the dataset, which
+        keeps its columns.
+    :param filename: file name for the platform (templated). Default: the dataset's id.
     :param driver: ``"adbc"`` reads Arrow from PostgreSQL; ``"dbapi"`` uses the connection's hook; ``"auto"`` (default)
-        takes ADBC where it is installed and fits.
-    :param hook_params: arguments for the connection's hook (templated), e.g. ``{"database": "city"}``.
-    :param temp_dir: directory of the temporary file (templated), which is about as large as the result; None (default):
-        where the system has them. The file has no name, and is gone however the task ends.
-    :param source_timestamp: as of when the data is: a datetime, or ISO 8601 text (templated); without a time zone it
-        means UTC. None (default): not told.
-    :param wait_for_upload: whether to wait until the platform shows the new data (default: no).
+        uses ADBC where it is installed and applicable.
+    :param hook_params: arguments for the connection's hook (templated), e.g. ``{"database": "city"}``. Default: none.
+    :param temp_dir: directory of the temporary file (templated), which is about as large as the result. The file has no
+        name, and disappears however the task ends. Default: the system's temporary directory.
+    :param source_timestamp: as-of time of the data (datetime or ISO 8601 string, UTC if naive; templated). Default: not
+        stored.
+    :param wait_for_upload: whether to wait until the platform shows the new data. Default: False.
     :param polyteia_conn_id: Airflow connection to Polyteia (templated; default: ``polyteia_default``).
     """
 
@@ -88,24 +88,24 @@ class SqlToPolyteiaOperator(LoadOperator):
         self.hook_params = hook_params
         self.temp_dir = temp_dir
 
-    def work(self, context: Context) -> dict[str, Any]:
+    def _run(self, context: Context) -> dict[str, Any]:
         """Read the rows, then upload them."""
-        filename = self.given("filename") or f"{self.required('dataset_id')}.parquet"
+        filename = self.optional_text("filename") or f"{self.require_text('dataset_id')}.parquet"
         with self._stage() as table:
             if self.fail_on_empty and not table.rows:
                 raise PolyteiaError(
-                    f"The query of task {self.task_id!r} has returned no rows, and 'fail_on_empty' is set. Nothing was "
+                    f"The query of task {self.task_id!r} returned no rows, and 'fail_on_empty' is set. Nothing was "
                     "uploaded."
                 )
-            loaded = self.load(context, table.file, PARQUET, filename)
+            loaded = self._upload(context, table.file, PARQUET, filename)
         return {**loaded, "rows": table.rows, "columns": table.columns, "source_conn_id": self.conn_id}
 
-    def columns(self) -> dict[str, str]:
-        """Return what was read."""
+    def lineage_columns(self) -> dict[str, str]:
+        """Return the columns that were read."""
         columns: dict[str, str] = self._result["columns"]
         return columns
 
-    def sources(self, output: OutputDataset) -> OperatorLineage:
+    def lineage_inputs(self, output: OutputDataset) -> OperatorLineage:
         """Add the query and its tables."""
         from airflow_provider_polyteia.transfers import openlineage  # noqa: PLC0415 - an optional package
 
@@ -120,10 +120,10 @@ class SqlToPolyteiaOperator(LoadOperator):
 
         self._timestamp()
         return stage_query(
-            self.required("conn_id"),
-            self.required("sql"),
+            self.require_text("conn_id"),
+            self.require_text("sql"),
             self.parameters,
             driver=self.driver,
             hook_params=self.hook_params,
-            temp_dir=self.given("temp_dir"),
+            temp_dir=self.optional_text("temp_dir"),
         )

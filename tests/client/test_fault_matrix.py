@@ -11,12 +11,13 @@ import itertools
 from dataclasses import dataclass
 
 import pytest
+from calls import send
 from conftest import FakeTime, HastyTime
 
 from airflow_provider_polyteia.client import config as client_config
-from airflow_provider_polyteia.client.aio import AsyncPolyteiaClient
-from airflow_provider_polyteia.client.calls import make_call
-from airflow_provider_polyteia.client.sync import PolyteiaClient
+from airflow_provider_polyteia.client.command_api.protocol import make_call
+from airflow_provider_polyteia.client.transports.httpx_client import AsyncPolyteiaClient
+from airflow_provider_polyteia.client.transports.requests_client import PolyteiaClient
 from airflow_provider_polyteia.exceptions import (
     PolyteiaAPIError,
     PolyteiaAuthenticationError,
@@ -140,7 +141,7 @@ def test_query_of_a_trigger(bench, fault):
     async def ask():
         client = AsyncPolyteiaClient(config, clock=bench.time.clock, sleep=wait, jitter=lambda: 1.0)
         try:
-            return (await client.send(call)).data
+            return (await send(client, call)).data
         finally:
             await client.aclose()
 

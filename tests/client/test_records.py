@@ -8,10 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_polyteia.client.records import Condition, last_upload, moment
+from airflow_provider_polyteia.client import config
+from airflow_provider_polyteia.client.command_api.operations import CommandAPI
+from airflow_provider_polyteia.client.credentials import Credentials
+from airflow_provider_polyteia.client.records import DatasetRef, parse_timestamp
+from airflow_provider_polyteia.client.upload_condition import UploadCondition
 from airflow_provider_polyteia.exceptions import PolyteiaProtocolError
 
+KEY = "pak-SECRET-0123456789"  # made up
 AT = "2026-03-01T06:04:58.512000Z"
+
+
+def last_upload(record):
+    return CommandAPI(Credentials(config.from_connection("city", password=KEY))).last_upload(record)
 
 
 def record(**info):
@@ -27,12 +36,12 @@ JSON = st.recursive(
 
 @given(JSON)
 def test_any_metadata(metadata):
-    """Whatever stands in `metadata`, it is an upload, none, or a protocol error."""
+    """Any `metadata` is read as an upload, as none, or as a protocol error."""
     try:
         upload = last_upload({"id": "ds_1", "metadata": metadata})
     except PolyteiaProtocolError:
         return
-    assert upload is None or upload.moment.tzinfo is not None
+    assert upload is None or upload.timestamp.tzinfo is not None
 
 
 @pytest.mark.parametrize(
@@ -40,25 +49,25 @@ def test_any_metadata(metadata):
     [{"id": "ds_1"}, {"metadata": None}, {"metadata": {}}, {"metadata": {"asset_info": None}}, record(size=3)],
 )
 def test_no_upload_yet(empty):
-    """Each level may be missing before the first upload (API reference 5.4)."""
+    """Each level may be missing before the first upload (docs/platform-api.md#last-upload)."""
     assert last_upload(empty) is None
 
 
 def test_upload():
-    """The summary holds the platform's own timestamp; what it does not say is None."""
+    """The summary contains the platform's own timestamp; what the platform omits is None."""
     upload = last_upload(record(uploaded_at=AT))
-    assert upload.moment == datetime(2026, 3, 1, 6, 4, 58, 512000, tzinfo=UTC)
+    assert upload.timestamp == datetime(2026, 3, 1, 6, 4, 58, 512000, tzinfo=UTC)
     assert upload.summary() == {"id": "ds_1", "slug": "d", "uploaded_at": AT, "size": None, "content_type": None}
 
 
 def test_size_that_is_not_known_is_not_big_enough():
-    """Somebody who asks for a size waits until the platform tells one."""
-    asked = Condition({"id": "ds_1"}, min_size=1)
-    assert asked.met_by(record(uploaded_at=AT)) is None
-    assert asked.met_by(record(uploaded_at=AT, size=1)) is not None
+    """With a minimum size, an upload only matches if the platform shows its size."""
+    condition = UploadCondition(DatasetRef("ds_1"), min_size=1)
+    assert not condition.matches(last_upload(record(uploaded_at=AT)))
+    assert condition.matches(last_upload(record(uploaded_at=AT, size=1)))
 
 
 @pytest.mark.parametrize("text", ["", "soon", None, 5, "2026-13-01", {}])
-def test_no_moment(text):
-    """What is no timestamp is None."""
-    assert moment(text) is None
+def test_not_a_timestamp(text):
+    """Anything that is not a timestamp is None."""
+    assert parse_timestamp(text) is None

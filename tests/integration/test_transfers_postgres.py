@@ -21,7 +21,7 @@ import airflow.providers.postgres.hooks.postgres as postgres_hook
 from postgres import postgres  # noqa: F401 - a fixture
 
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError
-from airflow_provider_polyteia.operators.interruptible import TaskKilledError
+from airflow_provider_polyteia.operators.killable import TaskKilledError
 from airflow_provider_polyteia.sandbox import SANDBOX_SOLUTION_ID, Sandbox
 from airflow_provider_polyteia.tables import optional_dependencies
 from airflow_provider_polyteia.tables.from_database import stage_query

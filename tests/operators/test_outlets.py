@@ -7,7 +7,7 @@ from airflow.providers.common.compat.sdk import Asset, AssetAlias, BaseOperator
 from conftest import outlet_events
 
 from airflow_provider_polyteia.assets.polyteia import polyteia_asset
-from airflow_provider_polyteia.operators.outlets import describe_event
+from airflow_provider_polyteia.operators.asset_events import add_event_extra
 
 HOST = "https://app.polyteia.com"
 EXTRA = {"rows": 3, "bytes": 120, "source_timestamp": None}
@@ -24,7 +24,7 @@ def alias_events(accessor):
 def describe(*outlets):
     events = outlet_events()
     task = BaseOperator(task_id="load", outlets=list(outlets))
-    describe_event({"outlet_events": events}, task, HOST, "ds_1", EXTRA)
+    add_event_extra({"outlet_events": events}, task, HOST, "ds_1", EXTRA)
     return events
 
 
@@ -48,5 +48,5 @@ def test_alias():
 def test_no_outlets(context):
     """Without outlets there is nobody to tell, and nothing is asked of the context."""
     before = dict(context)
-    describe_event(context, BaseOperator(task_id="load"), HOST, "no id", EXTRA)
+    add_event_extra(context, BaseOperator(task_id="load"), HOST, "no id", EXTRA)
     assert context == before

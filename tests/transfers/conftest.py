@@ -10,7 +10,7 @@ from conftest import HastyTime
 from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_polyteia.client import config as client_config
-from airflow_provider_polyteia.client.sync import PolyteiaClient
+from airflow_provider_polyteia.client.transports.requests_client import PolyteiaClient
 from airflow_provider_polyteia.hooks.polyteia import PolyteiaHook
 from airflow_provider_polyteia.sandbox import SANDBOX_SOLUTION_ID, Sandbox
 

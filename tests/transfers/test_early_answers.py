@@ -12,7 +12,7 @@ import trustme
 from conftest import KEY
 from servers import RawServer
 
-from airflow_provider_polyteia.client.multipart import Source
+from airflow_provider_polyteia.client.multipart import UploadSource
 from airflow_provider_polyteia.client.upload import upload
 from airflow_provider_polyteia.exceptions import (
     PolyteiaAPIError,

@@ -18,7 +18,7 @@ from servers import status
 
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError
 from airflow_provider_polyteia.hooks.polyteia import PolyteiaHook
-from airflow_provider_polyteia.operators.interruptible import TaskKilledError
+from airflow_provider_polyteia.operators.killable import TaskKilledError
 from airflow_provider_polyteia.operators.sql import PolyteiaSqlOperator
 from airflow_provider_polyteia.sandbox import SANDBOX_SOLUTION_ID, Sandbox
 from airflow_provider_polyteia.tables import optional_dependencies

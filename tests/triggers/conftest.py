@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_polyteia.sandbox import SANDBOX_SOLUTION_ID, Sandbox
-from airflow_provider_polyteia.triggers import lookout
+from airflow_provider_polyteia.triggers import poller
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from servers import DROP, Reply, body_error, data, status
 
 from airflow_provider_polyteia import exceptions
-from airflow_provider_polyteia.triggers import shared
+from airflow_provider_polyteia.triggers import shared_client
 from airflow_provider_polyteia.triggers.dataset import DatasetUploadedTrigger, rebuild_error
 
 AT = "2026-03-01T06:04:58.512000Z"

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from watching import CSV, IN_SOLUTION, INTERVAL, Store, Triggerer, looks, until, upload
 
-from airflow_provider_polyteia.triggers import lookout
+from airflow_provider_polyteia.triggers import poller
 from airflow_provider_polyteia.triggers.dataset import DatasetUploadedEventTrigger
 
 pytest.importorskip("airflow.triggers.shared_stream", reason="needs Airflow 3.3")

@@ -8,9 +8,9 @@ import time
 import pytest
 from servers import KEY, data, status
 
-from airflow_provider_polyteia.client.calls import make_call
+from airflow_provider_polyteia.client.command_api.protocol import make_call
 from airflow_provider_polyteia.exceptions import PolyteiaAuthenticationError, PolyteiaConfigurationError
-from airflow_provider_polyteia.triggers import shared
+from airflow_provider_polyteia.triggers import shared_client
 
 QUERY = make_call("query", "get_dataset", {"id": "ds_1"})
 NEW_KEY = "pak-SECRET-tomorrow"  # made up

@@ -8,7 +8,7 @@ import pytest
 from servers import body_error, data, status
 from watching import INTERVAL, Store, Triggerer, until
 
-from airflow_provider_polyteia.triggers import lookout
+from airflow_provider_polyteia.triggers import poller
 from airflow_provider_polyteia.triggers.dataset import DatasetUploadedEventTrigger
 
 pytest.importorskip("airflow.triggers.shared_stream", reason="needs Airflow 3.3")

@@ -1,0 +1,1 @@
+"""The command API: commands and queries, posted as JSON (docs/platform-api.md)."""

@@ -1,0 +1,166 @@
+"""Uploads a file into a dataset, and exports the result of a query into a file.
+
+Both may be retried: an upload replaces the dataset's data (docs/platform-api.md#uploads), and an export changes
+nothing. How long a token lives, and whether it can be used twice, is unknown: each attempt asks for its own.
+
+An exported file counts as complete only if its content type, its length and, for Parquet, both of its ends are right.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from functools import partial
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
+
+from airflow_provider_polyteia.client import errors
+from airflow_provider_polyteia.client.command_api.protocol import (
+    Call,
+    authenticated_flow,
+    make_call,
+    raise_for_error,
+    request_flow,
+)
+from airflow_provider_polyteia.client.file_sink import FileSink
+from airflow_provider_polyteia.client.formats import PARQUET, PARQUET_MAGIC
+from airflow_provider_polyteia.client.multipart import FileBody, UploadSource
+from airflow_provider_polyteia.client.operation import Flow, Idempotency, Operation, Request
+from airflow_provider_polyteia.client.progress import format_size
+from airflow_provider_polyteia.exceptions import (
+    PolyteiaAPIError,
+    PolyteiaAuthenticationError,
+    PolyteiaNotFoundError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
+
+    from airflow_provider_polyteia.client.credentials import Credentials
+    from airflow_provider_polyteia.client.operation import Response
+
+log = logging.getLogger(__name__)
+
+UPLOAD_PATH = "/upload"
+DOWNLOAD_PATH = "/download"
+# Unless the connection's timeout is longer. The platform may need time for a large file before it responds.
+DEFAULT_IDLE_TIMEOUT = 300.0
+_TOO_LARGE = 413
+
+T = TypeVar("T")
+
+
+def upload(
+    credentials: Credentials, dataset_id: str, source: UploadSource, content_type: str, idle_timeout: float | None
+) -> Operation[None]:
+    """Return the operation that replaces a dataset's data with a file."""
+    token_call = make_call(
+        "command",
+        "generate_dataset_upload_token",
+        {"id": dataset_id, "content_type": content_type},
+        required_field="token",
+    )
+    send = partial(_send, credentials, source, _idle_timeout(credentials, idle_timeout))
+    start = partial(_flow_with_token, credentials, token_call, send)
+    return Operation(UPLOAD_PATH, start, Idempotency.SAFE, {"id": dataset_id}, is_transfer=True)
+
+
+def export(
+    credentials: Credentials,
+    params: Mapping[str, Any],
+    destination: Callable[[], AbstractContextManager[IO[bytes]]],
+    name: str,
+    idle_timeout: float | None,
+) -> Operation[int]:
+    """Return the operation that writes the result of a query to a file, and returns its size in bytes.
+
+    :param params: params of ``generate_query_export_token``.
+    :param destination: opens a new temporary file for an attempt, keeps it if the attempt succeeds, else removes it.
+    :param name: the name of the file in the log.
+    """
+    token_call = make_call("command", "generate_query_export_token", params, required_field="token")
+    timeout = _idle_timeout(credentials, idle_timeout)
+
+    def start() -> Flow[int]:
+        with destination() as file:
+            sink = FileSink(file, params["format"], name)
+            return (yield from _flow_with_token(credentials, token_call, partial(_receive, credentials, sink, timeout)))
+
+    return Operation(DOWNLOAD_PATH, start, Idempotency.SAFE, {"name": name}, is_transfer=True)
+
+
+def _idle_timeout(credentials: Credentials, given: float | None) -> float:
+    return max(DEFAULT_IDLE_TIMEOUT, credentials.config.timeout[1]) if given is None else given
+
+
+def _flow_with_token(credentials: Credentials, token_call: Call, use: Callable[[str], Flow[T]]) -> Flow[T]:
+    """Ask for a token and use it; if this token is rejected, once more with a new one."""
+    token = (yield from request_flow(token_call, credentials)).data["token"]
+    try:
+        return (yield from use(token))
+    except (PolyteiaAuthenticationError, PolyteiaNotFoundError) as error:
+        # The key was just valid, when it got the token. If it no longer is, the request for the next token says so.
+        log.warning("The token just issued was rejected, trying once more with a new one: %s", error)
+    token = (yield from request_flow(token_call, credentials)).data["token"]
+    return (yield from use(token))
+
+
+def _send(credentials: Credentials, source: UploadSource, idle_timeout: float, token: str) -> Flow[None]:
+    body = FileBody(source)
+    headers = {"X-Upload-Token": token, "Content-Type": body.content_type}
+    request = Request("POST", UPLOAD_PATH, UPLOAD_PATH, headers, body=body, idle_timeout=idle_timeout)
+    yield from authenticated_flow(credentials, request, partial(_check_upload, credentials, source))
+
+
+def _check_upload(credentials: Credentials, source: UploadSource, response: Response) -> None:
+    try:
+        raise_for_error(UPLOAD_PATH, response, credentials)
+    except PolyteiaAPIError as error:
+        if error.http_status != _TOO_LARGE:
+            raise
+        raise error.extended(
+            f"The file ({format_size(source.size)}) exceeds the size limit of the platform or of a gateway in front of "
+            "it."
+        ) from error.__cause__
+
+
+def _receive(credentials: Credentials, sink: FileSink, idle_timeout: float, token: str) -> Flow[int]:
+    credentials.add_secret(quote(token, safe=""))  # as it stands in the URL
+    # If it was compressed for the transfer only, its length would not be the file's.
+    headers = {"Accept-Encoding": "identity"}
+    request = Request(
+        "GET", DOWNLOAD_PATH, DOWNLOAD_PATH, headers, query={"token": token}, sink=sink, idle_timeout=idle_timeout
+    )
+    return (yield from authenticated_flow(credentials, request, partial(_check_download, credentials, sink)))
+
+
+def _check_download(credentials: Credentials, sink: FileSink, response: Response) -> int:
+    """Return the size of the file.
+
+    :raises PolyteiaError: if the response is an error, or the file is not complete, or not of the right format.
+    """
+    if not sink.accepted:
+        raise_for_error(DOWNLOAD_PATH, response, credentials)
+        raise errors.unexpected_response(response, credentials, DOWNLOAD_PATH, "JSON")
+    length = response.content_length
+    if length is not None and length != sink.received:
+        problem = f"{sink.received} of the announced {length} bytes arrived"
+        raise errors.incomplete_response(credentials, DOWNLOAD_PATH, problem)
+    if response.is_json and _is_error(sink.head):
+        raise_for_error(DOWNLOAD_PATH, replace(response, body=sink.head), credentials)
+    if sink.content_type == PARQUET and not (sink.head[:4] == sink.tail == PARQUET_MAGIC):
+        kind = "an incomplete Parquet file"
+        raise errors.unexpected_response(replace(response, body=b""), credentials, DOWNLOAD_PATH, kind)
+    sink.release()
+    return sink.size
+
+
+def _is_error(head: bytes) -> bool:
+    """Return True for a small JSON object that reports an error, False for exported rows."""
+    try:
+        value = json.loads(head)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(value, dict) and ("error" in value or {"code", "message"} <= value.keys())

@@ -1,0 +1,295 @@
+"""The operations of the command API: what `client.api.PlatformAPI` asks for, as commands and queries."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import IO, TYPE_CHECKING, Any
+
+from airflow_provider_polyteia.client.command_api.protocol import Call, check_mapping, make_call, request_flow
+from airflow_provider_polyteia.client.operation import Creation, Flow, Idempotency, Operation, Result
+from airflow_provider_polyteia.client.records import DatasetRef, Record, Upload, parse_timestamp
+from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
+
+    from airflow_provider_polyteia.client.command_api.methods import Kind
+    from airflow_provider_polyteia.client.credentials import Credentials
+    from airflow_provider_polyteia.client.multipart import UploadSource
+    from airflow_provider_polyteia.client.sql_references import Query
+
+MAX_PAGE_SIZE = 100
+MAX_PAGES = 10_000
+
+# These lists may ignore the filter (docs/platform-api.md#list-filters), so their items are filtered again.
+_FILTERS = {"list_workspaces": "organization_id", "list_solutions": "organization_id"}
+
+
+class CommandAPI:
+    """Implements `client.api.PlatformAPI` with commands and queries.
+
+    :param credentials: of the connection that the operations are for.
+    """
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+
+    def call(
+        self, kind: Kind, method: str, params: Mapping[str, Any] | None = None, *, idempotent: bool | None = None
+    ) -> Operation[Any] | Creation:
+        """Return any command or query; a `Creation` where a lookup can find what it creates.
+
+        :raises PolyteiaConfigurationError: if name or params are unusable.
+        """
+        call = make_call(kind, method, params, idempotent=idempotent)
+        if call.natural_key and call.idempotency is Idempotency.NONE:
+            return creation(call, self._credentials)
+        return self._data(call)
+
+    def pages(
+        self,
+        method: str,
+        params: Mapping[str, Any] | None,
+        *,
+        page_size: int = MAX_PAGE_SIZE,
+        max_pages: int = MAX_PAGES,
+    ) -> Pages:
+        """Return any paginated query (docs/platform-api.md#pagination).
+
+        :raises PolyteiaConfigurationError: if an argument is unusable.
+        """
+        return Pages(self._credentials, method, params, page_size=page_size, max_pages=max_pages)
+
+    def create_dataset(self, fields: Mapping[str, Any]) -> Creation:
+        """Create a dataset."""
+        return creation(make_call("command", "create_dataset", fields, required_field="id"), self._credentials)
+
+    def get_dataset(self, dataset: DatasetRef) -> Operation[Record]:
+        """Return a dataset's record."""
+        return self._data(make_call("query", "get_dataset", dataset.identifiers, required_field="id"))
+
+    def list_datasets(self, solution_id: str) -> Pages:
+        """Return the records of a solution's datasets."""
+        return self.pages("list_datasets", {"solution_id": solution_id})
+
+    def update_dataset(self, dataset_id: str, fields: Mapping[str, Any]) -> Operation[Record | None]:
+        """Replace a dataset's fields, and return its record if the platform returns it.
+
+        What it returns is undocumented (docs/platform-api.md#update-responses).
+        """
+        return self._data(make_call("command", "update_dataset", {"id": dataset_id, **fields}))
+
+    def delete_dataset(self, dataset_id: str) -> Operation[None]:
+        """Delete a dataset with its data."""
+        return self._data(make_call("command", "delete_dataset", {"id": dataset_id}))
+
+    def set_source_timestamp(self, dataset_id: str, source_timestamp: str) -> Operation[None]:
+        """Store the as-of time of a dataset's data."""
+        info = {"source_timestamp": source_timestamp}
+        return self._data(make_call("command", "update_dataset_source_info", {"id": dataset_id, "source_info": info}))
+
+    def upload(
+        self, dataset_id: str, source: UploadSource, content_type: str, idle_timeout: float | None
+    ) -> Operation[None]:
+        """Replace a dataset's data with a file (docs/platform-api.md#uploads)."""
+        from airflow_provider_polyteia.client.command_api import files  # noqa: PLC0415 - most tasks move no file
+
+        return files.upload(self._credentials, dataset_id, source, content_type, idle_timeout)
+
+    def export(
+        self,
+        query: Query,
+        content_type: str,
+        destination: Callable[[], AbstractContextManager[IO[bytes]]],
+        name: str,
+        idle_timeout: float | None,
+    ) -> Operation[int]:
+        """Write the result of a query to a file, and return its size in bytes (docs/platform-api.md#exports)."""
+        from airflow_provider_polyteia.client.command_api import files  # noqa: PLC0415 - most tasks move no file
+
+        params = {
+            "sql": query.statement,
+            "datasets": query.dataset_ids,
+            "args": query.args,
+            "format": content_type,
+        }
+        return files.export(self._credentials, params, destination, name, idle_timeout)
+
+    def execute_sql(self, query: Query, *, idempotent: bool) -> Operation[Any]:
+        """Run a statement, and return the platform's result as it is (docs/platform-api.md#sql)."""
+        params = {
+            "sql": query.statement,
+            "datasets": query.dataset_ids,
+            "args": query.args,
+            "named_args": query.named_args,
+        }
+        return self._data(make_call("command", "execute_sql", params, idempotent=idempotent))
+
+    def test_connection(self) -> Operation[str | None]:
+        """Return the name of an organization that the key can access; None if there is none."""
+        call = make_call("query", "list_organizations", {"page": 1, "size": 1})
+        return _operation(call, partial(_organization_name, call, self._credentials))
+
+    def last_upload(self, record: Record) -> Upload | None:
+        """Return the last upload that a dataset's record shows; None without one (docs/platform-api.md#last-upload).
+
+        :raises PolyteiaProtocolError: if the record contains something that cannot be one.
+        """
+        metadata = record.get("metadata")
+        info = metadata.get("asset_info") if isinstance(metadata, dict) else None
+        if not isinstance(info, dict) or info.get("uploaded_at") is None:
+            return None
+        uploaded_at, size, kind, slug = (
+            info["uploaded_at"],
+            info.get("size"),
+            info.get("content_type"),
+            record.get("slug"),
+        )
+        timestamp = parse_timestamp(uploaded_at)
+        if timestamp is None:
+            excerpt = self._credentials.excerpt
+            raise PolyteiaProtocolError(
+                f"The record of dataset {excerpt(record.get('id'))!r} (connection "
+                f"{self._credentials.config.conn_id!r}) has an invalid upload timestamp: {excerpt(uploaded_at)!r}.",
+                method="get_dataset",
+                conn_id=self._credentials.config.conn_id,
+            )
+        return Upload(
+            dataset_id=str(record.get("id")),
+            slug=slug if isinstance(slug, str) else None,
+            uploaded_at=uploaded_at,
+            timestamp=timestamp,
+            size=size if isinstance(size, int) else None,
+            content_type=kind if isinstance(kind, str) else None,
+        )
+
+    def _data(self, call: Call) -> Operation[Any]:
+        return _operation(call, partial(_data_flow, call, self._credentials))
+
+
+def creation(call: Call, credentials: Credentials) -> Creation:
+    """Return a create whose call has a natural key."""
+    lookup = make_call("query", call.method.lookup, call.natural_key, required_field="id")
+    return Creation(
+        result_operation(call, credentials),
+        result_operation(lookup, credentials),
+        natural_key=call.natural_key or {},
+        fields=call.params,
+        is_unique=call.method.is_unique,
+    )
+
+
+def result_operation(call: Call, credentials: Credentials) -> Operation[Result]:
+    """Return the operation of a call, with the platform's time as part of its result."""
+    return _operation(call, partial(request_flow, call, credentials))
+
+
+def _operation(call: Call, start: Callable[[], Flow[Any]]) -> Operation[Any]:
+    return Operation(call.method.name, start, call.idempotency, call.identifiers)
+
+
+def _data_flow(call: Call, credentials: Credentials) -> Flow[Any]:
+    return (yield from request_flow(call, credentials)).data
+
+
+def _organization_name(call: Call, credentials: Credentials) -> Flow[str | None]:
+    page = (yield from request_flow(call, credentials)).data
+    items = page.get("items") if isinstance(page, dict) else None
+    first = items[0] if isinstance(items, list) and items else {}
+    name = first.get("name") if isinstance(first, dict) else None
+    return credentials.excerpt(name) or None
+
+
+class Pages:
+    """Reads a paginated query; implements `operation.Listing`. An item that shifts to another page is returned once.
+
+    :param params: the query's params without ``page`` and ``size``.
+    :raises PolyteiaConfigurationError: if an argument is unusable.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        method: str,
+        params: Mapping[str, Any] | None,
+        *,
+        page_size: int = MAX_PAGE_SIZE,
+        max_pages: int = MAX_PAGES,
+    ) -> None:
+        self.is_complete = False
+        self._credentials = credentials
+        self._method = method
+        self._params = _checked_params(method, params, page_size)
+        self._size = page_size
+        self._max_pages = max_pages
+        self._page = 1
+        self._received = 0
+        self._seen: set[str] = set()
+
+    def next_page(self) -> Operation[Any]:
+        """Return the query for the next page."""
+        call = make_call("query", self._method, {**self._params, "page": self._page, "size": self._size})
+        return _operation(call, partial(_data_flow, call, self._credentials))
+
+    def take(self, data: Any) -> list[Record | str]:
+        """Return the items of the page just received that no earlier page contained.
+
+        :raises PolyteiaProtocolError: if it is not a page, or the pages do not end.
+        """
+        items, total = _read_page(data, self._method)
+        new = [item for item in items if self._is_new(item)]
+        self._received += len(items)
+        self.is_complete = not items or (
+            total is not None and (self._received >= total or self._page * self._size >= total)
+        )
+        if not self.is_complete and self._page >= self._max_pages:
+            raise PolyteiaProtocolError(
+                f"{self._method!r} returned more than {self._max_pages} pages of {self._size} items. Increase "
+                "max_pages or narrow the query.",
+                method=self._method,
+            )
+        self._page += 1
+        return new
+
+    def _is_new(self, item: Record | str) -> bool:
+        identifier = item if isinstance(item, str) else item.get("id")
+        if not isinstance(identifier, str):  # without an id that can be compared
+            return _belongs(item, self._method, self._params)
+        if identifier in self._seen:
+            return False
+        self._seen.add(identifier)
+        return _belongs(item, self._method, self._params)
+
+
+def _checked_params(method: str, params: Mapping[str, Any] | None, page_size: int) -> dict[str, Any]:
+    if isinstance(page_size, bool) or not isinstance(page_size, int) or not 1 <= page_size <= MAX_PAGE_SIZE:
+        raise PolyteiaConfigurationError(
+            f"The page size of {method!r} is {page_size!r}; it must be an integer between 1 and {MAX_PAGE_SIZE}.",
+            method=method,
+        )
+    check_mapping(method, params)
+    given = dict(params or {})
+    if "page" in given or "size" in given:
+        raise PolyteiaConfigurationError(
+            f"The parameters of {method!r} contain 'page' or 'size', but all pages are read. Remove them.",
+            method=method,
+        )
+    return given
+
+
+def _read_page(data: Any, method: str) -> tuple[list[Record | str], int | None]:
+    """Return a page's items and the total, if the platform sends it."""
+    items = data.get("items") if isinstance(data, dict) else None
+    if not isinstance(items, list) or not all(isinstance(item, dict | str) for item in items):
+        raise PolyteiaProtocolError(
+            f"{method!r} did not return a page of items. Is it a paginated query?", method=method
+        )
+    total = data.get("total")
+    return items, total if isinstance(total, int) and not isinstance(total, bool) else None
+
+
+def _belongs(item: Record | str, method: str, params: Mapping[str, Any]) -> bool:
+    name = _FILTERS.get(method, "")
+    wanted, actual = params.get(name), item.get(name) if isinstance(item, dict) else None
+    return wanted is None or actual is None or wanted == actual

@@ -1,0 +1,251 @@
+"""Encodes commands and queries as HTTP requests and decodes responses into data or exceptions. Performs no I/O.
+
+`request_flow` implements one attempt at a call; `authenticated_flow` adds the credential to any request, and exchanges
+the key for an access token where the connection names an organization.
+
+HTTP 200 proves nothing: the body may hold an error, or be the HTML page that the platform's host returns for any
+unknown path (docs/platform-api.md#errors-inside-http-200).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard, TypeVar
+
+from airflow_provider_polyteia.client import errors
+from airflow_provider_polyteia.client.command_api.methods import Kind, Method, find
+from airflow_provider_polyteia.client.json_values import NotJSONError, check_json
+from airflow_provider_polyteia.client.operation import Flow, Idempotency, Request, Response, Result, describe
+from airflow_provider_polyteia.exceptions import (
+    PolyteiaAuthenticationError,
+    PolyteiaConfigurationError,
+    PolyteiaError,
+    PolyteiaNotFoundError,
+)
+
+if TYPE_CHECKING:
+    from airflow_provider_polyteia.client.credentials import Credentials
+
+EXCHANGE_PATH = "/auth/pak/token"
+_IDENTIFIERS = ("slug", "name")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One command or query, checked and ready to be sent.
+
+    :param params: plain JSON types only.
+    :param idempotency: what happens when the platform receives the call twice.
+    :param required_field: key that the response's data must hold, e.g. ``id``. Default: empty, any data.
+    """
+
+    method: Method
+    params: Mapping[str, Any] = field(repr=False)
+    idempotency: Idempotency
+    required_field: str = ""
+
+    @property
+    def identifiers(self) -> dict[str, str]:
+        """The params that say what the call is about: ids, slugs and names; nothing else."""
+        return {
+            key: value
+            for key, value in self.params.items()
+            if isinstance(value, str) and (key == "id" or key.endswith("_id") or key in _IDENTIFIERS)
+        }
+
+    @property
+    def natural_key(self) -> dict[str, str] | None:
+        """The params by which a lookup finds what this call creates; None if there is no such lookup."""
+        names = self.method.natural_key
+        return {name: self.params[name] for name in names} if names and all(map(self.params.get, names)) else None
+
+
+def make_call(
+    kind: Kind,
+    name: str,
+    params: Mapping[str, Any] | None = None,
+    *,
+    idempotent: bool | None = None,
+    required_field: str = "",
+) -> Call:
+    """Check a command or query and its params.
+
+    :param idempotent: whether the call is safe to retry. Default: None, as known of the method (see `methods`).
+    :raises PolyteiaConfigurationError: naming the offending value by its path.
+    """
+    if idempotent is not None and not isinstance(idempotent, bool):
+        raise PolyteiaConfigurationError(f"'idempotent' of {name!r} is {idempotent!r}; it must be True, False or None.")
+    if not isinstance(name, str) or not name.strip():
+        raise PolyteiaConfigurationError(f"The {kind} name is empty; use one such as 'list_datasets'.")
+    if not name.isprintable() or " " in name:
+        raise PolyteiaConfigurationError(f"The {kind} name contains whitespace or non-printable characters: {name!r}.")
+    method = find(name, kind)
+    if method.kind != kind:
+        raise PolyteiaConfigurationError(f"{name!r} is a {method.kind}, not a {kind}.", method=name)
+    check_mapping(name, params)
+    try:
+        checked = check_json(params or {}, "parameters")
+    except NotJSONError as error:
+        raise PolyteiaConfigurationError(f"{name!r} cannot be sent: {error}.", method=name) from None
+    return Call(method, checked, _idempotency(method, idempotent), required_field)
+
+
+def check_mapping(name: str, params: Mapping[str, Any] | None) -> None:
+    """Check that a call's parameters are a mapping, or None.
+
+    :raises PolyteiaConfigurationError: if they are something else.
+    """
+    if params is not None and not isinstance(params, Mapping):
+        raise PolyteiaConfigurationError(
+            f"The parameters of {name!r} are of type {type(params).__name__}; they must be a mapping of names to "
+            "values.",
+            method=name,
+        )
+
+
+def _idempotency(method: Method, idempotent: bool | None) -> Idempotency:
+    if idempotent is False:
+        return Idempotency.NONE
+    if idempotent and method.idempotency is Idempotency.NONE:
+        return Idempotency.SAFE
+    return method.idempotency
+
+
+def encode(call: Call) -> Request:
+    """Return the request of a call (docs/platform-api.md#requests)."""
+    body = {call.method.kind: call.method.name, "params": call.params}
+    return _json_request("POST", call.method.path, call.method.name, body)
+
+
+def _json_request(method: str, path: str, name: str, body: Mapping[str, Any], *, coalesce: bool = False) -> Request:
+    headers = {"Content-Type": "application/json", "Accept": "application/json"}
+    encoded = json.dumps(body, ensure_ascii=False).encode()
+    return Request(method, path, name, headers, body=encoded, coalesce=coalesce)
+
+
+def request_flow(call: Call, credentials: Credentials) -> Flow[Result]:
+    """Make one attempt at a call."""
+    return authenticated_flow(credentials, encode(call), lambda response: decode(call, response, credentials))
+
+
+def authenticated_flow(credentials: Credentials, request: Request, read: Callable[[Response], T]) -> Flow[T]:
+    """Send `request` with the credential of the connection, and read the response.
+
+    Where the connection names an organization, its access token is used: fetched before the first request, and once
+    again when the platform rejects it (docs/platform-api.md#token-exchange).
+    """
+    if credentials.config.organization_id is None:
+        return read((yield replace(request, bearer=credentials.config.key)))
+    kept = credentials.access_token
+    token = kept or (yield from _exchange(credentials))
+    response = yield replace(request, bearer=token)
+    try:
+        return read(response)
+    except PolyteiaAuthenticationError:
+        if kept is None:
+            raise
+    if credentials.access_token == kept:  # otherwise another flow has renewed it in the meantime
+        credentials.access_token = None
+    token = credentials.access_token or (yield from _exchange(credentials))
+    return read((yield replace(request, bearer=token)))
+
+
+def _exchange(credentials: Credentials) -> Flow[str]:
+    """Exchange the key for an access token. If this fails, the call itself was not sent."""
+    body = {"organization_id": credentials.config.organization_id}
+    request = _json_request("PUT", EXCHANGE_PATH, EXCHANGE_PATH, body, coalesce=True)
+    try:
+        response = yield replace(request, bearer=credentials.config.key)
+        token = _json_object(response, credentials, EXCHANGE_PATH).get("token")
+        if not _is_token(token):
+            raise errors.missing_field(response, credentials, EXCHANGE_PATH, "token")
+    except PolyteiaError as error:
+        if isinstance(error, PolyteiaNotFoundError) and not error.from_gateway:
+            raise errors.unknown_organization(credentials, EXCHANGE_PATH) from error
+        raise error.extended(not_applied=True) from error.__cause__
+    credentials.access_token = credentials.add_secret(token)
+    return token
+
+
+def decode(call: Call, response: Response, credentials: Credentials) -> Result:
+    """Return the response's data, or raise the exception that the response amounts to."""
+    name, subject = call.method.name, describe(call.identifiers)
+    if call.method.unenveloped:
+        return Result(_unenveloped(response, credentials, name, subject), response.date)
+    data = _json_object(response, credentials, name, subject).get("data")
+    required = call.required_field
+    if required and not (isinstance(data, dict) and isinstance(data.get(required), str) and data[required]):
+        raise errors.missing_field(response, credentials, name, required)
+    if call.method.returns_secret and isinstance(data, dict) and "token" in data:
+        if not _is_token(data["token"]):
+            raise errors.missing_field(response, credentials, name, "token")
+        credentials.add_secret(data["token"])
+    return Result(data, response.date)
+
+
+def _is_token(value: Any) -> TypeGuard[str]:
+    """Return True if a value can be sent in a header."""
+    return isinstance(value, str) and re.fullmatch(r"[\x21-\x7e]+", value) is not None
+
+
+def raise_for_error(name: str, response: Response, credentials: Credentials) -> None:
+    """Check a response that need not be JSON: only errors and HTML are rejected (docs/platform-api.md#uploads)."""
+    if not response.is_success or (response.is_json and response.body):
+        _json_object(response, credentials, name)
+    elif response.is_html:
+        raise errors.unexpected_response(response, credentials, name, "an HTML page")
+
+
+def _unenveloped(response: Response, credentials: Credentials, name: str, subject: str) -> Any:
+    """Return the data of a response that need not have an envelope; raise for errors."""
+    if response.is_success and response.is_json and isinstance(rows := parse_json(response.body), list):
+        return rows
+    body = _json_object(response, credentials, name, subject)
+    return body.get("data", body)
+
+
+def _json_object(response: Response, credentials: Credentials, name: str, subject: str = "") -> dict[str, Any]:
+    """Return the JSON object of a successful response; raise for everything else."""
+    if not response.is_success:
+        raise _error_from_status(response, credentials, name, subject)
+    if not response.is_json:
+        kind = "an HTML page" if response.is_html else "content that is not JSON"
+        raise errors.unexpected_response(response, credentials, name, kind)
+    body = parse_json(response.body)
+    if not isinstance(body, dict):
+        raise errors.unexpected_response(response, credentials, name, "invalid JSON, or JSON that is not an object,")
+    if body.get("error") is not None:
+        raise errors.api_error(response, credentials, name, body["error"], subject=subject)
+    if "data" not in body and errors.error_code(body) is not None and "message" in body:
+        raise errors.api_error(response, credentials, name, body, subject=subject)
+    return body
+
+
+def _error_from_status(response: Response, credentials: Credentials, name: str, subject: str) -> PolyteiaError:
+    """Return the exception for an HTTP status that is not a success."""
+    if response.is_redirect:
+        return errors.unexpected_response(response, credentials, name, "a redirect, which is never followed,")
+    body = parse_json(response.body)
+    is_platforms_form = isinstance(body, dict) and (body.get("error") is not None or {"code", "message"} <= body.keys())
+    if not isinstance(body, dict):
+        body = response.body.decode(errors="replace")
+    elif body.get("error") is not None:
+        body = body["error"]
+    return errors.api_error(response, credentials, name, body, from_gateway=not is_platforms_form, subject=subject)
+
+
+def parse_json(body: bytes) -> Any:
+    """Return the JSON value in `body`, or None if it is not valid JSON."""
+    try:
+        return json.loads(body, parse_constant=_reject_constant)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _reject_constant(name: str) -> NoReturn:
+    raise ValueError(name)  # NaN and Infinity are not JSON

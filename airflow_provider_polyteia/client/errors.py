@@ -1,0 +1,166 @@
+"""Builds exceptions from responses: what failed, on which connection, what the platform said, how to fix it.
+
+Every text taken from a response passes through `Credentials.excerpt` or `Credentials.redact` first. Performs no I/O.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_polyteia.client.config import KEY_ADVICE
+from airflow_provider_polyteia.client.json_values import to_encodable
+from airflow_provider_polyteia.exceptions import (
+    PolyteiaAPIError,
+    PolyteiaAuthenticationError,
+    PolyteiaBadRequestError,
+    PolyteiaConfigurationError,
+    PolyteiaConflictError,
+    PolyteiaError,
+    PolyteiaNotFoundError,
+    PolyteiaPermissionError,
+    PolyteiaProtocolError,
+    PolyteiaRateLimitError,
+    PolyteiaServerError,
+    PolyteiaTransportError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow_provider_polyteia.client.config import ClientConfig
+    from airflow_provider_polyteia.client.credentials import Credentials
+    from airflow_provider_polyteia.client.operation import Response
+
+FIRST_HTTP_ERROR = 400
+PROXY_AUTHENTICATION_REQUIRED = 407
+
+_BY_CODE: dict[int, type[PolyteiaAPIError]] = {
+    400: PolyteiaBadRequestError,
+    401: PolyteiaAuthenticationError,
+    403: PolyteiaPermissionError,
+    404: PolyteiaNotFoundError,
+    409: PolyteiaConflictError,
+    429: PolyteiaRateLimitError,
+    **dict.fromkeys(range(500, 600), PolyteiaServerError),
+}
+_ADVICE: dict[type[PolyteiaAPIError], str] = {
+    PolyteiaAuthenticationError: f"The key is missing, invalid, expired or revoked; {KEY_ADVICE}.",
+    PolyteiaPermissionError: (
+        "The key of connection {!r} is valid, but its account does not have permission for this operation. Ask an "
+        "owner of the workspace, solution or dataset for access (a solution may also require that its data-processing "
+        "terms are acknowledged first)."
+    ),
+    PolyteiaBadRequestError: "Check the parameters.",
+    PolyteiaNotFoundError: "Check the id or slug; the account of connection {!r} may also lack permission to see it.",
+}
+
+
+def api_error(
+    response: Response, credentials: Credentials, name: str, body: Any, *, from_gateway: bool = False, subject: str = ""
+) -> PolyteiaError:
+    """Return the exception for an error body: an object, a string or anything else.
+
+    An HTTP error status takes precedence over a code in the body; inside HTTP 2xx the code decides
+    (docs/platform-api.md#errors-inside-http-200).
+
+    :param from_gateway: whether the body is not in the platform's form.
+    :param subject: the identifiers of what a call is about, named where access is refused or nothing was found.
+    """
+    status, conn_id = response.status, credentials.config.conn_id
+    fields = body if isinstance(body, dict) else {"message": body}
+    own_code = error_code(fields)
+    code = status if status >= FIRST_HTTP_ERROR or own_code is None else own_code
+    if status == PROXY_AUTHENTICATION_REQUIRED:
+        return proxy_authentication_required(name, credentials.config)
+    cls = _BY_CODE.get(code, PolyteiaAPIError)
+    message = credentials.excerpt(fields.get("message"))
+    how = f"HTTP {status}" if code == status else f"error {code} in HTTP {status}"
+    sentences = [_sentence(credentials, name, f"was rejected with {how}" + (f": {message!r}" if message else ""))]
+    if cls in _ADVICE:
+        sentences.append(_ADVICE[cls].format(conn_id))
+    if subject and cls in (PolyteiaPermissionError, PolyteiaNotFoundError):
+        sentences.append(f"Requested: {credentials.excerpt(subject)}.")
+    return cls(
+        " ".join(sentences),
+        code=status if own_code is None and status >= FIRST_HTTP_ERROR else own_code,
+        message=message,
+        details=_details(fields.get("details"), credentials),
+        http_status=status,
+        retry_after=response.retry_after,
+        from_gateway=from_gateway,
+        method=name,
+        conn_id=conn_id,
+    )
+
+
+def _details(value: Any, credentials: Credentials) -> Sequence[Any]:
+    details: Sequence[Any] = credentials.redact(to_encodable(value)) if isinstance(value, list) else ()
+    return details
+
+
+def error_code(fields: Mapping[str, Any]) -> int | None:
+    """Return the body's ``code``, an integer or numeric string, as int; None without one."""
+    value = fields.get("code")
+    if isinstance(value, str) and value.isascii() and value.isdecimal():
+        return int(value[:9])
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**9 else None
+
+
+def unexpected_response(response: Response, credentials: Credentials, name: str, kind: str) -> PolyteiaProtocolError:
+    """Return the exception for a response that is not Polyteia's, such as a web page."""
+    begin = credentials.excerpt(response.body.decode(errors="replace"))
+    return PolyteiaProtocolError(
+        _sentence(credentials, name, f"returned {kind} (HTTP {response.status}) instead of a Polyteia response")
+        + f" Check the connection's host (currently {credentials.config.base_url}), and check whether a proxy or login "
+        "page is intercepting the request." + (f" The response begins with {begin!r}." if begin else ""),
+        http_status=response.status,
+        method=name,
+        conn_id=credentials.config.conn_id,
+    )
+
+
+def missing_field(response: Response, credentials: Credentials, name: str, field: str) -> PolyteiaProtocolError:
+    """Return the exception for a success that lacks a required field."""
+    return PolyteiaProtocolError(
+        _sentence(credentials, name, f"succeeded, but the response is missing the required field {field!r}"),
+        http_status=response.status,
+        method=name,
+        conn_id=credentials.config.conn_id,
+    )
+
+
+def incomplete_response(credentials: Credentials, name: str, problem: str) -> PolyteiaTransportError:
+    """Return the exception for a response that ended too early."""
+    return PolyteiaTransportError(
+        _sentence(credentials, name, f"received no usable response: {problem}"),
+        method=name,
+        conn_id=credentials.config.conn_id,
+    )
+
+
+def unknown_organization(credentials: Credentials, name: str) -> PolyteiaConfigurationError:
+    """Return the exception for a key without access to the connection's organization."""
+    config = credentials.config
+    return PolyteiaConfigurationError(
+        f"The key of connection {config.conn_id!r} cannot access the organization {config.organization_id!r} set in "
+        "its extra 'organization_id': either it does not exist or the key's account is not a member.",
+        method=name,
+        conn_id=config.conn_id,
+        not_applied=True,
+    )
+
+
+def proxy_authentication_required(name: str, config: ClientConfig) -> PolyteiaConfigurationError:
+    """Return the exception for a proxy that rejects our credentials (HTTP 407)."""
+    return PolyteiaConfigurationError(
+        f"Polyteia request {name!r} was not sent: the proxy requires valid credentials (HTTP 407). Set them in the "
+        "extra "
+        f'"proxies" of connection {config.conn_id!r}, or in the environment variable HTTPS_PROXY.',
+        method=name,
+        conn_id=config.conn_id,
+        not_applied=True,
+    )
+
+
+def _sentence(credentials: Credentials, name: str, event: str) -> str:
+    return f"Polyteia request {name!r} (connection {credentials.config.conn_id!r}) {event}."

@@ -1,0 +1,90 @@
+"""Writes a response body to a file as it arrives, in constant memory, and keeps what is needed to judge it."""
+
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING
+
+from airflow_provider_polyteia.client.formats import JSON, media_type
+from airflow_provider_polyteia.client.progress import Progress
+from airflow_provider_polyteia.exceptions import PolyteiaError
+
+if TYPE_CHECKING:
+    from airflow_provider_polyteia.client.operation import Response
+
+MAX_HEAD = 64 * 1024
+TAIL = 4
+
+
+class FileSink:
+    """Receives the body of a download.
+
+    The beginning of JSON is held back until it certainly is not an error: another attempt writes into the same file.
+
+    :param content_type: the format that was requested.
+    :param name: the name of the file in the log.
+
+    :ivar accepted: whether the last response was received here, and not read as an error.
+    :ivar head: the first bytes of the body, up to 64 KiB.
+    :ivar tail: the last four bytes of the body.
+    :ivar received: number of bytes that came over the wire.
+    """
+
+    def __init__(self, file: IO[bytes], content_type: str, name: str) -> None:
+        self.accepted = False
+        self.head = self.tail = b""
+        self.received = 0
+        self._file = file
+        self.content_type = media_type(content_type)
+        self._name = name
+        self._held = b""
+        self._is_held = False
+        self._progress = Progress("", None)
+
+    @property
+    def size(self) -> int:
+        """Number of bytes in the file."""
+        return self._progress.done
+
+    def wants(self, head: Response) -> bool:
+        """Accept what may be the file; leave errors and web pages."""
+        self.head = self.tail = self._held = b""
+        self._is_held = head.is_json
+        self.accepted = head.is_success and not head.is_html and (not head.is_json or self.content_type == JSON)
+        self._progress = Progress(f"Exporting to {self._name!r}", head.content_length)
+        return self.accepted
+
+    def write(self, chunk: bytes) -> None:
+        """Write the next part of the body.
+
+        :raises PolyteiaError: if it cannot be written, e.g. because the disk is full.
+        """
+        if len(self.head) < MAX_HEAD:
+            self.head = (self.head + chunk)[:MAX_HEAD]
+        self.tail = (self.tail + chunk)[-TAIL:]
+        self._progress.advance(len(chunk))
+        self._held += chunk
+        if not self._is_held or len(self._held) > MAX_HEAD:
+            self._is_held = False
+            self.release()
+
+    def close(self, received: int) -> None:
+        """Record the number of bytes that came over the wire."""
+        self.received = received
+
+    def release(self) -> None:
+        """Write what is held back.
+
+        :raises PolyteiaError: if it cannot be written.
+        """
+        held, self._held = self._held, b""
+        # Whatever a storage layer raises must not be mistaken for a failure of the connection to the platform.
+        try:
+            self._file.write(held)
+        except Exception as error:
+            raise write_failed(self._name, error) from error
+
+
+def write_failed(name: str, error: Exception) -> PolyteiaError:
+    """Return the exception for a file that cannot be written, e.g. because the disk is full."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+    return PolyteiaError(f"{name!r} could not be written: {reason}. The partial file was removed.")

@@ -1,0 +1,163 @@
+"""What can go wrong on a connection, and the exception for each case.
+
+Each transport classifies the exceptions of its library into a `Failure`; the sentences stand here, once. The libraries'
+own texts are never passed on: they show URLs, and those may hold tokens or a proxy's password.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from enum import Enum, auto
+from typing import TYPE_CHECKING, NamedTuple
+
+from airflow_provider_polyteia.client.errors import proxy_authentication_required
+from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError, PolyteiaTransportError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from airflow_provider_polyteia.client.config import ClientConfig
+
+
+class FailureKind(Enum):
+    """The kinds of failure. All but the last three are certain not to have sent the request."""
+
+    CERTIFICATE_UNTRUSTED = auto()
+    CERTIFICATE_UNREADABLE = auto()
+    PROXY_UNUSABLE = auto()
+    PROXY_AUTHENTICATION = auto()
+    PROXY_REFUSED = auto()
+    NAME_NOT_RESOLVED = auto()
+    CONNECTION_REFUSED = auto()
+    CONNECT_TIMEOUT = auto()
+    TLS_HANDSHAKE = auto()
+    CONNECT_ABORTED = auto()
+    CONNECT_FAILED = auto()
+    READ_TIMEOUT = auto()
+    CONNECTION_LOST = auto()
+    RESPONSE_UNREADABLE = auto()
+
+
+class Failure(NamedTuple):
+    """One failure.
+
+    :param detail: what the sentence adds: OpenSSL's reason, the proxy's HTTP status, the package that a SOCKS proxy
+        needs, or the type of the library's exception. Never a library's text.
+    """
+
+    kind: FailureKind
+    detail: str = ""
+
+
+_NOT_SENT = {
+    FailureKind.NAME_NOT_RESOLVED: "the host name in {url} could not be resolved",
+    FailureKind.CONNECTION_REFUSED: "{url}, or the proxy in front of it, refused the connection",
+    FailureKind.CONNECT_TIMEOUT: "no connection to {url} within {connect_timeout:g} s",
+    FailureKind.TLS_HANDSHAKE: "the TLS handshake with {url} failed",
+    FailureKind.CONNECT_ABORTED: "the connection to {url} was lost before the request",
+    FailureKind.CONNECT_FAILED: "no connection to {url} ({detail})",
+    FailureKind.PROXY_REFUSED: "the proxy refused to connect to {url}{detail}",
+}
+_RESPONSE_LOST = {
+    FailureKind.READ_TIMEOUT: "no data received from {url} for {idle_timeout:g} s (read timeout)",
+    FailureKind.CONNECTION_LOST: "the connection to {url} was lost",
+    FailureKind.RESPONSE_UNREADABLE: "the response could not be read ({detail})",
+}
+
+
+def to_exception(failure: Failure, name: str, config: ClientConfig, idle_timeout: float | None = None) -> PolyteiaError:
+    """Return the exception for a failure.
+
+    :param name: name of the request.
+    :param idle_timeout: the request's own timeout in seconds. Default: the connection's.
+    """
+    kind, detail = failure
+    if kind is FailureKind.CERTIFICATE_UNTRUSTED:
+        return _unusable(
+            name,
+            config,
+            f"the server's certificate is not trusted ({detail}). If the certificate is issued by a corporate proxy or "
+            "a "
+            f'private CA, set the extra "verify" of connection {config.conn_id!r} to its CA bundle.',
+        )
+    if kind is FailureKind.CERTIFICATE_UNREADABLE:
+        return _unusable(
+            name,
+            config,
+            f'a certificate file cannot be read. Check the extras "verify" and "cert" of connection {config.conn_id!r} '
+            "and the environment variable REQUESTS_CA_BUNDLE.",
+        )
+    if kind is FailureKind.PROXY_UNUSABLE:
+        return _unusable(
+            name,
+            config,
+            f'the proxy of connection {config.conn_id!r} cannot be used. Check its extra "proxies" and the environment '
+            f"variable HTTPS_PROXY (a socks5:// proxy needs {detail}).",
+        )
+    if kind is FailureKind.PROXY_AUTHENTICATION:
+        return proxy_authentication_required(name, config)
+    connect_timeout, read_timeout = config.timeout if idle_timeout is None else (idle_timeout, idle_timeout)
+    values = {
+        "url": config.base_url,
+        "detail": detail,
+        "connect_timeout": connect_timeout,
+        "idle_timeout": read_timeout,
+    }
+    about = f"Polyteia request {name!r} (connection {config.conn_id!r})"
+    if kind in _NOT_SENT:
+        text = f"{about} was not sent: {_NOT_SENT[kind].format(**values)}."
+        return PolyteiaTransportError(text, method=name, conn_id=config.conn_id, not_applied=True)
+    text = f"{about} received no usable response: {_RESPONSE_LOST[kind].format(**values)}."
+    return PolyteiaTransportError(text, method=name, conn_id=config.conn_id)
+
+
+def _unusable(name: str, config: ClientConfig, problem: str) -> PolyteiaConfigurationError:
+    return PolyteiaConfigurationError(
+        f"Polyteia request {name!r} was not sent: {problem}", method=name, conn_id=config.conn_id, not_applied=True
+    )
+
+
+def exception_chain(error: BaseException | None, ambient: BaseException | None = None) -> Iterator[BaseException]:
+    """Yield an exception and all that it was made from: causes, contexts, members, and what it keeps in reason and
+    args.
+
+    :param ambient: what the caller was handling when the request began. Python chains it to every exception, but it
+        says nothing about the request.
+    """
+    seen = {id(ambient)}
+    todo = [error]
+    while todo:
+        link = todo.pop(0)
+        if isinstance(link, BaseException) and id(link) not in seen:
+            seen.add(id(link))
+            yield link
+            todo += [link.__cause__, link.__context__, getattr(link, "reason", None), *link.args]
+            todo += getattr(link, "exceptions", ())
+
+
+def classify_connect_failure(chain: Sequence[BaseException]) -> Failure:
+    """Return why no connection was made, from the exceptions of sockets and TLS."""
+    for link in chain:
+        if isinstance(link, ssl.SSLCertVerificationError):
+            return Failure(FailureKind.CERTIFICATE_UNTRUSTED, link.verify_message)
+    for classes, kind in (
+        (socket.gaierror, FailureKind.NAME_NOT_RESOLVED),
+        (ConnectionRefusedError, FailureKind.CONNECTION_REFUSED),
+        (TimeoutError, FailureKind.CONNECT_TIMEOUT),
+        (ssl.SSLError, FailureKind.TLS_HANDSHAKE),
+        (ConnectionError, FailureKind.CONNECT_ABORTED),
+    ):
+        if any(isinstance(link, classes) for link in chain):
+            return Failure(kind)
+    return Failure(FailureKind.CONNECT_FAILED, type(chain[-1]).__name__)
+
+
+def proxy_refusal(status: int | None) -> Failure:
+    """Return the failure of a proxy that refused to connect.
+
+    :param status: the HTTP status of its response; None if unknown.
+    """
+    if status == 407:  # noqa: PLR2004 - Proxy Authentication Required
+        return Failure(FailureKind.PROXY_AUTHENTICATION)
+    return Failure(FailureKind.PROXY_REFUSED, f" (HTTP {status})" if status else "")

@@ -1,0 +1,169 @@
+"""A requests adapter that tells connection failures apart from lost responses.
+
+A request whose connection was never established was certainly not sent; any other failed request may have been.
+requests and urllib3 do not tell the two apart: a reset during the TLS handshake and a reset after the request end as
+the same exception, and so do the timeouts of both. So our connections raise `ConnectFailedError` for whatever fails in
+`connect`, which covers name resolution, TCP, the proxy's CONNECT and the TLS handshake.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import ssl
+from typing import TYPE_CHECKING, Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError, LocationValueError, NewConnectionError, ProtocolError, ReadTimeoutError
+
+from airflow_provider_polyteia.client.transports.failures import (
+    Failure,
+    FailureKind,
+    classify_connect_failure,
+    exception_chain,
+    proxy_refusal,
+)
+
+if TYPE_CHECKING:
+    from urllib3.poolmanager import PoolManager
+
+_POOL_SIZE = 10
+# The base URL was checked, so an unusable URL can only be a proxy's.
+_UNUSABLE_PROXY = (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL, LocationValueError)
+_QUERY = re.compile(r"\?[^\s'\"<>]*")
+
+
+class ConnectFailedError(OSError):
+    """No connection could be established; the cause says why."""
+
+
+class _MarksConnectFailures:
+    """Raises `ConnectFailedError` for whatever fails while the connection is established."""
+
+    def connect(self) -> None:
+        try:
+            super().connect()  # type: ignore[misc]  # of urllib3's connection beside this mixin
+        except (OSError, HTTPError) as error:
+            raise ConnectFailedError from error
+
+
+class _PlainConnection(_MarksConnectFailures, HTTPConnection):
+    """HTTP."""
+
+
+class _TlsConnection(_MarksConnectFailures, HTTPSConnection):
+    def send(self, data: Any) -> None:
+        """Send, and allow reading a response that the server sent before it closed on a long body (such as HTTP 413).
+
+        urllib3 looks for that response after a broken pipe, but not after the exception that TLS raises for one.
+        """
+        try:
+            super().send(data)
+        except ssl.SSLEOFError as error:
+            raise BrokenPipeError from error
+
+
+class _PlainPool(HTTPConnectionPool):
+    ConnectionCls = _PlainConnection
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
+
+
+class ConnectFailureAdapter(HTTPAdapter):
+    """requests' adapter on connections that mark connect failures; it retries nothing by itself."""
+
+    def __init__(self) -> None:
+        super().__init__(pool_connections=_POOL_SIZE, pool_maxsize=_POOL_SIZE, max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Set up the pools for direct connections."""
+        super().init_poolmanager(*args, **kwargs)
+        _use_our_connections(self.poolmanager)
+
+    def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> PoolManager:
+        """Set up the pools for connections through `proxy`.
+
+        A SOCKS proxy has its own connections; urllib3 raises an exception of its own for their connect failures.
+        """
+        manager: PoolManager = super().proxy_manager_for(proxy, **proxy_kwargs)
+        if not proxy.lower().startswith("socks"):
+            _use_our_connections(manager)
+        return manager
+
+
+def _use_our_connections(manager: PoolManager) -> None:
+    manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
+
+
+class _HideQueries(logging.Filter):
+    """Removes the query from every URL in a log record: it may hold a token."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(_hide_query(value) for value in record.args)
+        record.msg = _hide_query(record.msg)
+        return True
+
+
+def _hide_query(value: Any) -> Any:
+    text = value if isinstance(value, str) else str(value) if isinstance(value, BaseException) else ""
+    return _QUERY.sub("?***", text) if "?" in text else value
+
+
+_hide_queries = _HideQueries()
+
+
+def hide_queries_in_logs() -> None:
+    """Keep URL queries out of the logs of requests and urllib3, whichever of their loggers writes them.
+
+    urllib3 logs URLs at DEBUG, and at WARNING if a response has malformed headers. A filter applies to a single logger,
+    and each of their modules has one.
+    """
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] in ("urllib3", "requests"):
+            logging.getLogger(name).addFilter(_hide_queries)
+
+
+def classify(error: BaseException, ambient: BaseException | None = None) -> Failure:
+    """Return what an exception of requests or urllib3 means.
+
+    :param ambient: what the caller was handling when the request began.
+    """
+    chain = list(exception_chain(error, ambient))
+    failed = next((link for link in chain if isinstance(link, ConnectFailedError | NewConnectionError)), None)
+    if failed is not None:
+        return _classify_connect_failure(list(exception_chain(failed, ambient)))
+    if isinstance(error, _UNUSABLE_PROXY):
+        return Failure(FailureKind.PROXY_UNUSABLE, "requests[socks]")
+    if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
+        return Failure(FailureKind.CERTIFICATE_UNREADABLE)
+    for link in chain:
+        if isinstance(link, ReadTimeoutError | requests.ReadTimeout | TimeoutError):
+            return Failure(FailureKind.READ_TIMEOUT)
+        if isinstance(link, ConnectionError | ProtocolError | ssl.SSLError):
+            return Failure(FailureKind.CONNECTION_LOST)
+    return Failure(FailureKind.RESPONSE_UNREADABLE, type(error).__name__)
+
+
+def _classify_connect_failure(chain: list[BaseException]) -> Failure:
+    for link in chain:
+        status = _proxy_status(link)
+        if status is not None:
+            return proxy_refusal(status)
+    return classify_connect_failure(chain)
+
+
+def _proxy_status(link: BaseException) -> int | None:
+    """Return the HTTP status with which a proxy refused to open a tunnel.
+
+    http.client raises a bare OSError and keeps the status nowhere but in its text.
+    """
+    if type(link) is not OSError or link.errno is not None:
+        return None
+    found = re.match(r"Tunnel connection failed: (\d{3})\b", str(link))
+    return int(found[1]) if found else None

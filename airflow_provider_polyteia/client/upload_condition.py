@@ -1,0 +1,119 @@
+"""What a wait waits for, and when to poll again. Performs no I/O.
+
+Workers and triggerers both decide here, so that a wait ends alike wherever it runs.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow_provider_polyteia.client.records import DatasetRef, parse_timestamp
+from airflow_provider_polyteia.exceptions import PolyteiaNotFoundError
+
+if TYPE_CHECKING:
+    from airflow_provider_polyteia.client.records import Upload
+    from airflow_provider_polyteia.exceptions import PolyteiaError
+
+MIN_INTERVAL = 0.01  # seconds; without a pause a wait would keep the triggerer busy
+
+
+class UploadCondition(NamedTuple):
+    """The upload that a wait waits for.
+
+    :param dataset: the dataset.
+    :param uploaded_after: only match uploads after this time. Default: None, any upload.
+    :param min_size: minimum size in bytes. Default: None, any size.
+    :param wait_for_creation: whether a dataset that does not exist yet is waited for. Default: False, it is an error.
+    """
+
+    dataset: DatasetRef
+    uploaded_after: datetime | None = None
+    min_size: int | None = None
+    wait_for_creation: bool = False
+
+    def matches(self, upload: Upload | None) -> bool:
+        """Return True if this is the upload that is waited for."""
+        if upload is None:
+            return False
+        late_enough = self.uploaded_after is None or upload.timestamp > self.uploaded_after
+        big_enough = self.min_size is None or (upload.size is not None and upload.size >= self.min_size)
+        return late_enough and big_enough
+
+    def ignores(self, error: PolyteiaError) -> bool:
+        """Return True if an error only means that the dataset does not exist yet."""
+        return self.wait_for_creation and isinstance(error, PolyteiaNotFoundError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UploadWait:
+    """The options of a deferred wait for an upload: what a sensor hands to its trigger. Plain JSON, no secret.
+
+    :param polyteia_conn_id: Airflow connection to Polyteia.
+    :param dataset_id: id of the dataset; or
+    :param solution_id: id of its solution, and
+    :param slug: slug of the dataset in that solution.
+    :param uploaded_after: only match uploads after this time (ISO 8601). Default: None, any upload.
+    :param min_size: minimum size in bytes. Default: None, any size.
+    :param wait_for_creation: whether a dataset that does not exist yet is waited for. Default: False.
+    :param poke_interval: time in seconds between two polls. Default: 60.
+    :param exponential_backoff: whether the interval doubles from poll to poll. Default: False.
+    :param max_wait: maximum interval in seconds. Default: None, no maximum.
+    :param max_attempts: maximum number of attempts per poll. Default: None, as in the connection.
+    :param deadline: when to give up (ISO 8601). Default: None, never.
+    :param silent_fail: whether to continue after any error that does not fail a task immediately. Default: False.
+    """
+
+    polyteia_conn_id: str
+    dataset_id: str | None = None
+    solution_id: str | None = None
+    slug: str | None = None
+    uploaded_after: str | None = None
+    min_size: int | None = None
+    wait_for_creation: bool = False
+    poke_interval: float = 60.0
+    exponential_backoff: bool = False
+    max_wait: float | None = None
+    max_attempts: int | None = None
+    deadline: str | None = None
+    silent_fail: bool = False
+
+    def serialize(self) -> dict[str, Any]:
+        """Return the options as keyword arguments."""
+        return asdict(self)
+
+    @property
+    def condition(self) -> UploadCondition:
+        """The upload that is waited for."""
+        return UploadCondition(
+            DatasetRef.of(self.dataset_id, self.solution_id, self.slug),
+            uploaded_after=parse_timestamp(self.uploaded_after),
+            min_size=self.min_size,
+            wait_for_creation=self.wait_for_creation,
+        )
+
+    @property
+    def is_over(self) -> bool:
+        """True after the deadline."""
+        seconds = self._seconds_left()
+        return seconds is not None and seconds < 0
+
+    def next_delay(self, polls: int, offset: float, now: float) -> float:
+        """Return the time in seconds until the next poll. The intervals are those of BaseSensorOperator.
+
+        :param polls: number of polls so far.
+        :param offset: at which part of an interval to poll (0 to 1), if all intervals are equal.
+        :param now: time on a clock that all waits share.
+        """
+        interval = max(self.poke_interval, MIN_INTERVAL)
+        if not self.exponential_backoff or not polls:
+            return (offset * interval - now) % interval
+        least = max(interval * 2.0 ** min(polls - 2, 30), 1.0)
+        bounds = [random.uniform(least, 2 * least), self._seconds_left(), self.max_wait]  # noqa: S311 - no secret
+        return max(0.0, min(bound for bound in bounds if bound is not None))
+
+    def _seconds_left(self) -> float | None:
+        deadline = parse_timestamp(self.deadline)
+        return (deadline - datetime.now(UTC)).total_seconds() if deadline else None

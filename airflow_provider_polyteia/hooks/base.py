@@ -1,0 +1,134 @@
+"""The connection of `PolyteiaHook`: from an Airflow connection to a client and the operations of its API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, mask_secret
+
+from airflow_provider_polyteia import provider_info
+from airflow_provider_polyteia.exceptions import PolyteiaError
+from airflow_provider_polyteia.hooks.connection import USER_AGENT, missing_connection, read_config
+
+if TYPE_CHECKING:
+    from airflow_provider_polyteia.client.api import PlatformAPI
+    from airflow_provider_polyteia.client.config import ClientConfig
+    from airflow_provider_polyteia.client.transports.requests_client import PolyteiaClient
+
+
+class PolyteiaBaseHook(BaseHook):
+    """Reads the Airflow connection, and keeps the client that runs operations with its key. Not thread-safe.
+
+    :param polyteia_conn_id: id of the connection, type Polyteia. Default: ``polyteia_default``.
+    :param max_attempts: maximum number of attempts per operation. Default: None, as in the connection.
+    :param max_wait: maximum time in seconds between two attempts. Default: None, as in the connection.
+    :param max_elapsed: time in seconds after which no further attempt begins. Default: None, as in the connection.
+    :param max_server_errors: maximum number of attempts when the platform itself reports an internal error. Default:
+        None, 3 attempts.
+    """
+
+    conn_name_attr = "polyteia_conn_id"
+    default_conn_name = provider_info.DEFAULT_CONNECTION
+    conn_type = provider_info.CONNECTION_TYPE
+    hook_name = provider_info.HOOK_NAME
+
+    def __init__(
+        self,
+        polyteia_conn_id: str = default_conn_name,
+        *,
+        max_attempts: int | None = None,
+        max_wait: float | None = None,
+        max_elapsed: float | None = None,
+        max_server_errors: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.polyteia_conn_id = polyteia_conn_id
+        self._limits = {
+            "max_attempts": max_attempts,
+            "max_wait": max_wait,
+            "max_elapsed": max_elapsed,
+            "max_server_errors": max_server_errors,
+        }
+        self._client: PolyteiaClient | None = None
+        self._is_cancelled = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Describe the standard fields of the connection form (Airflow before 3.2)."""
+        return {name.replace("-", "_"): value for name, value in provider_info.FIELD_BEHAVIOUR.items()}
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Describe the additional fields of the connection form (Airflow before 3.2)."""
+        from airflow_provider_polyteia.hooks.form import widgets  # noqa: PLC0415 - needs a web server's packages
+
+        return widgets(provider_info.CONNECTION_FIELDS)
+
+    @property
+    def config(self) -> ClientConfig:
+        """The validated settings of the connection.
+
+        :raises PolyteiaConfigurationError: if the connection does not exist, or something in it is unusable.
+        """
+        try:
+            connection = self.get_connection(self.polyteia_conn_id)
+        except AirflowNotFoundException:
+            raise missing_connection(self.polyteia_conn_id) from None
+        extra = connection.extra_dejson if connection.extra else {}
+        return read_config(self.polyteia_conn_id, connection, extra).with_limits(**self._limits)
+
+    def get_conn(self) -> PolyteiaClient:
+        """Return the client, created at the first use and kept until `close`.
+
+        :raises PolyteiaConfigurationError: if the connection does not exist or is unusable.
+        """
+        if self._client is None:
+            from airflow_provider_polyteia.client.transports.requests_client import PolyteiaClient  # noqa: PLC0415 - heavy
+
+            config = self.config
+            mask_secret(config.key)
+            self._client = PolyteiaClient(config, user_agent=USER_AGENT, on_secret=mask_secret)
+            if self._is_cancelled:
+                self._client.cancel()
+        return self._client
+
+    @property
+    def api(self) -> PlatformAPI:
+        """The operations of the API that the connection uses."""
+        from airflow_provider_polyteia.client.api import select_api  # noqa: PLC0415 - imported when a task runs
+
+        return select_api(self.get_conn().credentials)
+
+    def close(self) -> None:
+        """Close the client's connections, and forget its access token."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def cancel(self) -> None:
+        """End waits and begin no further attempt; for `on_kill`."""
+        self._is_cancelled = True
+        if self._client is not None:
+            self._client.cancel()
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Check that the platform accepts the key; for the Test button of the connection form."""
+        try:
+            # Disable retries because a user is waiting for the result.
+            with type(self)(self.polyteia_conn_id, max_attempts=1) as once:
+                organization = once.get_conn().run(once.api.test_connection())
+        except PolyteiaError as error:
+            # The form tests under a generated id, which would mean nothing to the user.
+            generated = f"onnection {self.polyteia_conn_id!r}"
+            return False, str(error).replace(f"c{generated}", "this connection").replace(
+                f"C{generated}", "This connection"
+            )
+        if organization is None:
+            return True, "Connected, but the key has no access to any organization."
+        return True, f"Connected to organization {organization!r}."

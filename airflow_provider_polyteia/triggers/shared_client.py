@@ -1,0 +1,162 @@
+"""One client for all triggers of an event loop that use the same connection."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakKeyDictionary
+
+from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
+
+from airflow_provider_polyteia.exceptions import PolyteiaAuthenticationError
+from airflow_provider_polyteia.hooks.connection import USER_AGENT, missing_connection, read_config
+from airflow_provider_polyteia.version_compat import amask_secret
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from airflow_provider_polyteia.client.api import PlatformAPI
+    from airflow_provider_polyteia.client.config import ClientConfig
+    from airflow_provider_polyteia.client.operation import Operation
+    from airflow_provider_polyteia.client.records import DatasetRef, Upload
+    from airflow_provider_polyteia.client.transports.httpx_client import AsyncPolyteiaClient
+
+log = logging.getLogger(__name__)
+
+GOLDEN_RATIO = (5**0.5 - 1) / 2
+
+T = TypeVar("T")
+
+_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, SharedClient]] = WeakKeyDictionary()
+
+
+@asynccontextmanager
+async def shared_client(conn_id: str) -> AsyncIterator[SharedClient]:
+    """Use the event loop's client for a connection. Its last user closes it."""
+    clients = _clients.setdefault(asyncio.get_running_loop(), {})
+    client = clients.setdefault(conn_id, SharedClient(conn_id))
+    client.users += 1
+    try:
+        yield client
+    finally:
+        client.users -= 1
+        if not client.users:
+            del clients[conn_id]  # before the await: a user that comes in the meantime gets a new one
+            await client.aclose()
+
+
+class SharedClient:
+    """Reads the Airflow connection once, at the first operation, and again when the platform rejects its key.
+
+    A wait may be older than its key: keys expire, and are replaced while triggers run.
+
+    :param conn_id: id of the connection, type Polyteia.
+    """
+
+    def __init__(self, conn_id: str) -> None:
+        self.conn_id = conn_id
+        self.users = 0
+        self._clients: list[AsyncPolyteiaClient] = []  # the last one is current; others may still be in use for a while
+        self._connecting = asyncio.Lock()
+        self._offsets = 0
+
+    def poll_offset(self) -> float:
+        """Return at which part of an interval a user is to poll, from 0 to 1; any number of users are spread evenly.
+
+        Randomly timed polls cluster, which promotes their objects to the oldest generation of the garbage collector and
+        triggers full collections that block the event loop.
+        """
+        self._offsets += 1
+        return self._offsets * GOLDEN_RATIO % 1
+
+    async def api(self) -> PlatformAPI:
+        """Return the operations of the API that the connection uses."""
+        return _api_of(await self._connected())
+
+    async def run(self, build: Callable[[PlatformAPI], Operation[T]], **limits: float | None) -> T:
+        """Run an operation and return its result.
+
+        :param build: returns the operation; called again with new credentials if the key was rejected and replaced.
+        :param limits: limits of the retries, as `PolyteiaHook` takes them.
+        :raises PolyteiaError: see `airflow_provider_polyteia.exceptions`.
+        """
+        client = await self._connected()
+        try:
+            return await self._run(client, build, limits)
+        except PolyteiaAuthenticationError:
+            newer = await self._reconnected(client)
+            if newer is client:
+                raise
+        return await self._run(newer, build, limits)
+
+    async def last_upload(self, dataset: DatasetRef, **limits: float | None) -> Upload | None:
+        """Query a dataset and return its last upload; None without one.
+
+        :param limits: as for `run`.
+        """
+        record = await self.run(lambda api: api.get_dataset(dataset), **limits)
+        return (await self.api()).last_upload(record)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        while self._clients:
+            await self._clients.pop().aclose()
+
+    async def _run(
+        self, client: AsyncPolyteiaClient, build: Callable[[PlatformAPI], Operation[T]], limits: dict[str, float | None]
+    ) -> T:
+        client.resize_for(self.users)
+        return await client.run(build(_api_of(client)), limits=client.config.with_limits(**limits).limits)
+
+    async def _connected(self) -> AsyncPolyteiaClient:
+        async with self._connecting:
+            if not self._clients:
+                self._clients.append(await _new_client(await read_connection(self.conn_id)))
+            return self._clients[-1]
+
+    async def _reconnected(self, rejected: AsyncPolyteiaClient) -> AsyncPolyteiaClient:
+        """Return a client with the connection's current key; the rejected one if the key is unchanged."""
+        async with self._connecting:
+            if self._clients[-1] is rejected:
+                config = await read_connection(self.conn_id)
+                if config != rejected.config:
+                    log.info("Connection %r has changed; using its new contents.", self.conn_id)
+                    self._clients.append(await _new_client(config))
+            return self._clients[-1]
+
+
+async def _new_client(config: ClientConfig) -> AsyncPolyteiaClient:
+    client_class = await asyncio.to_thread(_load_client)  # importing the HTTP library would block the event loop
+    return client_class(config, user_agent=USER_AGENT, on_secret=amask_secret)
+
+
+def _load_client() -> type[AsyncPolyteiaClient]:
+    from airflow_provider_polyteia.client import api  # noqa: F401, PLC0415 - loaded here, so that `_api_of` does not block
+    from airflow_provider_polyteia.client.transports.httpx_client import AsyncPolyteiaClient  # noqa: PLC0415 - heavy
+
+    return AsyncPolyteiaClient
+
+
+def _api_of(client: AsyncPolyteiaClient) -> PlatformAPI:
+    from airflow_provider_polyteia.client.api import select_api  # noqa: PLC0415 - loaded with the client
+
+    return select_api(client.credentials)
+
+
+async def read_connection(conn_id: str) -> ClientConfig:
+    """Read and check an Airflow connection without blocking the event loop.
+
+    :raises PolyteiaConfigurationError: if the connection does not exist, or something in it is unusable.
+    """
+    try:
+        connection = await get_async_connection(conn_id)
+    except AirflowNotFoundException:
+        raise missing_connection(conn_id) from None
+    extra = await get_async_extra_dejson(connection) if connection.extra else {}
+    # read_config looks for the certificate files that the connection names: file I/O.
+    config = await asyncio.to_thread(read_config, conn_id, connection, extra)
+    await amask_secret(config.key)
+    return config
