@@ -1,4 +1,4 @@
-"""What strangers install: the sdist and the wheel, built as a release would be, without the network."""
+"""The sdist and the wheel, built like a release, without network access."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.integration
 def dist(tmp_path_factory):
     """A directory with the sdist, and the wheel built from what is in the sdist."""
     folder = tmp_path_factory.mktemp("dist")
-    # Without isolation the build backend is the one installed here, and nothing is downloaded.
+    # Without isolation, the installed build backend is used, and nothing is downloaded.
     build = [sys.executable, "-m", "uv", "build", "--offline", "--no-build-isolation", "--python", sys.executable]
     subprocess.run([*build, "--quiet", "--out-dir", folder, ROOT], check=True, timeout=100)
     return folder
@@ -35,7 +35,7 @@ def dist(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def wheel(dist):
-    """File name -> content of the wheel."""
+    """The files in the wheel: name -> content."""
     with zipfile.ZipFile(dist / f"{NAME}-{VERSION}-py3-none-any.whl") as archive:
         return {name: archive.read(name) for name in archive.namelist()}
 
@@ -53,17 +53,17 @@ def is_source(file):
     return file.is_file() and "__pycache__" not in file.parts
 
 
-def test_wheel_holds_the_package_and_nothing_else(wheel):
-    """Every file of the package, the marker for type checkers among them, the licence, and the metadata."""
+def test_contents_of_the_wheel(wheel):
+    """The wheel contains all files of the package, including py.typed, the license and the metadata; nothing else."""
     about = {f"{NAME}-{VERSION}.dist-info/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt")}
-    licence = f"{NAME}-{VERSION}.dist-info/licenses/LICENSE"
+    license_file = f"{NAME}-{VERSION}.dist-info/licenses/LICENSE"
     assert f"{NAME}/py.typed" in wheel
-    assert set(wheel) == files_of(NAME) | about | {licence}
-    assert wheel[licence] == (ROOT / "LICENSE").read_bytes()
+    assert set(wheel) == files_of(NAME) | about | {license_file}
+    assert wheel[license_file] == (ROOT / "LICENSE").read_bytes()
 
 
-def test_sdist_holds_what_is_needed_to_test_it(dist):
-    """The package, the tests, the examples and the documentation; no environment, cache or repository."""
+def test_contents_of_the_sdist(dist):
+    """The sdist contains the package, the tests, the examples and the documentation; no environment or cache."""
     with tarfile.open(dist / f"{NAME}-{VERSION}.tar.gz") as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     expected = set().union(*(files_of(folder) for folder in (NAME, "tests", "example_dags", "docs", ".ci")))
@@ -71,8 +71,8 @@ def test_sdist_holds_what_is_needed_to_test_it(dist):
     assert names == expected | tops | {".gitignore", "PKG-INFO"}
 
 
-def test_twine_finds_nothing(dist):
-    """The metadata is what package indexes accept, and the README renders there."""
+def test_twine_check(dist):
+    """Package indexes accept the metadata, and the README renders there."""
     check = [sys.executable, "-m", "twine", "check", "--strict", *dist.glob("airflow_provider_polyteia*")]
     done = subprocess.run(check, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -80,14 +80,14 @@ def test_twine_finds_nothing(dist):
 
 
 def test_version_comes_from_one_place(metadata):
-    """The metadata has the version of the package's `__version__`, and no other file states one."""
+    """The version in the metadata is the package's `__version__`; pyproject.toml does not state another one."""
     assert metadata["Version"] == VERSION
     assert PROJECT["dynamic"] == ["version"]
     assert "version" not in PROJECT
 
 
 def test_metadata(metadata):
-    """Name, licence, Python and dependencies are those of pyproject.toml; what is not needed by all is an extra."""
+    """Name, license, Python version, dependencies and extras are those of pyproject.toml."""
     assert metadata["Name"] == PROJECT["name"]
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata["Requires-Python"] == PROJECT["requires-python"]
@@ -96,15 +96,15 @@ def test_metadata(metadata):
     assert set(metadata.get_all("Provides-Extra")) == set(PROJECT["optional-dependencies"])
 
 
-def test_every_bound_has_a_lower_end():
-    """Each dependency says from which version on it works; the matrix tests these very versions."""
+def test_all_dependencies_have_a_lower_bound():
+    """Each dependency states its minimum version; the matrix tests these versions."""
     extras = [text for extra in PROJECT["optional-dependencies"].values() for text in extra]
     unbounded = [text for text in [*PROJECT["dependencies"], *extras] if not re.search(r">=\d", text)]
     assert [text for text in unbounded if not text.startswith(PROJECT["name"])] == []
 
 
 def test_entry_points(wheel):
-    """Airflow finds the provider, and the shell the sandbox."""
+    """The entry points of the provider and of the sandbox's command are declared."""
     declared = wheel[f"{NAME}-{VERSION}.dist-info/entry_points.txt"].decode()
     assert f"[apache_airflow_provider]\nprovider_info = {NAME}:get_provider_info" in declared
     assert f"[console_scripts]\npolyteia-sandbox = {NAME}.sandbox.cli:main" in declared

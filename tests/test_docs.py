@@ -295,4 +295,4 @@ def test_documentation_builds_without_a_warning(tmp_path):
     assert done.returncode == 0, done.stderr
     reference = (tmp_path / "site/api/operators.html").read_text()
     assert "CreateDatasetOperator" in reference
-    assert "there is one dataset" in reference
+    assert "Create a dataset exactly once" in reference

@@ -1,4 +1,4 @@
-"""What Airflow is told about the provider, and what it makes of it."""
+"""The provider's metadata, and what Airflow shows of it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from airflow_provider_polyteia.provider_info import CONNECTION_FIELDS
 from airflow_provider_polyteia.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_VERSION
 
 INFO = get_provider_info()
-# Before 3.2, Airflow knows no provider's form without these packages.
+# Before 3.2, Airflow cannot show the form of any provider without these packages.
 HAS_FORM_PACKAGES = importlib.util.find_spec("flask_appbuilder") is not None
 KNOWS_FORMS = HAS_FORM_PACKAGES or tuple(map(int, AIRFLOW_VERSION.split(".")[:2])) >= (3, 2)
 needs_forms = pytest.mark.skipif(not KNOWS_FORMS, reason="Airflow before 3.2 without Flask-AppBuilder")
@@ -45,7 +45,7 @@ def test_every_path_resolves():
 
 
 def test_form_fields_are_known_extras():
-    """Every field of the form is an extra that the configuration knows."""
+    """Every field of the form is a supported extra of the configuration."""
     assert set(CONNECTION_FIELDS) <= set(_EXTRAS)
 
 
@@ -60,8 +60,8 @@ def test_hook_and_declaration_agree():
 
 
 @pytest.mark.skipif(not HAS_FORM_PACKAGES, reason="needs Flask-AppBuilder")
-def test_form_is_made_of_what_is_there(monkeypatch):
-    """Airflow 3.0 and 3.1 put classes of their own in place of the widgets' while they ask: these are used then."""
+def test_form_uses_the_current_classes(monkeypatch):
+    """Airflow 3.0 and 3.1 replace the widgets' classes with their own while they build the form; those are used."""
     before = PolyteiaHook.get_connection_form_widgets()
     monkeypatch.setattr("wtforms.StringField", lambda *_args, **_kwargs: "Airflow's own")
     after = PolyteiaHook.get_connection_form_widgets()
@@ -71,8 +71,8 @@ def test_form_is_made_of_what_is_there(monkeypatch):
 
 @needs_forms
 @pytest.mark.skipif(not AIRFLOW_V_3_0_PLUS, reason="the web interface of Airflow 3")
-def test_web_interface_gets_the_form():
-    """What the web interface asks of Airflow has our fields with their help, our labels, and hides what has no use."""
+def test_form_in_the_web_interface():
+    """The form in the web interface has our fields with their descriptions and labels, and hides unused fields."""
     from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService  # noqa: PLC0415 - Airflow 3
 
     (form,) = [meta for meta in HookMetaService.hook_meta_data() if meta.connection_type == "polyteia"]
@@ -85,7 +85,7 @@ def test_web_interface_gets_the_form():
 
 @pytest.mark.parametrize("command", ["list", "hooks", pytest.param("behaviours", marks=needs_forms)])
 def test_airflow_shows_the_provider(command, tmp_path):
-    """`airflow providers ...` shows the provider, with no warning that names it."""
+    """`airflow providers ...` shows the provider, without a warning that names it."""
     script = (
         "import warnings, logging, sys\n"
         "warnings.filterwarnings('error', module='airflow_provider_polyteia')\n"
@@ -99,7 +99,7 @@ def test_airflow_shows_the_provider(command, tmp_path):
     )
     before, bracket, rows = done.stdout.partition("[{")
     assert any("polyteia" in json.dumps(row) for row in json.loads(bracket + rows))
-    said = f"{before}\n{done.stderr}".lower().splitlines()
-    # Of every hook with fields of its own, Airflow 3.1 says that it cannot show them without that package.
-    said = [line for line in said if "'flask_appbuilder' package is not installed" not in line]
-    assert [line for line in said if "polyteia" in line] == []
+    lines = f"{before}\n{done.stderr}".lower().splitlines()
+    # Airflow 3.1 logs for every hook with its own fields that it cannot show them without that package.
+    lines = [line for line in lines if "'flask_appbuilder' package is not installed" not in line]
+    assert [line for line in lines if "polyteia" in line] == []

@@ -40,27 +40,27 @@ if AIRFLOW_V_3_3_PLUS:
 
     @pytest.mark.parametrize("kind", PERMANENT)
     def test_permanent_errors_fail(kind):
-        """A permanent error fails the task, also as the cause of another one."""
+        """A permanent error fails the task, even as the cause of another one."""
         assert decide(kind("x")).action is RetryAction.FAIL
         assert decide(caused_by(kind("x"))).action is RetryAction.FAIL
 
     @pytest.mark.parametrize("kind", OTHER)
     def test_other_errors_are_left_to_the_task(kind):
-        """Anything else is treated as the task itself says."""
+        """For any other error, the task's own retries apply."""
         assert decide(kind("x")).action is RetryAction.DEFAULT
 
     def test_rate_limit_waits():
-        """A 429 waits as long as the server said."""
+        """After a 429, the task waits as long as the server requested."""
         decision = decide(caused_by(exceptions.PolyteiaRateLimitError("x", retry_after=90)))
         assert (decision.action, decision.retry_delay) == (RetryAction.RETRY, timedelta(seconds=90))
 
     def test_wait_is_capped():
-        """No server makes a task wait for longer than an hour."""
+        """A task waits for at most an hour, whatever the server requests."""
         decision = decide(exceptions.PolyteiaRateLimitError("x", retry_after=1e9))
         assert decision.retry_delay == timedelta(hours=1)
 
     def test_circular_causes():
-        """Causes that lead back to themselves end."""
+        """A circular chain of causes is followed only once."""
         error = ValueError("x")
         error.__cause__ = error
         assert decide(error).action is RetryAction.DEFAULT
@@ -72,7 +72,7 @@ if AIRFLOW_V_3_3_PLUS:
 
 else:
 
-    def test_import_says_what_is_needed():
-        """On an older Airflow the import says plainly that 3.3 is needed."""
+    def test_import_on_an_older_airflow():
+        """On an older Airflow, the import raises an exception that names the required version."""
         with pytest.raises(AirflowOptionalProviderFeatureException, match=r"needs Airflow 3.3 or newer"):
             import airflow_provider_polyteia.retry_policy  # noqa: F401, PLC0415 - the import is the test

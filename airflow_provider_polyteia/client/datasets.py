@@ -52,13 +52,14 @@ def create_dataset(client: PolyteiaClient, api: PlatformAPI, fields: Mapping[str
     creation = api.create_dataset(fields)
     created = exactly_once.create(client, creation)
     record = created.record
-    label = f"{record['id']!r} (slug {record.get('slug')!r})"
+    excerpt = client.credentials.excerpt
+    label = f"{excerpt(record['id'])!r} (slug {excerpt(record.get('slug'))!r})"
     if created.is_new:
         log.info("Created dataset %s.", label)
         return record
     if if_exists == "fail":
         advice = "Choose a different slug, or use if_exists='reuse' or 'update'."
-        exactly_once.require_new(created, creation, client.config.conn_id, advice)
+        exactly_once.require_new(client, created, creation, advice)
     differing = _differences(record, fields)
     if differing and if_exists == "update":
         return update_dataset(client, api, record, fields)

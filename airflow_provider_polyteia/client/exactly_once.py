@@ -120,28 +120,31 @@ def create_new(client: PolyteiaClient, creation: Creation) -> Record:
     :raises PolyteiaError: if it was not created.
     """
     created = create(client, creation)
-    require_new(created, creation, client.config.conn_id)
+    require_new(client, created, creation)
     return created.record
 
 
-def require_new(created: Created, creation: Creation, conn_id: str, advice: str = "Choose a different slug.") -> None:
+def require_new(
+    client: PolyteiaClient, created: Created, creation: Creation, advice: str = "Choose a different slug."
+) -> None:
     """Raise if the resource existed before, or if it is unknown whether the call created it.
 
     :param advice: the last sentence of the exception for a resource that existed before.
     """
     if created.is_new:
         return
-    method, named = creation.operation.name, describe(creation.natural_key)
+    method, named, conn_id = creation.operation.name, describe(creation.natural_key), client.config.conn_id
+    found = client.credentials.excerpt(created.record["id"])
     if created.already_existed:
         raise PolyteiaConflictError(
-            f"{created.rejection} A lookup shows that {named} is already used by {created.record['id']!r}. {advice}",
+            f"{created.rejection} A lookup shows that {named} is already used by {found!r}. {advice}",
             code=409,
             method=method,
             conn_id=conn_id,
         ) from created.rejection
     raise PolyteiaOutcomeUnknownError(
         f"Polyteia request {method!r} (connection {conn_id!r}) had an ambiguous outcome. A lookup found {named} as "
-        f"{created.record['id']!r}, created at about the same time, either by this call or by another client. Check it "
+        f"{found!r}, created at about the same time, either by this call or by another client. Check it "
         "in Polyteia.",
         identifiers=creation.operation.identifiers,
         method=method,

@@ -104,8 +104,11 @@ class ListingCheck:
         if found is None:
             self._unlisted.discard(key)
         elif listed is None and key not in self._unlisted:
+            name, value = key
             log.warning(
-                "Dataset %r is missing from the solution's dataset list; polling it individually.", found.get("id")
+                "The dataset with %s %r is missing from the solution's dataset list; polling it individually.",
+                name,
+                value,
             )
             self._unlisted.add(key)
         elif listed is not None and self._shows_upload(found):
@@ -183,7 +186,7 @@ class DatasetPoller:
         if self._individually:
             return PollResult(client, last_upload, None)
         try:
-            records = await _list_datasets(client, self._solution_id)
+            records = await client.list_datasets(self._solution_id)
         except PolyteiaBadRequestError as error:
             if error.from_gateway:
                 raise
@@ -196,11 +199,3 @@ class DatasetPoller:
         if not self._individually:
             log.warning("Polling the datasets of %r individually from now on: %s", self._solution_id, reason)
         self._individually = True
-
-
-async def _list_datasets(client: SharedClient, solution_id: str) -> list[Record]:
-    listing = (await client.api()).list_datasets(solution_id)
-    items: list[Any] = []
-    while not listing.is_complete:
-        items += listing.take(await client.run(lambda _: listing.next_page()))
-    return [item for item in items if isinstance(item, dict) and item.get("id")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
@@ -16,12 +16,12 @@ from airflow_provider_polyteia.hooks.connection import USER_AGENT, missing_conne
 from airflow_provider_polyteia.version_compat import amask_secret
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from airflow_provider_polyteia.client.api import PlatformAPI
     from airflow_provider_polyteia.client.config import ClientConfig
     from airflow_provider_polyteia.client.operation import Operation
-    from airflow_provider_polyteia.client.records import DatasetRef, Upload
+    from airflow_provider_polyteia.client.records import DatasetRef, Record, Upload
     from airflow_provider_polyteia.client.transports.httpx_client import AsyncPolyteiaClient
 
 log = logging.getLogger(__name__)
@@ -83,14 +83,14 @@ class SharedClient:
         :param limits: limits of the retries, as `PolyteiaHook` takes them.
         :raises PolyteiaError: see `airflow_provider_polyteia.exceptions`.
         """
-        client = await self._connected()
-        try:
-            return await self._run(client, build, limits)
-        except PolyteiaAuthenticationError:
-            newer = await self._reconnected(client)
-            if newer is client:
-                raise
-        return await self._run(newer, build, limits)
+        return await self._with_current_key(lambda client: self._run(client, build, limits))
+
+    async def list_datasets(self, solution_id: str) -> list[Record]:
+        """Return the records of all datasets of a solution.
+
+        :raises PolyteiaError: see `airflow_provider_polyteia.exceptions`.
+        """
+        return await self._with_current_key(lambda client: self._list_datasets(client, solution_id))
 
     async def last_upload(self, dataset: DatasetRef, **limits: float | None) -> Upload | None:
         """Query a dataset and return its last upload; None without one.
@@ -104,6 +104,24 @@ class SharedClient:
         """Close the connections."""
         while self._clients:
             await self._clients.pop().aclose()
+
+    async def _with_current_key(self, use: Callable[[AsyncPolyteiaClient], Awaitable[T]]) -> T:
+        """Use a client; if its key is rejected and was replaced in the connection, once more with the new key."""
+        client = await self._connected()
+        try:
+            return await use(client)
+        except PolyteiaAuthenticationError:
+            newer = await self._reconnected(client)
+            if newer is client:
+                raise
+        return await use(newer)
+
+    async def _list_datasets(self, client: AsyncPolyteiaClient, solution_id: str) -> list[Record]:
+        listing = _api_of(client).list_datasets(solution_id)
+        items: list[Any] = []
+        while not listing.is_complete:
+            items += listing.take(await self._run(client, lambda _: listing.next_page(), {}))
+        return [item for item in items if isinstance(item, dict) and item.get("id")]
 
     async def _run(
         self, client: AsyncPolyteiaClient, build: Callable[[PlatformAPI], Operation[T]], limits: dict[str, float | None]

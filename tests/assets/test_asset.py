@@ -1,4 +1,4 @@
-"""The identity of a dataset as an Airflow asset."""
+"""Datasets as Airflow assets: their URIs, and what Airflow and OpenLineage call them."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ ID = "ds_d2k7p8f4c5v1s8h3q9v0"
         ("http://[::1]:8080", "[::1]:8080"),
     ],
 )
-def test_one_identity_for_each_way_to_write_the_host(host, netloc):
-    """Host or address of the connection: the asset of a dataset has one URI."""
+def test_all_spellings_of_a_host_give_the_same_uri(host, netloc):
+    """Whether the host or the URL of the connection is given, the asset of a dataset has one URI."""
     assert polyteia_asset(ID, host=host).uri == f"polyteia://{netloc}/{ID}"
 
 
 def test_default_host():
-    """Without a host the platform's own is meant, as in the connection."""
+    """The default host is the platform's own, as in the connection."""
     assert polyteia_asset(ID).uri == f"polyteia://app.polyteia.com/{ID}"
 
 
 def test_airflow_uses_the_handler():
-    """Airflow itself brings a URI into its one form, so that producer and consumer mean the same asset."""
+    """Airflow itself converts a URI to its canonical form, so that producers and consumers share one asset."""
     assert Asset(uri=f"polyteia://App.Polyteia.com/{ID}/").uri == f"polyteia://app.polyteia.com/{ID}"
 
 
@@ -54,27 +54,27 @@ def test_airflow_uses_the_handler():
         f"polyteia://user@app.polyteia.com/{ID}",
     ],
 )
-def test_what_names_no_dataset(uri):
-    """The handler says how an asset is written."""
+def test_invalid_uris(uri):
+    """The error shows the form of a valid URI."""
     with pytest.raises(ValueError, match="polyteia://<host>/<dataset id>"):
         polyteia.sanitize_uri(urlsplit(uri))
 
 
 @pytest.mark.parametrize("dataset_id", ["", "bookings", "ds_1/ds_2", "ds_ü"])
-def test_no_asset_of_what_is_no_id(dataset_id):
-    """A slug, or nothing, is no id."""
+def test_invalid_ids(dataset_id):
+    """A slug or an empty string is not the id of a dataset."""
     with pytest.raises(ValueError, match="polyteia://"):
         polyteia_asset(dataset_id)
 
 
 def test_factory_keeps_the_extra():
-    """What hook lineage knows of a write goes with the asset."""
+    """The extra that hook lineage passes is stored with the asset."""
     asset = polyteia.create_asset(host="h", dataset_id=ID, extra={"rows": 3})
     assert (asset.uri, asset.extra) == (f"polyteia://h/{ID}", {"rows": 3})
 
 
 def test_openlineage_name(monkeypatch):
-    """OpenLineage gets the platform as namespace and the dataset's id as name."""
+    """For OpenLineage, the namespace is the platform and the name is the dataset's id."""
     facet = pytest.importorskip("airflow.providers.common.compat.openlineage.facet")
     monkeypatch.setattr(facet, "Dataset", lambda **parts: parts)
     named = polyteia.convert_asset_to_openlineage(polyteia_asset(ID), None)

@@ -28,32 +28,32 @@ PARAMS = {
     "source": "SAP",
 }
 BODY = {"command": "create_dataset", "params": PARAMS}
-ANSWER = json.dumps({"data": {"id": "ds_d2k7m0p4c5v1s8h3q9t0", "created_at": "2026-02-03T08:15:00Z", **PARAMS}})
+RESPONSE = json.dumps({"data": {"id": "ds_d2k7m0p4c5v1s8h3q9t0", "created_at": "2026-02-03T08:15:00Z", **PARAMS}})
 HEADERS = {"Authorization": f"Bearer {KEY}"}
 
 
 def main() -> None:
     """Measure and report."""
-    with Nginx(ANSWER) as server:
-        # It overrides what sessions are told; so does the peer's, if the machine that measures has one of its own.
+    with Nginx(RESPONSE) as server:
+        # It overrides the settings of sessions, so a value in the environment would affect the competitors.
         os.environ["REQUESTS_CA_BUNDLE"] = server.bundle
         extra = {"verify": server.bundle}
         _connect("bench_polyteia", conn_type="polyteia", host=server.url, password=KEY, extra=extra)
         _connect("bench_http", conn_type="http", host=server.url, extra=extra)
-        rates = medians(_contestants(server), ROUNDS)
+        rates = medians(_competitors(server), ROUNDS)
     ours = rates.pop("PolyteiaHook")
     wanted = {"raw requests.Session (the limit)": 0.9, "requests.post per call (the SDK's way)": 4}
     report(
         [
-            Comparison("commands, TLS", "/s", ours, peer, theirs, ratio_wanted=wanted.get(peer))
-            for peer, theirs in rates.items()
+            Comparison("commands, TLS", "/s", ours, name, theirs, ratio_wanted=wanted.get(name))
+            for name, theirs in rates.items()
         ]
     )
 
 
-def _contestants(server: Nginx) -> dict[str, Callable[[], float]]:
+def _competitors(server: Nginx) -> dict[str, Callable[[], float]]:
     ours = PolyteiaHook("bench_polyteia")
-    peer = HttpHook("POST", "bench_http")
+    http = HttpHook("POST", "bench_http")
     session = requests.Session()
     session.headers.update(HEADERS)
     url = f"{server.url}/api"
@@ -66,16 +66,16 @@ def _contestants(server: Nginx) -> dict[str, Callable[[], float]]:
         "requests.post per call (the SDK's way)": lambda: _rate(
             lambda: requests.post(url, json=BODY, headers=HEADERS, verify=server.bundle, timeout=60).json()["data"]
         ),
-        "HttpHook.run": lambda: _rate(lambda: peer.run("/api", json.dumps(BODY), json_headers).json()["data"]),
+        "HttpHook.run": lambda: _rate(lambda: http.run("/api", json.dumps(BODY), json_headers).json()["data"]),
     }
 
 
 def _rate(call: Callable[[], object]) -> float:
-    call()  # opens the connection, where one is kept
-    begun = time.perf_counter()
+    call()  # opens the connection if it is kept
+    started = time.perf_counter()
     for _ in range(CALLS):
         call()
-    return CALLS / (time.perf_counter() - begun)
+    return CALLS / (time.perf_counter() - started)
 
 
 def _connect(conn_id: str, **parts: object) -> None:

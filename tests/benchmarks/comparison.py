@@ -1,4 +1,4 @@
-"""What the benchmarks share: rounds in which the contestants take turns, and comparisons that make up the report."""
+"""Shared by the benchmarks: rounds in which all competitors are measured alternately, and the report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-# Units of which more is better; of all others less is.
+# Units in which higher is better; in all others, lower is.
 RATES = {"/s"}
 
 
@@ -22,37 +22,37 @@ class Comparison:
 
     :param question: what was measured.
     :param ours: our figure, in `unit`.
-    :param peer: what it is compared with; empty for a figure that stands alone.
-    :param theirs: the peer's figure, in `unit`.
-    :param ratio_wanted: how many times as good as the peer we want to be, at least.
-    :param ours_wanted: what our own figure shall be, at most.
+    :param competitor: what it is compared with; empty for a figure without a comparison.
+    :param theirs: the competitor's figure, in `unit`.
+    :param ratio_wanted: minimum ratio that we want to reach.
+    :param ours_wanted: maximum of our own figure that we want to keep.
     """
 
     question: str
     unit: str
     ours: float
-    peer: str = ""
+    competitor: str = ""
     theirs: float | None = None
     ratio_wanted: float | None = None
     ours_wanted: float | None = None
 
     @property
     def ratio(self) -> float | None:
-        """How many times as good as the peer we are; above 1 is better."""
+        """Our result relative to the competitor's; above 1 is better."""
         if self.theirs is None:
             return None
         return self.ours / self.theirs if self.unit in RATES else self.theirs / self.ours
 
     @property
     def wanted(self) -> str:
-        """What is wanted, in words."""
+        """The target as text."""
         if self.ratio_wanted is not None:
             return f"≥ {self.ratio_wanted:g} x"
         return f"≤ {self.ours_wanted:g} {self.unit}" if self.ours_wanted is not None else ""
 
     @property
     def verdict(self) -> str:
-        """Whether that is reached; empty if nothing is wanted."""
+        """Whether the target is reached, as text; empty without a target."""
         if self.ratio_wanted is not None:
             return "yes" if self.ratio is not None and self.ratio >= self.ratio_wanted else "**no**"
         if self.ours_wanted is not None:
@@ -60,19 +60,19 @@ class Comparison:
         return ""
 
 
-def medians(contestants: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, float]:
-    """Let all contestants measure themselves once a round, each round begun by another; return each one's median."""
-    names = list(contestants)
+def medians(competitors: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, float]:
+    """Measure all competitors once per round, starting each round with another one; return the medians."""
+    names = list(competitors)
     measured: dict[str, list[float]] = {name: [] for name in names}
     for number in range(rounds):
         first = number % len(names)
         for name in names[first:] + names[:first]:
-            measured[name].append(contestants[name]())
+            measured[name].append(competitors[name]())
     return {name: median(values) for name, values in measured.items()}
 
 
 def report(comparisons: list[Comparison]) -> None:
-    """Hand the comparisons to `run.py`, which names a file for them; print them when nobody asks."""
+    """Write the comparisons to the file that `run.py` passes as argument; without one, print them."""
     if len(sys.argv) > 1:
         Path(sys.argv[1]).write_text(json.dumps([asdict(comparison) for comparison in comparisons]))
     else:
@@ -86,7 +86,7 @@ def table(comparisons: list[Comparison]) -> str:
         (
             line.question,
             _figure(line.ours, line.unit),
-            line.peer,
+            line.competitor,
             _figure(line.theirs, line.unit),
             "" if line.ratio is None else f"{_number(line.ratio)} x",
             line.wanted,

@@ -1,4 +1,4 @@
-"""Make all tasks of the run `bench` deferred, as a worker would: `defer_tasks.py CONTESTANT INTERVAL LAG_FILE`.
+"""Defer all tasks of the run `bench`, like a worker: `defer_tasks.py COMPETITOR INTERVAL LAG_FILE`.
 
 Runs with the settings of the Airflow whose database it changes.
 """
@@ -19,12 +19,12 @@ from waiting_triggers import LagProbe, make  # found through the path above
 
 
 def main() -> None:
-    """One task gets the probe, each of the others a trigger of the contestant."""
-    contestant, interval, file = sys.argv[1], float(sys.argv[2]), sys.argv[3]
+    """Defer one task with the probe, and each of the others with a trigger of the competitor."""
+    competitor, interval, file = sys.argv[1], float(sys.argv[2]), sys.argv[3]
     with create_session() as session:
         tasks = session.query(TaskInstance).filter_by(run_id="bench").all()
-        for number, task in enumerate(tasks if contestant != "nobody" else tasks[:1]):
-            waiting = make(contestant, number, interval) if number else LagProbe(file)
+        for number, task in enumerate(tasks if competitor != "idle" else tasks[:1]):
+            waiting = make(competitor, number, interval) if number else LagProbe(file)
             trigger = Trigger.from_object(waiting)
             session.add(trigger)
             session.flush()

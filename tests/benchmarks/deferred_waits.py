@@ -1,7 +1,7 @@
-"""500 deferred waits on one real triggerer, ours and those of others, against a server that takes its time.
+"""500 deferred sensors on one real triggerer, ours and those of competitors, with a slow server.
 
-Each contestant's triggers belong to deferred tasks in Airflow's database, so the triggerer runs them as it always does.
-Beside them runs a trigger that measures by how much the event loop is late.
+The triggers belong to deferred tasks in Airflow's database, so the triggerer runs them as usual. Another trigger
+measures the delay of the event loop.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 WAITS, INTERVAL = 500, 5.0
-WARM_UP, MEASURED = 15.0, 10.0  # seconds; until Airflow has made 500 triggers, and two intervals
+WARM_UP, MEASURED = 15.0, 10.0  # seconds; time for Airflow to create 500 triggers, and two intervals
 BLOCKED = "async thread was blocked"
-NOBODY = "nobody"  # a triggerer that has nothing to do but to measure itself
-PEERS = {
+IDLE = "idle"  # a triggerer with no trigger except the one that measures
+COMPETITORS = {
     "Fivetran": "fivetran_provider_async",
     "HTTP": "airflow.providers.http.triggers",
     "Airbyte": "airflow.providers.airbyte.triggers",
@@ -50,55 +50,55 @@ with DAG("waits", schedule=None):
 
 @dataclass(frozen=True)
 class Figures:
-    """What a triggerer with 500 waits is like.
+    """Figures of a triggerer with 500 deferred sensors.
 
-    :param lag: seconds by which the event loop was late, 99th percentile.
-    :param cpu: cores in use by the triggerer, both of its processes.
-    :param connections: most TCP connections open at once.
-    :param opened: TCP connections opened within the time measured.
-    :param looks: requests answered per second.
-    :param warnings: how often Airflow itself has said that its event loop was blocked.
+    :param lag: delay of the event loop in seconds, 99th percentile.
+    :param cpu: cores used by both processes of the triggerer.
+    :param connections: maximum number of TCP connections that were open at once.
+    :param opened: number of TCP connections that were opened during the measurement.
+    :param polls: responses per second.
+    :param warnings: number of Airflow's own warnings about a blocked event loop.
     """
 
     lag: float
     cpu: float
     connections: int
     opened: int
-    looks: float
+    polls: float
     warnings: int
 
-    def cpu_per_look(self, idle: Figures) -> float:
-        """Milliseconds of CPU above an idle triggerer; per look, as looking less often would seem to be cheaper."""
-        return 1000 * (self.cpu - idle.cpu) / self.looks
+    def cpu_per_poll(self, idle: Figures) -> float:
+        """Return milliseconds of CPU above an idle triggerer, per poll, because fewer polls would look cheaper."""
+        return 1000 * (self.cpu - idle.cpu) / self.polls
 
 
 class TriggererOnly(RealAirflow):
-    """A real Airflow of which nothing runs before it is asked for."""
+    """A real Airflow of which only the triggerer runs."""
 
     def start(self, *components: str) -> None:
-        """Start the triggerer; leave out the rest."""
+        """Start the triggerer; ignore other components."""
         if components == ("triggerer",):
             super().start(*components)
 
     def processes(self) -> list[psutil.Process]:
-        """The triggerer and the process that runs its event loop."""
+        """Return the processes of the triggerer, including the one that runs its event loop."""
         main = psutil.Process(self._processes["triggerer"].pid)
         return [main, *main.children(recursive=True)]
 
 
 def main() -> None:
-    """Measure all contestants that are installed."""
-    contestants = ["Polyteia", *(name for name, module in PEERS.items() if is_installed(module))]
-    idle = measure(NOBODY, 0.2)
-    figures = {name: measure(name, 0.2) for name in contestants}
+    """Measure all installed competitors."""
+    competitors = ["Polyteia", *(name for name, module in COMPETITORS.items() if is_installed(module))]
+    idle = measure(IDLE, 0.2)
+    figures = {name: measure(name, 0.2) for name in competitors}
     slow = measure("Polyteia", 10.0)
-    for name, found in {NOBODY: idle, **figures, "Polyteia, 10 s": slow}.items():
+    for name, found in {IDLE: idle, **figures, "Polyteia, 10 s": slow}.items():
         print(f"{name:15} {found}", file=sys.stderr)
     report(list(comparisons(figures, slow, idle)))
 
 
 def is_installed(module: str) -> bool:
-    """Tell whether a contestant is there."""
+    """Return True if a competitor is installed."""
     try:
         return find_spec(module) is not None
     except ModuleNotFoundError:
@@ -106,38 +106,38 @@ def is_installed(module: str) -> bool:
 
 
 def comparisons(figures: dict[str, Figures], slow: Figures, idle: Figures) -> Iterator[Comparison]:
-    """Say what the figures mean."""
-    ours, what = figures["Polyteia"], f"{WAITS} deferred waits, one look each {INTERVAL:g} s"
-    peers = {name: theirs for name, theirs in figures.items() if theirs is not ours}
-    costs = {name: found.cpu_per_look(idle) for name, found in figures.items()}
-    best = min(peers, key=costs.__getitem__, default="")
-    for name, theirs in peers.items():
+    """Return the lines of the report."""
+    ours, what = figures["Polyteia"], f"{WAITS} deferred sensors, one poll every {INTERVAL:g} s"
+    others = {name: theirs for name, theirs in figures.items() if theirs is not ours}
+    costs = {name: found.cpu_per_poll(idle) for name, found in figures.items()}
+    best = min(others, key=costs.__getitem__, default="")
+    for name, theirs in others.items():
         wanted = 2 if name == best else None
-        yield Comparison(f"{what}: CPU per look", "ms", costs["Polyteia"], name, costs[name], ratio_wanted=wanted)
-        yield Comparison(f"{what}: looks", "/s", ours.looks, name, theirs.looks)
-        yield Comparison(f"{what}: event loop late by (p99)", "ms", 1000 * ours.lag, name, 1000 * theirs.lag)
+        yield Comparison(f"{what}: CPU per poll", "ms", costs["Polyteia"], name, costs[name], ratio_wanted=wanted)
+        yield Comparison(f"{what}: polls", "/s", ours.polls, name, theirs.polls)
+        yield Comparison(f"{what}: event loop delay (p99)", "ms", 1000 * ours.lag, name, 1000 * theirs.lag)
         yield Comparison(f"{what}: connections at once", "", ours.connections, name, theirs.connections)
-    for answer, found in (("0.2", ours), ("10", slow)):
-        where = f"{what}, answered in {answer} s"
-        yield Comparison(f"{where}: event loop late by (p99)", "ms", 1000 * found.lag, ours_wanted=100)
+    for seconds, found in (("0.2", ours), ("10", slow)):
+        where = f"{what}, responses after {seconds} s"
+        yield Comparison(f"{where}: event loop delay (p99)", "ms", 1000 * found.lag, ours_wanted=100)
         yield Comparison(f"{where}: cores in use", "cores", found.cpu, ours_wanted=1)
         yield Comparison(f"{where}: connections at once", "", found.connections, ours_wanted=WAITS // 10)
         yield Comparison(f"{where}: warnings of a blocked event loop", "", found.warnings, ours_wanted=0)
 
 
-def measure(contestant: str, answer: float) -> Figures:
-    """Let a triggerer run one contestant's waits."""
+def measure(competitor: str, response_time: float) -> Figures:
+    """Measure a triggerer with the triggers of one competitor."""
     port = free_port()
-    server = subprocess.Popen([sys.executable, str(HERE / "slow_server.py"), str(port), str(answer)])
+    server = subprocess.Popen([sys.executable, str(HERE / "slow_server.py"), str(port), str(response_time)])
     try:
         with tempfile.TemporaryDirectory() as home:
-            return _measure(contestant, Path(home), port)
+            return _measure(competitor, Path(home), port)
     finally:
         server.kill()
         server.wait()
 
 
-def _measure(contestant: str, home: Path, port: int) -> Figures:
+def _measure(competitor: str, home: Path, port: int) -> Figures:
     url = f"http://127.0.0.1:{port}"
     connections = {
         "waiting_polyteia": {"conn_type": "polyteia", "host": url, "password": "key"},
@@ -147,7 +147,7 @@ def _measure(contestant: str, home: Path, port: int) -> Figures:
     }
     lags = home / "lags"
     (home / "plugins").mkdir()
-    for name in ("waiting_triggers.py", *(["waiting_fivetran.py"] if contestant == "Fivetran" else [])):
+    for name in ("waiting_triggers.py", *(["waiting_fivetran.py"] if competitor == "Fivetran" else [])):
         shutil.copy(HERE / name, home / "plugins")
     (home / "waits.py").write_text(DAG)
     with TriggererOnly(home / "airflow", dags=[home / "waits.py"], connections=connections) as airflow:
@@ -155,10 +155,10 @@ def _measure(contestant: str, home: Path, port: int) -> Figures:
             "WAITING_SERVER": f"127.0.0.1:{port}",
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(home / "plugins"),
         }
-        airflow.environment = lambda: environment  # type: ignore[method-assign]  # for the processes it starts
+        airflow.environment = lambda: environment  # type: ignore[method-assign]  # for its processes
         airflow.cli("dags", "reserialize")
         airflow.cli("dags", "trigger", "waits", "--run-id", "bench")
-        defer = [sys.executable, str(HERE / "defer_tasks.py"), contestant, str(INTERVAL), str(lags)]
+        defer = [sys.executable, str(HERE / "defer_tasks.py"), competitor, str(INTERVAL), str(lags)]
         subprocess.run(defer, env=environment, check=True, timeout=120)
         airflow.start("triggerer")
         wait_until(lags.exists, 60, lambda: "the triggerer does not run its triggers")
@@ -167,25 +167,25 @@ def _measure(contestant: str, home: Path, port: int) -> Figures:
 
 
 def _figures(airflow: TriggererOnly, url: str, lags: Path) -> Figures:
-    before, cpu, begun = _counts(url), _cpu(airflow), time.time()
+    before, cpu, started = _counts(url), _cpu(airflow), time.time()
     warned = airflow.logs().count(BLOCKED)
     time.sleep(MEASURED)
-    after, spent, seconds = _counts(url), _cpu(airflow) - cpu, time.time() - begun
+    after, spent, seconds = _counts(url), _cpu(airflow) - cpu, time.time() - started
     lines = [json.loads(line) for line in lags.read_text().splitlines()]
-    measured = [lag for at, found in lines if at > begun for lag in found]
+    measured = [lag for at, found in lines if at > started for lag in found]
     return Figures(
         lag=quantiles(measured, n=100)[-1] if len(measured) > 1 else seconds,
         cpu=spent / seconds,
         connections=after["most_open"],
         opened=after["opened"] - before["opened"],
-        looks=(after["requests"] - before["requests"]) / seconds,
+        polls=(after["requests"] - before["requests"]) / seconds,
         warnings=airflow.logs().count(BLOCKED) - warned,
     )
 
 
 def _counts(url: str) -> dict[str, int]:
-    with urlopen(f"{url}/counts", timeout=30) as answer:  # noqa: S310 - our own http URL
-        counts: dict[str, int] = json.load(answer)
+    with urlopen(f"{url}/counts", timeout=30) as response:  # noqa: S310 - our own http URL
+        counts: dict[str, int] = json.load(response)
     return counts
 
 

@@ -1,4 +1,4 @@
-"""Cost of importing all operators, sensors and transfers of a provider, over Airflow's base classes."""
+"""CPU time for importing all operators, sensors and transfers of a provider, without Airflow's base classes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from comparison import Comparison, medians, report
 ROUNDS = 3
 TASK_PARTS = ("operators", "sensors", "transfers")
 OURS = "airflow_provider_polyteia"
-PEERS = {
+COMPETITORS = {
     "provider http": "airflow.providers.http",
     "provider airbyte": "airflow.providers.airbyte",
     "provider databricks": "airflow.providers.databricks",
@@ -25,25 +25,25 @@ PEERS = {
 
 def main() -> None:
     """Measure and report."""
-    packages = {OURS: OURS, **PEERS}
+    packages = {OURS: OURS, **COMPETITORS}
     cost = medians({name: partial(_cost, package) for name, package in packages.items()}, ROUNDS)
     ours = cost.pop(OURS)
     report(
         [
-            Comparison("import of all task modules, CPU", "ms", ours, peer, theirs, ours_wanted=20)
-            for peer, theirs in cost.items()
+            Comparison("import of all task modules, CPU", "ms", ours, name, theirs, ours_wanted=20)
+            for name, theirs in cost.items()
         ]
     )
 
 
 def _cost(package: str) -> float:
-    """Measure in a fresh interpreter."""
+    """Measure in a new interpreter."""
     command = [sys.executable, __file__, "--import", *_task_modules(package)]
     return float(subprocess.run(command, capture_output=True, check=True, text=True, timeout=120).stdout.split()[-1])
 
 
 def _task_modules(package: str) -> list[str]:
-    """Return the modules that hold operators, sensors and transfers."""
+    """Return the modules that contain operators, sensors and transfers."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.submodule_search_locations is None:
         raise SystemExit(f"{package} is not installed; use make bench")
@@ -54,19 +54,19 @@ def _task_modules(package: str) -> list[str]:
 
 
 def import_all(modules: list[str]) -> None:
-    """Import `modules` and print the milliseconds of CPU that takes, once Airflow's base classes are there."""
+    """Import `modules` after Airflow's base classes, and print the CPU time in milliseconds."""
     from airflow.providers.common.compat.sdk import (
-        DAG,  # noqa: F401 - as all of these, imported for its own cost
+        DAG,  # noqa: F401 - imported before the measurement, like the others
         BaseHook,  # noqa: F401
         BaseOperator,  # noqa: F401
         BaseOperatorLink,  # noqa: F401
         BaseSensorOperator,  # noqa: F401
     )
 
-    begun = time.process_time()
+    started = time.process_time()
     for module in modules:
         importlib.import_module(module)
-    print(1000 * (time.process_time() - begun))
+    print(1000 * (time.process_time() - started))
 
 
 if __name__ == "__main__":

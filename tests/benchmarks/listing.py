@@ -39,9 +39,9 @@ def main() -> None:
             wait_for(port)
             connection = {"conn_type": "polyteia", "host": url, "password": KEY, "extra": {"verify": bundle}}
             os.environ["AIRFLOW_CONN_BENCH"] = json.dumps(connection)
-            ways = {"ours": _ours, "the same without the pause": partial(_sdk, url, 0)}
-            seconds = medians({name: partial(_time, way) for name, way in ways.items()}, ROUNDS)
-            # Once: nearly all of its time is spent sleeping.
+            competitors = {"ours": _ours, "the same without the pause": partial(_sdk, url, 0)}
+            seconds = medians({name: partial(_time, run) for name, run in competitors.items()}, ROUNDS)
+            # Measured once, because it sleeps nearly all the time.
             seconds["the SDK's loop"] = _time(partial(_sdk, url, PAUSE))
         finally:
             server.terminate()
@@ -50,16 +50,16 @@ def main() -> None:
     wanted = {"the SDK's loop": 20}
     report(
         [
-            Comparison("10,000 datasets listed, TLS", "s", ours, peer, theirs, ratio_wanted=wanted.get(peer))
-            for peer, theirs in seconds.items()
+            Comparison("10,000 datasets listed, TLS", "s", ours, name, theirs, ratio_wanted=wanted.get(name))
+            for name, theirs in seconds.items()
         ]
     )
 
 
-def _time(way: Callable[[], int]) -> float:
-    begun = time.perf_counter()
-    received = way()
-    seconds = time.perf_counter() - begun
+def _time(run: Callable[[], int]) -> float:
+    started = time.perf_counter()
+    received = run()
+    seconds = time.perf_counter() - started
     if received != DATASETS:
         raise RuntimeError(f"{received} datasets instead of {DATASETS}")
     return seconds
@@ -71,13 +71,16 @@ def _ours() -> int:
 
 
 def _sdk(url: str, pause: float) -> int:
-    """List as the vendor's SDK does (API reference 6): a connection for each page, and a pause between two."""
+    """List like the vendor's SDK: one connection per page, and a pause between pages.
+
+    See docs/platform-api.md#pagination.
+    """
     received, page, total = 0, 0, 1
     while page * SIZE < total:
         page += 1
         body = {"query": "list_datasets", "params": {"solution_id": "sol_1", "page": page, "size": SIZE}}
-        answer = requests.post(f"{url}/api", json=body, headers={"Authorization": f"Bearer {KEY}"}, timeout=60)
-        data = answer.json()["data"]
+        response = requests.post(f"{url}/api", json=body, headers={"Authorization": f"Bearer {KEY}"}, timeout=60)
+        data = response.json()["data"]
         total = data["total"]
         received += len(data["items"])
         if page * SIZE < total:
@@ -86,12 +89,12 @@ def _sdk(url: str, pause: float) -> int:
 
 
 def serve(certificate: str, port: str) -> None:
-    """Serve the pages, encoded beforehand."""
+    """Serve the pages, which are encoded in advance."""
     import uvicorn
 
     pages = [_page(number) for number in range(1, DATASETS // SIZE + 1)]
 
-    async def answer(scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], send: Callable[..., Any]) -> None:
+    async def respond(scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], send: Callable[..., Any]) -> None:
         if scope["type"] != "http":
             return
         body, more = b"", True
@@ -104,7 +107,7 @@ def serve(certificate: str, port: str) -> None:
         await send({"type": "http.response.body", "body": page})
 
     uvicorn.run(
-        answer,  # type: ignore[arg-type]  # the types of ASGI are not worth their lines here
+        respond,  # type: ignore[arg-type]  # without the types of ASGI
         port=int(port),
         ssl_certfile=certificate,
         lifespan="off",

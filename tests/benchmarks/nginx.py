@@ -1,4 +1,4 @@
-"""nginx with fixed answers over TLS: a server that is never the bottleneck."""
+"""nginx with a fixed response over TLS, so that the server is never the bottleneck."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ http {{
         ssl_certificate_key {home}/server.pem;
         location / {{
             default_type application/json;
-            return 200 '{answer}';
+            return 200 '{response}';
         }}
     }}
 }}
@@ -42,17 +42,17 @@ http {{
 
 
 class Nginx:
-    """Answers every request with the same JSON; a context manager.
+    """Sends the same JSON in response to every request; a context manager.
 
-    :param answer: the body of every answer.
+    :param response: body of the responses.
 
-    :ivar url: where it listens, ``https://localhost:...``.
-    :ivar bundle: file of the authority that its certificate comes from.
+    :ivar url: URL of the server, ``https://localhost:...``.
+    :ivar bundle: path of the CA bundle that verifies its certificate.
     """
 
-    def __init__(self, answer: str) -> None:
+    def __init__(self, response: str) -> None:
         self.url = ""
-        self._answer = answer
+        self._response = response
 
     def __enter__(self) -> Self:
         program = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
@@ -62,7 +62,7 @@ class Nginx:
         home = Path(self._home.name)
         self.bundle = certify(home / "server.pem")
         port = free_port()
-        (home / "nginx.conf").write_text(_CONFIG.format(home=home, port=port, answer=self._answer))
+        (home / "nginx.conf").write_text(_CONFIG.format(home=home, port=port, response=self._response))
         self._process = subprocess.Popen([program, "-p", home, "-c", home / "nginx.conf", "-e", home / "error.log"])
         wait_for(port)
         self.url = f"https://localhost:{port}"
@@ -75,7 +75,7 @@ class Nginx:
 
 
 def certify(path: Path) -> str:
-    """Write key and certificate of localhost to `path`; return the file of their authority, next to it."""
+    """Write key and certificate of localhost to `path`; return the path of the CA bundle next to it."""
     authority = trustme.CA()
     authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(path))
     bundle = path.with_name("authority.pem")
@@ -84,13 +84,13 @@ def certify(path: Path) -> str:
 
 
 def free_port() -> int:
-    """Return a TCP port that nobody listens on."""
+    """Return a TCP port that is not in use."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
 
 
 def wait_for(port: int) -> None:
-    """Wait until somebody listens on `port`."""
+    """Wait until a server listens on `port`."""
     end = time.monotonic() + START_TIMEOUT
     while True:
         try:

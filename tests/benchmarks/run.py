@@ -1,4 +1,4 @@
-"""Runs all benchmarks, prints one table and puts it into docs/performance.md."""
+"""Runs all benchmarks, prints one table and writes it to docs/performance.md."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ TIMEOUT = 900.0
 
 
 def main() -> None:
-    """Measure everything that can be measured here, and write down the figures."""
+    """Run all benchmarks, and write the report."""
     for folder in (PACKAGE, sysconfig.get_path("purelib")):
-        compileall.compile_dir(str(folder), quiet=2)  # as pip leaves a package; what is compiled already costs nothing
-    begun, loads = time.monotonic(), [os.getloadavg()[0]]
+        compileall.compile_dir(str(folder), quiet=2)  # as pip does when it installs a package
+    began, loads = time.monotonic(), [os.getloadavg()[0]]
     comparisons: list[Comparison] = []
     failed: list[str] = []
     for script in SCRIPTS:
@@ -55,20 +55,20 @@ def main() -> None:
         comparisons += measured
         failed += [f"{script}: {problem}"] if problem else []
         loads.append(os.getloadavg()[0])
-    report = "\n\n".join([_conditions(time.monotonic() - begun, loads), table(comparisons), *_missing(failed)])
+    report = "\n\n".join([_conditions(time.monotonic() - began, loads), table(comparisons), *_missing(failed)])
     print(f"\n{report}")
     _write(report)
 
 
 def _run(script: str) -> tuple[list[Comparison], str]:
-    """Run one benchmark in a process of its own; return its comparisons, and why it has none."""
+    """Run one benchmark in a separate process; return its comparisons, and the error if it failed."""
     with tempfile.TemporaryDirectory() as directory:
         result = Path(directory) / "result.json"
         command = [sys.executable, str(HERE / f"{script}.py"), str(result)]
         try:
             subprocess.run(command, check=True, timeout=TIMEOUT, stderr=subprocess.PIPE, text=True)
         except subprocess.TimeoutExpired:
-            return [], f"not done after {TIMEOUT:g} s"
+            return [], f"not finished after {TIMEOUT:g} s"
         except subprocess.CalledProcessError as error:
             sys.stderr.write(error.stderr)
             return [], error.stderr.strip().splitlines()[-1]
@@ -80,8 +80,8 @@ def _conditions(seconds: float, loads: list[float]) -> str:
     return (
         f"Measured on {datetime.now(UTC):%d %B %Y}, {datetime.now(UTC):%H:%M} UTC, in {seconds / 60:.0f} minutes, on "
         f"{os.cpu_count()} cores with {platform.system()} and Python {platform.python_version()}. The load of the "
-        f"machine (one minute's average, the benchmarks' own included) was {min(loads):.1f} to {max(loads):.1f}.\n\n"
-        f"Compared were {versions}."
+        f"machine (one-minute average, including the benchmarks) was {min(loads):.1f} to {max(loads):.1f}.\n\n"
+        f"Versions: {versions}."
     )
 
 
@@ -90,7 +90,7 @@ def _missing(failed: list[str]) -> list[str]:
 
 
 def _write(report: str) -> None:
-    """Replace what the last run has written between the marks; the text around it is ours."""
+    """Replace the report of the previous run, between the markers."""
     before, _, rest = DOCUMENT.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
     DOCUMENT.write_text(f"{before}{BEGIN}\n\n{report}\n\n{END}{after}")

@@ -1,4 +1,4 @@
-"""Answers a waiting trigger with 'not yet', after a while, and counts: `slow_server.py PORT SECONDS`."""
+"""Responds 'not yet' to triggers with a delay, and counts requests: `slow_server.py PORT SECONDS`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOT_YET = {
 
 
 class Counts:
-    """What has been asked, and over how many connections."""
+    """The number of requests, and of connections that were used for them."""
 
     requests = 0
     opened = 0
@@ -33,24 +33,24 @@ class Server(asyncio.Protocol):
         self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take a connection."""
+        """Record a new connection."""
         self._transport = cast("asyncio.Transport", transport)
         self._is_counted = False
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        """Count it out."""
+        """Record the end of the connection."""
         Counts.open -= self._is_counted
 
     def _count(self) -> None:
         Counts.requests += 1
-        if not self._is_counted:  # one that asks for the counts is none of those that are counted
+        if not self._is_counted:  # connections that only query the counts are not counted
             self._is_counted = True
             Counts.opened += 1
             Counts.open += 1
             Counts.most_open = max(Counts.most_open, Counts.open)
 
     def data_received(self, data: bytes) -> None:
-        """Answer each complete request after a while."""
+        """Respond to each complete request after a delay."""
         self._received += data
         head, found, rest = self._received.partition(b"\r\n\r\n")
         if not found:
@@ -62,13 +62,13 @@ class Server(asyncio.Protocol):
         path = head.split(b" ", 2)[1].decode()
         if path == "/counts":
             counts = {name: getattr(Counts, name) for name in ("requests", "opened", "open", "most_open")}
-            self._answer(200, counts)
+            self._respond(200, counts)
             return
         self._count()
         body = next((body for start, body in NOT_YET.items() if path.startswith(start)), None)
-        asyncio.get_running_loop().call_later(self._seconds, self._answer, 200 if body else 404, body or {})
+        asyncio.get_running_loop().call_later(self._seconds, self._respond, 200 if body else 404, body or {})
 
-    def _answer(self, status: int, body: object) -> None:
+    def _respond(self, status: int, body: object) -> None:
         content = json.dumps(body).encode()
         head = f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
         self._transport.write(head.encode() + content)

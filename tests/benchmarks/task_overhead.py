@@ -1,4 +1,4 @@
-"""Duration of a task that sends one command, run by a real Airflow worker, in Airflow's own records."""
+"""Duration of a task that sends one command on a real Airflow worker, according to Airflow's records."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from commands import ANSWER, KEY
+from commands import KEY, RESPONSE
 from comparison import Comparison, medians, report
 from nginx import Nginx
 
@@ -27,7 +27,7 @@ DAGS = {
 
 def main() -> None:
     """Measure and report."""
-    with Nginx(ANSWER) as server, tempfile.TemporaryDirectory(prefix="airflow-") as home:
+    with Nginx(RESPONSE) as server, tempfile.TemporaryDirectory(prefix="airflow-") as home:
         os.environ["REQUESTS_CA_BUNDLE"] = server.bundle
         connections = {
             "bench_polyteia": {"conn_type": "polyteia", "host": server.url, "password": KEY},
@@ -35,16 +35,16 @@ def main() -> None:
         }
         dags = [HERE / "dags" / f"{dag_id}.py" for dag_id in DAGS.values()]
         with RealAirflow(Path(home), dags=dags, connections=connections) as airflow:
-            contestants = {name: partial(_duration, airflow, dag_id) for name, dag_id in DAGS.items()}
-            for run_once in contestants.values():
-                run_once()  # warms Airflow up
-            seconds = medians(contestants, ROUNDS)
+            competitors = {name: partial(_duration, airflow, dag_id) for name, dag_id in DAGS.items()}
+            for run_once in competitors.values():
+                run_once()  # warm up Airflow
+            seconds = medians(competitors, ROUNDS)
     ours = seconds.pop("CreateDatasetOperator")
     wanted = {"HttpOperator": 1.0}
     report(
         [
-            Comparison("task that creates a dataset, TLS", "s", ours, peer, theirs, ratio_wanted=wanted.get(peer))
-            for peer, theirs in seconds.items()
+            Comparison("task that creates a dataset, TLS", "s", ours, name, theirs, ratio_wanted=wanted.get(name))
+            for name, theirs in seconds.items()
         ]
     )
 
@@ -52,7 +52,7 @@ def main() -> None:
 def _duration(airflow: RealAirflow, dag_id: str) -> float:
     run_id = airflow.trigger(dag_id)
     if airflow.wait(dag_id, run_id) != "success":
-        raise RuntimeError(f"{dag_id} has failed:\n{airflow.task_log(dag_id, run_id, 'task')}")
+        raise RuntimeError(f"{dag_id} failed:\n{airflow.task_log(dag_id, run_id, 'task')}")
     return airflow.records.duration(dag_id, run_id, "task")
 
 

@@ -1,4 +1,4 @@
-"""Time and memory of uploads, exports and whole tables, each way of moving them in fresh processes, over TLS."""
+"""Time and memory of uploads, exports and whole tables over TLS; each scenario runs in new processes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 from statistics import median
 
 from comparison import Comparison, report
+from discard_server import DiscardServer
 from nginx import certify
-from swallower import Swallower
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
@@ -40,7 +40,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         directory = Path(home)
         bundle = certify(directory / "server.pem")
-        with Swallower(directory / "server.pem") as platform:
+        with DiscardServer(directory / "server.pem") as platform:
             connection = {"conn_type": "polyteia", "host": platform.url, "password": "pak-of-the-benchmark"}
             os.environ |= {
                 "AIRFLOW_CONN_POLYTEIA_DEFAULT": json.dumps(connection),
@@ -74,9 +74,9 @@ def _exports(directory: Path) -> list[Comparison]:
 
 def _tables(database: Postgres) -> list[Comparison]:
     lines = []
-    for rows, peers, rounds in ((2, [PANDAS, DUCKDB], 2), (8, [DUCKDB], 1)):
+    for rows, competitors, rounds in ((2, [PANDAS, DUCKDB], 2), (8, [DUCKDB], 1)):
         database.run("DROP TABLE IF EXISTS bookings", TABLE.format(rows=rows * 1_000_000), "VACUUM ANALYZE bookings")
-        figures = _measure(["ours, adbc", "ours, dbapi", *peers], "", rounds)
+        figures = _measure(["ours, adbc", "ours, dbapi", *competitors], "", rounds)
         dbapi = figures.pop("ours, dbapi")
         title = f"table of {rows} million rows"
         lines += _lines(f"{title}, adbc", "ours, adbc", dict(figures), seconds={PANDAS: 3.5}, mib=200)
@@ -86,14 +86,16 @@ def _tables(database: Postgres) -> list[Comparison]:
     return lines
 
 
-def _lines(title: str, our_way: str, figures: Figures, *, seconds: dict[str, float], mib: float) -> list[Comparison]:
-    """Compare `our_way` with all others: the time with ratios wanted, the memory with a limit. curl's is not known."""
-    ours, peers = figures[our_way], {name: those for name, those in figures.items() if name != our_way}
+def _lines(
+    title: str, our_scenario: str, figures: Figures, *, seconds: dict[str, float], mib: float
+) -> list[Comparison]:
+    """Compare `our_scenario` with all others by time and memory. The memory of curl is not known."""
+    ours, competitors = figures[our_scenario], {name: those for name, those in figures.items() if name != our_scenario}
     times = [
         Comparison(f"{title}, time", "s", ours["seconds"], name, those["seconds"], ratio_wanted=seconds.get(name))
-        for name, those in peers.items()
+        for name, those in competitors.items()
     ]
-    known = {name: those["mib"] for name, those in peers.items() if not name.startswith("curl")} or {"": None}
+    known = {name: those["mib"] for name, those in competitors.items() if not name.startswith("curl")} or {"": None}
     memory = [
         Comparison(f"{title}, memory", "MiB", ours["mib"], name, theirs, ours_wanted=mib)
         for name, theirs in known.items()
@@ -101,24 +103,24 @@ def _lines(title: str, our_way: str, figures: Figures, *, seconds: dict[str, flo
     return times + memory
 
 
-def _measure(ways: list[str], path: str, rounds: int) -> Figures:
-    """Let all ways take turns; return the median of the seconds, and the highest of the peaks."""
-    results: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
+def _measure(scenarios: list[str], path: str, rounds: int) -> Figures:
+    """Run all scenarios alternately; return the median time and the highest peak of memory of each one."""
+    results: dict[str, list[dict[str, float]]] = {scenario: [] for scenario in scenarios}
     for number in range(rounds):
-        first = number % len(ways)
-        for way in ways[first:] + ways[:first]:
-            results[way].append(_once(way, path))
+        first = number % len(scenarios)
+        for scenario in scenarios[first:] + scenarios[:first]:
+            results[scenario].append(_once(scenario, path))
     return {
-        way: {"seconds": median(one["seconds"] for one in all_of), "mib": max(one["mib"] for one in all_of)}
-        for way, all_of in results.items()
+        scenario: {"seconds": median(run["seconds"] for run in runs), "mib": max(run["mib"] for run in runs)}
+        for scenario, runs in results.items()
     }
 
 
-def _once(way: str, path: str) -> dict[str, float]:
-    command = [sys.executable, str(HERE / "ways.py"), way, path]
+def _once(scenario: str, path: str) -> dict[str, float]:
+    command = [sys.executable, str(HERE / "scenarios.py"), scenario, path]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     if done.returncode:
-        raise RuntimeError(f"{way} has failed: {done.stderr[-2000:]}")
+        raise RuntimeError(f"{scenario} failed: {done.stderr[-2000:]}")
     result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return result
 

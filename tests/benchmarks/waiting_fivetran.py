@@ -1,4 +1,4 @@
-"""Fivetran's own trigger, sent to our server: its hook has the address in the code."""
+"""Fivetran's own trigger, redirected to our server, because its hook has a fixed address."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ FivetranHook.api_protocol, FivetranHook.api_host = "http", os.environ["WAITING_S
 
 
 class LocalFivetranTrigger(FivetranTrigger):
-    """Differs in its path only, by which the triggerer finds this module."""
+    """Differs only in its class path, so that the triggerer imports this module."""
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what makes the same trigger elsewhere."""
+        """Return the class path and the arguments."""
         _, options = super().serialize()
         return f"{__name__}.{type(self).__name__}", options

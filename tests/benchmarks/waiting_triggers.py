@@ -1,4 +1,4 @@
-"""The triggers that wait in `deferred_waits`, and the one that measures; lies in Airflow's plugins folder meanwhile."""
+"""The triggers of `deferred_waits`, including the one that measures; copied to Airflow's plugins folder."""
 
 from __future__ import annotations
 
@@ -17,43 +17,43 @@ STEP = 0.02
 
 
 class LagProbe(BaseTrigger):
-    """Sleeps a little again and again, and writes down how much later than wanted the event loop has woken it."""
+    """Sleeps repeatedly for a short time, and records by how much the event loop wakes it too late."""
 
     def __init__(self, file: str) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's triggers are not typed
         self.file = file
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what makes the same trigger elsewhere."""
+        """Return the class path and the arguments."""
         return f"{__name__}.LagProbe", {"file": self.file}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Measure for ever: one line per second, with the moment and the lags of that second."""
-        with Path(self.file).open("a", buffering=1) as file:  # noqa: ASYNC230 - a line to a local file takes no time
+        """Measure indefinitely: write one line per second with the time and the lags of that second."""
+        with Path(self.file).open("a", buffering=1) as file:  # noqa: ASYNC230 - writing a line to a local file is fast
             while True:
                 lags: list[float] = []
                 second = time.time() + 1
                 while time.time() < second:
-                    begun = time.monotonic()
+                    started = time.monotonic()
                     await asyncio.sleep(STEP)
-                    lags.append(time.monotonic() - begun - STEP)
+                    lags.append(time.monotonic() - started - STEP)
                 file.write(json.dumps([time.time(), lags]) + "\n")
-        yield TriggerEvent(None)  # type: ignore[no-untyped-call]  # never reached: it makes this a generator
+        yield TriggerEvent(None)  # type: ignore[no-untyped-call]  # never reached; makes this a generator
 
 
-def make(contestant: str, number: int, interval: float) -> BaseTrigger:
-    """Return one of the triggers that are compared, waiting for something that never comes."""
-    if contestant == "Polyteia":
+def make(competitor: str, number: int, interval: float) -> BaseTrigger:
+    """Return a trigger of one competitor, which waits for something that never happens."""
+    if competitor == "Polyteia":
         from airflow_provider_polyteia.triggers.dataset import DatasetUploadedTrigger
 
         return DatasetUploadedTrigger(
             polyteia_conn_id="waiting_polyteia", dataset_id=f"ds_{number}", poke_interval=interval, max_attempts=10
         )
-    if contestant == "HTTP":
+    if competitor == "HTTP":
         from airflow.providers.http.triggers.http import HttpSensorTrigger
 
         return HttpSensorTrigger(endpoint=f"wait/{number}", http_conn_id="waiting_http", poke_interval=interval)
-    if contestant == "Airbyte":
+    if competitor == "Airbyte":
         from airflow.providers.airbyte.triggers.airbyte import AirbyteSyncTrigger
 
         return AirbyteSyncTrigger(

@@ -1,4 +1,4 @@
-"""A connection is checked before anything is sent; each text says what, where and what to do, never the key."""
+"""A connection is checked before anything is sent; each exception says what to fix, and never shows the key."""
 
 from __future__ import annotations
 
@@ -48,40 +48,40 @@ def test_base_url(host, port, expected):
         ("https://app..polyteia.com", "malformed Host"),
         ("https://app.polyteia.com:port", "malformed Host"),
         ("https://[::1", "malformed Host"),
-        ("app.polyteia.com/workspaces/1", "more than a host"),
-        ("https://app.polyteia.com/?q=1", "more than a host"),
-        (f"https://me:{KEY}@app.polyteia.com", "user or password in its Host"),
-        ("http://app.polyteia.com", "unencrypted.*https://"),
-        ("http://127.0.0.1.example.com", "unencrypted"),
+        ("app.polyteia.com/workspaces/1", "a path, query string or fragment in Host"),
+        ("https://app.polyteia.com/?q=1", "a path, query string or fragment in Host"),
+        (f"https://me:{KEY}@app.polyteia.com", "user name or password in Host"),
+        ("http://app.polyteia.com", "in plain text.*https://"),
+        ("http://127.0.0.1.example.com", "in plain text"),
     ],
 )
 def test_bad_host(host, problem):
-    """A host that cannot be meant so is refused with an example of how to write it."""
+    """An invalid host is rejected with an example of a valid one."""
     with pytest.raises(PolyteiaConfigurationError, match=f"Connection 'city' .*{problem}"):
         build(host=host)
 
 
-def test_http_to_a_foreign_host_needs_consent():
+def test_http_to_another_host_needs_consent():
     """http:// to another machine is possible only with allow_http."""
     assert build(host="http://intern.example", extra={"allow_http": True}).base_url == "http://intern.example"
 
 
 @pytest.mark.parametrize("port", [70000, -1])
-def test_impossible_port(port):
-    """A port that cannot be is refused."""
-    with pytest.raises(PolyteiaConfigurationError, match="has the Port"):
+def test_invalid_port(port):
+    """A port out of range is rejected."""
+    with pytest.raises(PolyteiaConfigurationError, match="invalid port"):
         build(port=port)
 
 
 def test_two_ports():
-    """Two different ports are refused."""
-    with pytest.raises(PolyteiaConfigurationError, match="two ports, 1 in its Host and 2 in its Port"):
+    """Two different ports are rejected."""
+    with pytest.raises(PolyteiaConfigurationError, match="two different ports: 1 in Host and 2 in Port"):
         build(host="app.polyteia.com:1", port=2)
 
 
 @pytest.mark.parametrize("password", [None, ""])
 def test_empty_password(password):
-    """An empty password says where a key comes from and where it goes."""
+    """The exception for an empty password says where to create a key and where to enter it."""
     with pytest.raises(
         PolyteiaConfigurationError, match=r"'Personal access key' \(password\) is empty.*Personal Access Keys.*'city'"
     ):
@@ -89,16 +89,18 @@ def test_empty_password(password):
 
 
 @pytest.mark.parametrize("password", [f"{KEY}\n", f" {KEY}", f"{KEY} ", f"\t{KEY}"])
-def test_key_with_blanks_around_it(password):
+def test_key_with_whitespace_around_it(password):
     """Whitespace around the key is named as such."""
-    with pytest.raises(PolyteiaConfigurationError, match="blanks or a line break before or after the key in its field"):
+    with pytest.raises(PolyteiaConfigurationError, match="leading or trailing whitespace in the key"):
         build(password=password)
 
 
 @pytest.mark.parametrize("character", ["\n", " ", "ä", "\x00", "\x7f", "\r\nX-Evil: 1"])
-def test_key_with_impossible_characters(character):
-    """A key with a character that cannot be sent is refused, and not shown."""
-    with pytest.raises(PolyteiaConfigurationError, match="a character in its field 'Personal access key'") as caught:
+def test_key_with_invalid_characters(character):
+    """A key with a character that cannot be sent is rejected, and not shown."""
+    with pytest.raises(
+        PolyteiaConfigurationError, match=r"invalid character in the key \(field 'Personal access key'"
+    ) as caught:
         build(password=f"pak{character}SECRET")
     assert "SECRET" not in str(caught.value)
 
@@ -120,7 +122,7 @@ def test_key_with_impossible_characters(character):
     ],
 )
 def test_extras(extra, expected):
-    """Extras are taken as JSON, or as the texts that a form stores."""
+    """Extras are accepted as JSON, or as the strings that a form stores."""
     config = build(extra=extra)
     assert {name: getattr(config, name) for name in expected} == expected
 
@@ -128,34 +130,34 @@ def test_extras(extra, expected):
 @pytest.mark.parametrize(
     ("extra", "problem"),
     [
-        ({"time_out": 3}, "does not know the extra 'time_out'; known are 'allow_http'.*'timeout'"),
-        ({"timeout": -1}, r"extra 'timeout' = -1; it takes a number of seconds above 0"),
-        ({"timeout": 0}, "above 0"),
-        ({"timeout": "soon"}, "above 0"),
-        ({"timeout": True}, "above 0"),
-        ({"timeout": float("inf")}, "above 0"),
-        ({"timeout": 1e10}, "up to a day"),
-        ({"max_attempts": "9" * 5000}, "whole number from 1 to 10000"),
-        ({"verify": "x" * 5000}, "no such file"),
+        ({"time_out": 3}, "unknown extra 'time_out'. Supported extras: 'allow_http'.*'timeout'"),
+        ({"timeout": -1}, r"extra 'timeout' = -1; it must be a number of seconds greater than 0"),
+        ({"timeout": 0}, "greater than 0"),
+        ({"timeout": "soon"}, "greater than 0"),
+        ({"timeout": True}, "greater than 0"),
+        ({"timeout": float("inf")}, "greater than 0"),
+        ({"timeout": 1e10}, "at most 86400"),
+        ({"max_attempts": "9" * 5000}, "an integer between 1 and 10000"),
+        ({"verify": "x" * 5000}, "which does not exist"),
         ({"organization_id": "org_\ud800"}, "malformed extra 'organization_id'"),
-        ({"timeout": 10**400}, "above 0"),
-        ({"max_wait": 10**400}, "above 0"),
+        ({"timeout": 10**400}, "greater than 0"),
+        ({"max_wait": 10**400}, "greater than 0"),
         ({"timeout": [1, 2, 3]}, r"\[connect, read\]"),
-        ({"timeout": [1, -2]}, "above 0"),
-        ({"verify": "/nowhere/ca.pem"}, "extra 'verify' = '/nowhere/ca.pem', but there is no such file"),
-        ({"verify": 5}, "takes true or false"),
-        ({"cert": "/nowhere/cert.pem"}, "no such file"),
+        ({"timeout": [1, -2]}, "greater than 0"),
+        ({"verify": "/nowhere/ca.pem"}, "the extra 'verify' to '/nowhere/ca.pem', which does not exist"),
+        ({"verify": 5}, "must be true or false"),
+        ({"cert": "/nowhere/cert.pem"}, "which does not exist"),
         ({"cert": ["a"]}, r"\[certificate, key\]"),
-        ({"max_attempts": 0}, "whole number from 1"),
-        ({"max_attempts": 1.5}, "whole number from 1"),
+        ({"max_attempts": 0}, "an integer between 1"),
+        ({"max_attempts": 1.5}, "an integer between 1"),
         ({"proxies": "http://p"}, "malformed extra 'proxies'"),
         ({"proxies": {"https": "p:3128"}}, "malformed extra 'proxies'"),
-        ({"allow_http": "maybe"}, "takes true or false"),
+        ({"allow_http": "maybe"}, "must be true or false"),
         ({"organization_id": " org_1"}, "malformed extra 'organization_id'"),
     ],
 )
 def test_bad_extras(extra, problem):
-    """A mistyped or impossible extra is an error that says what it takes."""
+    """An unknown or invalid extra raises an exception that says what is allowed."""
     with pytest.raises(PolyteiaConfigurationError, match=f"Connection 'city' .*{problem}"):
         build(extra=extra)
 
@@ -165,14 +167,14 @@ PEM = "-----BEGIN PRIVATE KEY-----\nMIIEvSECRET\n-----END PRIVATE KEY-----"
 
 @pytest.mark.parametrize("extra", [{"cert": PEM}, {"cert": [__file__, PEM]}, {"verify": PEM}, {"cert": PEM[:20]}])
 def test_key_in_place_of_its_path(extra):
-    """A certificate or private key that is pasted in place of its path is not repeated."""
-    with pytest.raises(PolyteiaConfigurationError, match="a str that is no path") as caught:
+    """A certificate or private key that is pasted instead of its path is not shown."""
+    with pytest.raises(PolyteiaConfigurationError, match="a str that is not a path") as caught:
         build(extra=extra)
     assert "BEGIN" not in str(caught.value)
 
 
-def test_limits_of_the_hook_win():
-    """Limits given to the hook replace the connection's, and are checked alike."""
+def test_limits_of_the_hook_take_precedence():
+    """Limits passed to the hook replace the connection's, and are checked alike."""
     config = build(extra={"max_attempts": 3, "max_wait": 5}).with_limits(max_attempts=7, max_wait=None)
     assert config.limits == Limits(max_attempts=7, max_wait=5.0)
     with pytest.raises(PolyteiaConfigurationError, match="max_attempts"):

@@ -1,4 +1,4 @@
-"""A dataset is created exactly once, and the caller learns whether it is new."""
+"""A dataset is created exactly once, and the result shows whether it is new (docs/platform-api.md#slugs)."""
 
 from __future__ import annotations
 
@@ -32,138 +32,138 @@ ABSENT = body_error(404, "not found")
 
 @pytest.fixture
 def fake_time():
-    """Here our clock is compared with the platform's, so it must go on."""
+    """A running clock, because it is compared with the platform's."""
     return HastyTime()
 
 
 def record(*, age=0.0, **fields):
-    made = datetime.now(UTC) - timedelta(seconds=age)
-    return data({"id": "ds_1", "created_at": made.isoformat().replace("+00:00", "Z"), **PARAMS, **fields})
+    created = datetime.now(UTC) - timedelta(seconds=age)
+    return data({"id": "ds_1", "created_at": created.isoformat().replace("+00:00", "Z"), **PARAMS, **fields})
 
 
 def test_happy_path_is_one_request(server, client):
-    """A create that succeeds is one request; nothing is looked up before."""
+    """A create that succeeds is a single request, without a lookup before it."""
     server.answer(record())
     assert create(client, CREATE).origin is Origin.CREATED
     assert server.calls == ["create_dataset"]
 
 
-@pytest.mark.parametrize("trouble", LOST)
-def test_lost_answer_found(server, client, trouble):
-    """The answer is lost, but a look-up by solution and slug finds the dataset that we have just made: ours."""
-    server.answer(trouble, record())
+@pytest.mark.parametrize("failure", LOST)
+def test_lost_response_found(server, client, failure):
+    """If the response is lost, a lookup by solution and slug finds the dataset that was just created."""
+    server.answer(failure, record())
     created = create(client, CREATE)
     assert (created.record["id"], created.origin) == ("ds_1", Origin.CREATED)
     assert server.calls == ["create_dataset", "get_dataset"]
     assert server.requests[1].json["params"] == {"solution_id": "sol_1", "slug": "bookings"}
 
 
-@pytest.mark.parametrize("trouble", LOST)
-def test_lost_request_is_repeated(server, client, trouble):
-    """Nothing is found, at a second look either, so the create did not happen and is sent again."""
-    server.answer(trouble, ABSENT, ABSENT, record())
+@pytest.mark.parametrize("failure", LOST)
+def test_lost_request_is_retried(server, client, failure):
+    """If two lookups find nothing, the create was not applied and is retried."""
+    server.answer(failure, ABSENT, ABSENT, record())
     assert create(client, CREATE).origin is Origin.CREATED
     assert server.calls == ["create_dataset", "get_dataset", "get_dataset", "create_dataset"]
 
 
-def test_slow_dataset_is_seen_at_the_second_look(server, client):
-    """A dataset that takes a moment to be seen is found by the second look-up, not created again."""
+def test_second_lookup_finds_a_slow_dataset(server, client):
+    """A dataset that becomes visible late is found by the second lookup, not created again."""
     server.answer(DROP, ABSENT, record())
     assert create(client, CREATE).origin is Origin.CREATED
     assert server.calls == ["create_dataset", "get_dataset", "get_dataset"]
 
 
-def test_slow_first_attempt_collides_with_the_repeat(server, client):
-    """A first attempt that arrives late takes the slug; the refused repeat finds it, and it is ours."""
+def test_slow_first_attempt_collides_with_the_retry(server, client):
+    """If a slow first attempt takes the slug, the rejected retry finds the dataset, which this call created."""
     server.answer(DROP, ABSENT, ABSENT, COLLISION, record())
     assert create(client, CREATE).origin is Origin.CREATED
 
 
 @pytest.mark.parametrize(
-    "refusal",
+    "rejection",
     [COLLISION, body_error(400), status(400), status(409), status(422), status(200, b'{"error": "slug taken"}')],
 )
-def test_existing_dataset(server, client, refusal):
-    """A refused create whose look-up finds an older dataset: it was there before."""
-    server.answer(refusal, record(age=60))
+def test_existing_dataset(server, client, rejection):
+    """If a create is rejected and the lookup finds an older dataset, the dataset existed before."""
+    server.answer(rejection, record(age=60))
     assert create(client, CREATE).origin is Origin.PREEXISTING
     assert server.calls == ["create_dataset", "get_dataset"]
 
 
 def test_existing_dataset_with_other_contents(server, client):
-    """A dataset found with another name was not made by us, however young it is."""
+    """A dataset with a different name was not created by this call, however new it is."""
     server.answer(DROP, record(name="Another"))
     assert create(client, CREATE).origin is Origin.PREEXISTING
 
 
 @pytest.mark.parametrize("created_at", [None, "yesterday", 5])
 def test_age_unknown(server, client, created_at):
-    """Without a readable created_at nobody can tell who made it."""
+    """Without a valid created_at, the origin is UNCERTAIN."""
     server.answer(DROP, record(created_at=created_at))
     assert create(client, CREATE).origin is Origin.UNCERTAIN
 
 
-def test_refused_and_just_made(server, client):
-    """A refusal, and a dataset made in the very same second: ours, or somebody else's a moment before."""
+def test_rejected_and_just_created(server, client):
+    """After a rejection, a dataset created in the same second may be another client's."""
     server.answer(COLLISION, record())
     assert create(client, CREATE).origin is Origin.UNCERTAIN
 
 
 @pytest.mark.parametrize(
-    ("refusal", "error"),
+    ("rejection", "error"),
     [(body_error(400), PolyteiaBadRequestError), (status(409), PolyteiaConflictError)],
 )
-def test_refused_and_absent(server, client, refusal, error):
-    """A refused create that is not found was refused for another reason, and that is what is raised."""
-    server.answer(refusal, ABSENT)
+def test_rejected_and_absent(server, client, rejection, error):
+    """If the lookup finds nothing, the create was rejected for another reason, and the rejection is raised."""
+    server.answer(rejection, ABSENT)
     with pytest.raises(error):
         create(client, CREATE)
     assert server.calls == ["create_dataset", "get_dataset"]
 
 
 def test_internal_error_and_absent(server, client):
-    """An internal error of the platform itself is tried three times, as nothing comes of it."""
+    """A create with an internal error inside HTTP 200 is sent three times if lookups find nothing."""
     server.answer(COLLISION, ABSENT, COLLISION, ABSENT, COLLISION, ABSENT)
     with pytest.raises(PolyteiaServerError):
         create(client, CREATE)
     assert server.calls.count("create_dataset") == 3
 
 
-@pytest.mark.parametrize("trouble", [DROP, status(502), body_error(403), BARE, record(slug="another")])
-def test_look_up_fails(server, client, trouble):
-    """If the look-up gets no answer either, nobody knows, and the error says both."""
-    server.answer(DROP, trouble)
-    with pytest.raises(PolyteiaOutcomeUnknownError, match="Looking it up by its solution_id and slug") as caught:
+@pytest.mark.parametrize("failure", [DROP, status(502), body_error(403), BARE, record(slug="another")])
+def test_lookup_fails(server, client, failure):
+    """If the lookup fails as well, the outcome is unknown, and the exception describes both failures."""
+    server.answer(DROP, failure)
+    with pytest.raises(PolyteiaOutcomeUnknownError, match="lookup by solution_id and slug") as caught:
         create(client, CREATE)
     assert server.calls.count("create_dataset") == 1
     assert caught.value.identifiers == PARAMS
 
 
-@pytest.mark.parametrize("refusal", [status(401), body_error(401)])
-def test_wrong_key_is_not_looked_up(server, client, refusal):
-    """A wrong key ends a create after one request."""
-    server.answer(refusal)
+@pytest.mark.parametrize("rejection", [status(401), body_error(401)])
+def test_invalid_key_is_not_looked_up(server, client, rejection):
+    """An invalid key ends a create after one request."""
+    server.answer(rejection)
     with pytest.raises(PolyteiaAuthenticationError):
         create(client, CREATE)
     assert server.calls == ["create_dataset"]
 
 
-def test_refusal_after_a_doubtful_attempt(server, client):
-    """A repeat is refused, but the first attempt, which had got no answer, has arrived meanwhile: it is found."""
+def test_rejection_after_an_unknown_outcome(server, client):
+    """If a retry is rejected, the dataset of the first attempt, whose response was lost, is found."""
     server.answer(DROP, ABSENT, ABSENT, body_error(403), record())
     assert create(client, CREATE).origin is Origin.CREATED
 
 
-def test_key_revoked_after_a_doubtful_attempt(server, client):
-    """If the key is refused before anybody could look, nobody knows what became of the first attempt."""
+def test_key_revoked_after_an_unknown_outcome(server, client):
+    """If the key is revoked before the lookup, the outcome of the first attempt remains unknown."""
     server.answer(DROP, ABSENT, ABSENT, status(401))
     with pytest.raises(PolyteiaOutcomeUnknownError):
         create(client, CREATE)
     assert server.calls[-2:] == ["create_dataset", "get_dataset"]
 
 
-def test_budget_is_one_for_all(server, make_client, fake_time):
-    """Creates, look-ups and waits share one budget of time."""
+def test_one_time_limit_for_all_requests(server, make_client, fake_time):
+    """Creates, lookups and delays share one time limit."""
     client = make_client(max_attempts=1000, max_elapsed=60)
     server.answer(lambda request: status(502) if request.call == "create_dataset" else ABSENT)
     with pytest.raises(PolyteiaServerError, match="max_elapsed=60 s"):
@@ -171,54 +171,54 @@ def test_budget_is_one_for_all(server, make_client, fake_time):
     assert fake_time.slept <= 61
 
 
-def test_never_sent_is_not_looked_up(make_client):
-    """A create that found no connection is repeated without a look-up, and may be tried again by Airflow."""
+def test_not_sent_is_not_looked_up(make_client):
+    """A create without a connection is retried without a lookup, and Airflow may retry the task."""
     with pytest.raises(PolyteiaTransportError) as caught:
         create(make_client(host="http://127.0.0.1:1", max_attempts=3), CREATE)
     assert caught.value.not_applied
 
 
 def test_insight_found(server, client):
-    """An insight whose create got lost is found by solution and slug."""
+    """If the response to creating an insight is lost, the insight is found by solution and slug."""
     server.answer(DROP, record(id="ins_1"))
     assert create(client, INSIGHT).record["id"] == "ins_1"
     assert server.calls == ["create_insight", "get_insight"]
 
 
-def test_insight_not_found_is_not_repeated(server, client):
-    """Nobody promises that slugs of insights are unique, so a doubtful create that is not found is not repeated."""
+def test_insight_not_found_is_not_retried(server, client):
+    """Slugs of insights may not be unique, so a create with an unknown outcome is not retried if it is not found."""
     server.answer(DROP, ABSENT)
-    with pytest.raises(PolyteiaOutcomeUnknownError, match="has not found it so far"):
+    with pytest.raises(PolyteiaOutcomeUnknownError, match="did not find it so far"):
         create(client, INSIGHT)
     assert server.calls.count("create_insight") == 1
 
 
-def test_insight_with_an_internal_error_is_not_repeated(server, client):
-    """An internal error leaves the outcome of a create unknown where slugs are not unique."""
+def test_insight_with_an_internal_error_is_not_retried(server, client):
+    """Where slugs may not be unique, an internal error leaves the outcome of a create unknown."""
     server.answer(COLLISION, ABSENT)
     with pytest.raises(PolyteiaOutcomeUnknownError):
         create(client, INSIGHT)
     assert server.calls.count("create_insight") == 1
 
 
-def test_other_insight_with_the_slug(server, client):
-    """Where slugs are not unique, an insight found that is not ours proves nothing about ours."""
+def test_different_insight_with_the_slug(server, client):
+    """Where slugs may not be unique, finding a different insight proves nothing about this call's."""
     server.answer(DROP, record(id="ins_1", name="Another"))
     assert create(client, INSIGHT).origin is Origin.UNCERTAIN
 
 
-def test_doubt_outlives_the_limits(server, make_client):
-    """A create that is given up after an attempt without an answer does not claim that nothing happened."""
+def test_unknown_outcome_when_giving_up(server, make_client):
+    """A create that gives up after a lost response is not marked as not applied."""
     server.answer(DROP, ABSENT, ABSENT, DROP, ABSENT)
-    with pytest.raises(PolyteiaTransportError, match="may still arrive") as caught:
+    with pytest.raises(PolyteiaTransportError, match="may still be processed") as caught:
         create(make_client(max_attempts=2), CREATE)
     assert not caught.value.not_applied
 
 
-@pytest.mark.parametrize("answer", [status(400), status(422), status(302, location="/x")])
-def test_exchange_refused(server, make_client, answer):
-    """If the exchange of the key fails, the create was not sent: that is no unknown outcome."""
-    server.answer(answer)
+@pytest.mark.parametrize("response", [status(400), status(422), status(302, location="/x")])
+def test_exchange_rejected(server, make_client, response):
+    """If exchanging the key fails, the create was not sent, so its outcome is not unknown."""
+    server.answer(response)
     with pytest.raises(PolyteiaError) as caught:
         create(make_client(organization_id="org_1"), CREATE)
     assert not isinstance(caught.value, PolyteiaOutcomeUnknownError)
@@ -226,7 +226,7 @@ def test_exchange_refused(server, make_client, answer):
 
 
 def test_killed_before_it_was_sent(server, client):
-    """A task that is killed before it has sent anything may be tried again by Airflow."""
+    """Airflow may retry a task that is killed before it sends anything."""
     client.cancel()
     with pytest.raises(PolyteiaError, match="killed before it sent") as caught:
         create(client, CREATE)
@@ -235,58 +235,58 @@ def test_killed_before_it_was_sent(server, client):
     assert server.requests == []
 
 
-def test_killed_between_two_looks(server, client):
-    """A task that is killed while nobody knows yet what became of its create says just that."""
+def test_killed_between_two_lookups(server, client):
+    """If a task is killed before the second lookup, the exception says that the outcome is unknown."""
 
     def absent(_):
         client.cancel()
         return ABSENT
 
     server.answer(DROP, absent)
-    with pytest.raises(PolyteiaOutcomeUnknownError, match="killed before a second look-up"):
+    with pytest.raises(PolyteiaOutcomeUnknownError, match="killed before a second lookup"):
         create(client, CREATE)
 
 
-@pytest.mark.parametrize("trouble", [status(503), body_error(403)])
-def test_refused_and_look_up_fails(server, client, trouble):
-    """What the platform itself has refused did not happen, whatever a look-up says: the refusal is the error."""
-    server.answer(lambda request: body_error(400, "name too long") if request.call == "create_dataset" else trouble)
-    with pytest.raises(PolyteiaBadRequestError, match=r"name too long.*could not be looked up"):
+@pytest.mark.parametrize("failure", [status(503), body_error(403)])
+def test_rejected_and_lookup_fails(server, client, failure):
+    """If the platform itself rejects a create and the lookup fails, the rejection is raised."""
+    server.answer(lambda request: body_error(400, "name too long") if request.call == "create_dataset" else failure)
+    with pytest.raises(PolyteiaBadRequestError, match=r"name too long.*Could not check whether it already exists"):
         create(client, CREATE)
     assert server.calls.count("create_dataset") == 1
 
 
-def test_refused_by_somebody_and_look_up_fails(server, client):
-    """An HTTP status may be a gateway's word, which has given up on a create that goes on: nobody knows."""
+def test_rejected_by_http_status_and_lookup_fails(server, client):
+    """An HTTP error status may come from a gateway while the create continues, so the outcome is unknown."""
     server.answer(lambda request: status(400 if request.call == "create_dataset" else 503))
     with pytest.raises(PolyteiaOutcomeUnknownError):
         create(client, CREATE)
 
 
-def test_refused_after_a_doubtful_attempt_and_absent(server, client):
-    """A refusal after an attempt without an answer does not claim that nothing will happen."""
+def test_rejected_after_an_unknown_outcome_and_absent(server, client):
+    """A rejection after a lost response is not marked as not applied."""
     server.answer(DROP, ABSENT, ABSENT, status(400), ABSENT)
-    with pytest.raises(PolyteiaBadRequestError, match="may still arrive") as caught:
+    with pytest.raises(PolyteiaBadRequestError, match="may still be processed") as caught:
         create(client, CREATE)
     assert not caught.value.not_applied
 
 
 def test_insight_redirected(server, client):
-    """A redirect does not say who has seen an insight's create, so it is as doubtful as a lost answer."""
+    """A redirect does not show who received the create of an insight, so its outcome is unknown."""
     server.answer(status(302, location="/x"), ABSENT)
     with pytest.raises(PolyteiaOutcomeUnknownError):
         create(client, INSIGHT)
     assert server.calls.count("create_insight") == 1
 
 
-def test_clocks_of_the_platform_apart(server, client):
-    """A dataset that seems to be a second older than our attempt may be ours: the platform may have two clocks."""
+def test_clock_skew_within_the_platform(server, client):
+    """A dataset that seems a second older than the attempt may be ours, because the platform may use two clocks."""
     server.answer(DROP, record(age=1.5))
     assert create(client, CREATE).origin is not Origin.PREEXISTING
 
 
-def test_field_that_the_platform_leaves_out(server, client):
-    """A field that the record found does not have is no sign that somebody else has made it."""
+def test_field_that_the_platform_omits(server, client):
+    """A field that is missing from the record found does not mean that another client created it."""
     sent = make_call("command", "create_dataset", {**PARAMS, "source": "SAP"}, required_field="id")
     server.answer(DROP, record())
     assert create(client, sent).origin is Origin.CREATED

@@ -1,7 +1,7 @@
 """Every fault of the sandbox against every kind of call, over real sockets.
 
-Checked are: how many requests were sent, what the platform holds afterwards, what the caller gets, and how long the
-client waited (on a clock of ours; nothing really waits, except for the short time-outs of the hanging faults).
+The tests check how many requests were sent, what the platform contains afterwards, what the caller receives, and how
+long the client waited, on a clock that needs no real waiting except for the short timeouts of the hanging faults.
 """
 
 from __future__ import annotations
@@ -31,16 +31,17 @@ from airflow_provider_polyteia.exceptions import (
 from airflow_provider_polyteia.hooks.polyteia import PolyteiaHook
 from airflow_provider_polyteia.sandbox import SANDBOX_ORGANIZATION_ID, SANDBOX_SOLUTION_ID, Sandbox
 
-LOST, LOST_AFTER, REPORTED, REPORTED_AFTER, WAIT, FINE = "lost", "lost+", "reported", "reported+", "wait", "fine"
+LOST, LOST_AFTER, SERVER_ERROR, SERVER_ERROR_AFTER = "lost", "lost, applied", "server error", "server error, applied"
+RATE_LIMITED, SUCCESS = "rate limited", "success"
 
 FAULTS = {
     **dict.fromkeys(["drop-before", "close-before", "hang:9", "garbage", "html"], LOST),
     **dict.fromkeys(["status:500", "status:502", "status:503", "status:504", "status:408", "unavailable:2"], LOST),
     **dict.fromkeys(["drop-after", "close-after", "hang-after:9", "garbage-after", "html-after"], LOST_AFTER),
     **dict.fromkeys(["status-after:500", "status-after:502", "status-after:504", "unavailable-after:2"], LOST_AFTER),
-    "body-error:500": REPORTED,
-    "body-error-after:500": REPORTED_AFTER,
-    **dict.fromkeys(["retry-after:7", "retry-after-date:7"], WAIT),
+    "body-error:500": SERVER_ERROR,
+    "body-error-after:500": SERVER_ERROR_AFTER,
+    **dict.fromkeys(["retry-after:7", "retry-after-date:7"], RATE_LIMITED),
     **dict.fromkeys(["status:400", "body-error:400"], PolyteiaBadRequestError),
     **dict.fromkeys(["status:401", "body-error:401"], PolyteiaAuthenticationError),
     **dict.fromkeys(["status:403", "body-error:403"], PolyteiaPermissionError),
@@ -48,23 +49,23 @@ FAULTS = {
     **dict.fromkeys(["status:409", "body-error:409"], PolyteiaConflictError),
     "status:413": PolyteiaAPIError,
     "redirect": PolyteiaProtocolError,
-    "slow:5000": FINE,
+    "slow:5000": SUCCESS,
 }
-# What a create does not look up: the platform will not mean "taken" by it.
+# After these a create is not looked up: the platform does not report a taken slug with them.
 NOT_LOOKED_UP = (PolyteiaAuthenticationError, PolyteiaPermissionError, PolyteiaNotFoundError)
 serial = itertools.count()
 
 
 @pytest.fixture(scope="module")
 def sandbox():
-    """One platform for all; every test works on a dataset of its own."""
+    """One platform for all tests; each test uses its own dataset."""
     with Sandbox() as running:
         yield running
 
 
 @dataclass
 class Bench:
-    """A hook whose waits take no time, and its platform."""
+    """A hook whose delays take no time, and its platform."""
 
     hook: PolyteiaHook
     sandbox: Sandbox
@@ -83,15 +84,15 @@ class Bench:
         items = self.hook.iterate("list_datasets", {"solution_id": SANDBOX_SOLUTION_ID})
         return [item for item in items if item["slug"] == slug]
 
-    def check_wait(self, fault, *, repeats=1, looks=0.0):
-        """Before a repeat the client has waited what it was told to, else a second, as the jitter here is always 1.
+    def check_delays(self, fault, *, retries=1, between_lookups=0.0):
+        """Before each retry the client waited as requested, otherwise one second, because the jitter is always 1.
 
-        :param looks: seconds between two look-ups.
+        :param between_lookups: seconds between two lookups.
         """
-        name, _, told = fault.partition(":")
-        is_told = name in ("retry-after", "retry-after-date", "unavailable", "unavailable-after")
+        name, _, retry_after = fault.partition(":")
+        is_requested = name in ("retry-after", "retry-after-date", "unavailable", "unavailable-after")
         accuracy = 1.01 if name == "retry-after-date" else 0.01  # an HTTP date has whole seconds
-        expected = looks + repeats * (float(told) if is_told else 1.0)
+        expected = between_lookups + retries * (float(retry_after) if is_requested else 1.0)
         assert self.time.slept == pytest.approx(expected, abs=accuracy)
 
 
@@ -114,7 +115,7 @@ def new_dataset(hook, **fields):
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_query(bench, fault):
-    """A query is repeated after anything but a refusal, and is then answered."""
+    """A query is retried after any failure except a rejection, and succeeds."""
     kind, dataset = FAULTS[fault], new_dataset(bench.hook)
     bench.arm("get_dataset", fault)
     if isinstance(kind, type):
@@ -123,23 +124,23 @@ def test_query(bench, fault):
         assert (bench.sent("get_dataset"), bench.time.slept) == (1, 0)
     else:
         assert bench.hook.get_dataset(dataset["id"])["id"] == dataset["id"]
-        assert bench.sent("get_dataset") == (1 if kind == FINE else 2)
-        bench.check_wait(fault, repeats=kind != FINE)
+        assert bench.sent("get_dataset") == (1 if kind == SUCCESS else 2)
+        bench.check_delays(fault, retries=kind != SUCCESS)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_query_of_a_trigger(bench, fault):
-    """The async driver sends as many requests, waits as long and ends alike; triggers only ask queries."""
+    """The async client sends as many requests, waits as long and has the same result; triggers only run queries."""
     kind, dataset = FAULTS[fault], new_dataset(bench.hook)
     bench.arm("get_dataset", fault)
     call = make_call("query", "get_dataset", {"id": dataset["id"]})
     config = bench.hook.get_conn().config
 
-    async def wait(seconds):
+    async def sleep(seconds):
         bench.time.sleep(seconds)
 
-    async def ask():
-        client = AsyncPolyteiaClient(config, clock=bench.time.clock, sleep=wait, jitter=lambda: 1.0)
+    async def run():
+        client = AsyncPolyteiaClient(config, clock=bench.time.clock, sleep=sleep, jitter=lambda: 1.0)
         try:
             return (await send(client, call)).data
         finally:
@@ -147,17 +148,17 @@ def test_query_of_a_trigger(bench, fault):
 
     if isinstance(kind, type):
         with pytest.raises(kind):
-            asyncio.run(ask())
+            asyncio.run(run())
         assert (bench.sent("get_dataset"), bench.time.slept) == (1, 0)
     else:
-        assert asyncio.run(ask())["id"] == dataset["id"]
-        assert bench.sent("get_dataset") == (1 if kind == FINE else 2)
-        bench.check_wait(fault, repeats=kind != FINE)
+        assert asyncio.run(run())["id"] == dataset["id"]
+        assert bench.sent("get_dataset") == (1 if kind == SUCCESS else 2)
+        bench.check_delays(fault, retries=kind != SUCCESS)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_repeatable_write(bench, fault):
-    """An update is repeated after anything but a refusal, and is then applied."""
+def test_idempotent_write(bench, fault):
+    """An update is retried after any failure except a rejection, and is applied."""
     kind, dataset = FAULTS[fault], new_dataset(bench.hook)
     bench.arm("update_dataset", fault)
     if isinstance(kind, type):
@@ -166,15 +167,15 @@ def test_repeatable_write(bench, fault):
         assert (bench.sent("update_dataset"), bench.time.slept) == (1, 0)
     else:
         assert bench.hook.update_dataset(dataset["id"], name="After")["name"] == "After"
-        assert bench.sent("update_dataset") == (1 if kind == FINE else 2)
-        bench.check_wait(fault, repeats=kind != FINE)
+        assert bench.sent("update_dataset") == (1 if kind == SUCCESS else 2)
+        bench.check_delays(fault, retries=kind != SUCCESS)
     found = bench.datasets(dataset["slug"])
     assert [item["name"] for item in found] == ["Before" if isinstance(kind, type) else "After"]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_delete(bench, fault):
-    """A delete is repeated, and a repeat that finds nothing counts as done."""
+    """A delete is retried, and a retry that finds nothing is a success."""
     kind, dataset = FAULTS[fault], new_dataset(bench.hook)
     bench.arm("delete_dataset", fault)
     if isinstance(kind, type):
@@ -183,38 +184,38 @@ def test_delete(bench, fault):
         assert bench.sent("delete_dataset") == 1
     else:
         assert bench.hook.delete_dataset(dataset["id"]) is True
-        assert bench.sent("delete_dataset") == (1 if kind == FINE else 2)
-        bench.check_wait(fault, repeats=kind != FINE)
+        assert bench.sent("delete_dataset") == (1 if kind == SUCCESS else 2)
+        bench.check_delays(fault, retries=kind != SUCCESS)
     assert len(bench.datasets(dataset["slug"])) == (1 if isinstance(kind, type) else 0)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_write_that_must_not_be_repeated(bench, fault):
-    """A create without a natural key is sent once; if its outcome is not known, the error says so."""
+def test_write_that_is_not_idempotent(bench, fault):
+    """A create without a natural key is sent once; if its outcome is unknown, the exception says so."""
     kind, name = FAULTS[fault], f"tag{next(serial)}"
     bench.arm("create_tag", fault)
     params = {"organization_id": SANDBOX_ORGANIZATION_ID, "name": name}
-    if kind in (WAIT, FINE):
+    if kind in (RATE_LIMITED, SUCCESS):
         assert bench.hook.command("create_tag", params)["id"]
-        assert bench.sent("create_tag") == (1 if kind == FINE else 2)
-        bench.check_wait(fault, repeats=kind != FINE)
+        assert bench.sent("create_tag") == (1 if kind == SUCCESS else 2)
+        bench.check_delays(fault, retries=kind != SUCCESS)
     else:
-        clear = isinstance(kind, type) and kind is not PolyteiaProtocolError  # something else may have answered
-        expected = kind if clear else PolyteiaOutcomeUnknownError
+        is_known = isinstance(kind, type) and kind is not PolyteiaProtocolError  # which a gateway may have caused
+        expected = kind if is_known else PolyteiaOutcomeUnknownError
         with pytest.raises(expected) as caught:
             bench.hook.command("create_tag", params)
         assert type(caught.value) is expected
         assert (bench.sent("create_tag"), bench.time.slept) == (1, 0)
     bench.sandbox.faults.clear()
     tags = list(bench.hook.iterate("list_tags", {"organization_id": SANDBOX_ORGANIZATION_ID}))
-    there = [tag for tag in tags if tag["name"] == name]
-    assert len(there) == (1 if kind in (WAIT, FINE, LOST_AFTER, REPORTED_AFTER) else 0)
+    found = [tag for tag in tags if tag["name"] == name]
+    assert len(found) == (1 if kind in (RATE_LIMITED, SUCCESS, LOST_AFTER, SERVER_ERROR_AFTER) else 0)
 
 
 @pytest.mark.parametrize("if_exists", ["reuse", "update", "fail"])
 @pytest.mark.parametrize("fault", FAULTS)
 def test_create_dataset(bench, fault, if_exists):
-    """A new dataset is created exactly once, whatever happens to the first request."""
+    """A new dataset is created exactly once, regardless of what happens to the first request."""
     kind, slug = FAULTS[fault], f"s{next(serial)}"
     bench.arm("create_dataset", fault)
 
@@ -228,22 +229,22 @@ def test_create_dataset(bench, fault, if_exists):
         assert bench.sent("get_dataset") == (0 if issubclass(kind, NOT_LOOKED_UP) else 1)
         assert bench.datasets(slug) == []
         return
-    if kind == REPORTED_AFTER and if_exists == "fail":
+    if kind == SERVER_ERROR_AFTER and if_exists == "fail":
         with pytest.raises(PolyteiaOutcomeUnknownError):
             create()
     else:
         assert create()["slug"] == slug
-    creates = {LOST: 2, LOST_AFTER: 1, REPORTED: 2, REPORTED_AFTER: 1, WAIT: 2, FINE: 1}[kind]
-    look_ups = {LOST: 2, LOST_AFTER: 1, REPORTED: 1, REPORTED_AFTER: 1, WAIT: 0, FINE: 0}[kind]
-    assert (bench.sent("create_dataset"), bench.sent("get_dataset")) == (creates, look_ups)
-    bench.check_wait(fault, repeats=creates - 1, looks=max(0, look_ups - 1))
+    creates = {LOST: 2, LOST_AFTER: 1, SERVER_ERROR: 2, SERVER_ERROR_AFTER: 1, RATE_LIMITED: 2, SUCCESS: 1}[kind]
+    lookups = {LOST: 2, LOST_AFTER: 1, SERVER_ERROR: 1, SERVER_ERROR_AFTER: 1, RATE_LIMITED: 0, SUCCESS: 0}[kind]
+    assert (bench.sent("create_dataset"), bench.sent("get_dataset")) == (creates, lookups)
+    bench.check_delays(fault, retries=creates - 1, between_lookups=max(0, lookups - 1))
     assert len(bench.datasets(slug)) == 1
 
 
 @pytest.mark.parametrize("if_exists", ["reuse", "update", "fail"])
 @pytest.mark.parametrize("fault", FAULTS)
-def test_create_dataset_that_exists(bench, fault, if_exists):
-    """A dataset that was there before is reused, updated or a conflict, whatever happens to the first request."""
+def test_create_existing_dataset(bench, fault, if_exists):
+    """An existing dataset is reused, updated or a conflict, regardless of what happens to the first request."""
     kind, before = FAULTS[fault], new_dataset(bench.hook)
     bench.arm("create_dataset", fault)
 
@@ -252,14 +253,14 @@ def test_create_dataset_that_exists(bench, fault, if_exists):
             name="New", solution_id=SANDBOX_SOLUTION_ID, slug=before["slug"], if_exists=if_exists
         )
 
-    refused = isinstance(kind, type) and issubclass(kind, NOT_LOOKED_UP)
-    if refused or if_exists == "fail":
-        with pytest.raises(kind if refused else PolyteiaConflictError):
+    is_rejected = isinstance(kind, type) and issubclass(kind, NOT_LOOKED_UP)
+    if is_rejected or if_exists == "fail":
+        with pytest.raises(kind if is_rejected else PolyteiaConflictError):
             create()
     else:
         assert create()["id"] == before["id"]
-    assert bench.sent("create_dataset") == (2 if kind == WAIT else 1)
-    assert bench.sent("get_dataset") == (0 if refused else 1)
-    bench.check_wait(fault, repeats=kind == WAIT)
+    assert bench.sent("create_dataset") == (2 if kind == RATE_LIMITED else 1)
+    assert bench.sent("get_dataset") == (0 if is_rejected else 1)
+    bench.check_delays(fault, retries=kind == RATE_LIMITED)
     found = bench.datasets(before["slug"])
-    assert [item["name"] for item in found] == ["New" if if_exists == "update" and not refused else "Before"]
+    assert [item["name"] for item in found] == ["New" if if_exists == "update" and not is_rejected else "Before"]

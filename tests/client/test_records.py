@@ -1,4 +1,4 @@
-"""What a dataset's record says about its data."""
+"""The last upload in a dataset's record (docs/platform-api.md#last-upload)."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_upload():
     assert upload.summary() == {"id": "ds_1", "slug": "d", "uploaded_at": AT, "size": None, "content_type": None}
 
 
-def test_size_that_is_not_known_is_not_big_enough():
+def test_unknown_size_does_not_match():
     """With a minimum size, an upload only matches if the platform shows its size."""
     condition = UploadCondition(DatasetRef("ds_1"), min_size=1)
     assert not condition.matches(last_upload(record(uploaded_at=AT)))

@@ -1,4 +1,4 @@
-"""What is repeated, how often, and after how long. The clock is ours; nothing really waits."""
+"""Which failures are retried, how often, and after what delay, on a clock that needs no real waiting."""
 
 from __future__ import annotations
 
@@ -29,30 +29,30 @@ from airflow_provider_polyteia.exceptions import (
 )
 
 QUERY = make_call("query", "get_dataset", {"id": "ds_1"})
-REPEATABLE = make_call("command", "update_dataset", {"id": "ds_1"})
+IDEMPOTENT = make_call("command", "update_dataset", {"id": "ds_1"})
 WRITE = make_call("command", "create_tag", {"name": "x"})
 HTML = Reply(200, b"<html></html>", content_type="text/html")
 GARBAGE = Reply(200, b'{"data":')
 
 
-@pytest.mark.parametrize("call", [QUERY, REPEATABLE])
+@pytest.mark.parametrize("call", [QUERY, IDEMPOTENT])
 @pytest.mark.parametrize(
-    "trouble", [DROP, HTML, GARBAGE, status(500), status(502), status(503), status(504), status(408), body_error(500)]
+    "failure", [DROP, HTML, GARBAGE, status(500), status(502), status(503), status(504), status(408), body_error(500)]
 )
-def test_harmless_calls_are_repeated(server, client, call, trouble):
-    """A query or repeatable write that got no usable answer is repeated, and succeeds."""
-    server.answer(trouble, data("fine"))
+def test_idempotent_calls_are_retried(server, client, call, failure):
+    """A query or idempotent write without a usable response is retried, and succeeds."""
+    server.answer(failure, data("fine"))
     assert send(client, call).data == "fine"
     assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize(
-    "trouble", [DROP, HTML, GARBAGE, status(500), status(502), status(503, retry_after="1"), status(504), status(408)]
+    "failure", [DROP, HTML, GARBAGE, status(500), status(502), status(503, retry_after="1"), status(504), status(408)]
 )
-def test_doubtful_writes_are_not_repeated(server, client, fake_time, trouble):
-    """A write that may have been carried out is sent once, and ends in OutcomeUnknown without a wait."""
-    server.answer(trouble, data("second"))
-    with pytest.raises(PolyteiaOutcomeUnknownError, match="must not be sent twice") as caught:
+def test_writes_with_an_unknown_outcome_are_not_retried(server, client, fake_time, failure):
+    """A write that may have been applied is sent once, and raises OutcomeUnknown without a delay."""
+    server.answer(failure, data("second"))
+    with pytest.raises(PolyteiaOutcomeUnknownError, match="not idempotent, it was not retried") as caught:
         send(client, WRITE)
     assert (len(server.requests), fake_time.slept) == (1, 0)
     assert isinstance(caught.value.__cause__, PolyteiaError)
@@ -60,7 +60,7 @@ def test_doubtful_writes_are_not_repeated(server, client, fake_time, trouble):
 
 @pytest.mark.parametrize("location", ["http://[", "\xff"])
 def test_redirect_of_a_write(server, client, location):
-    """A redirect proves nothing about a write; where it leads, even to nowhere, is not looked at."""
+    """A redirect leaves the outcome of a write unknown; its target is not read, even if it is malformed."""
     server.answer(status(302, b"", location=location))
     with pytest.raises(PolyteiaOutcomeUnknownError, match="a redirect"):
         send(client, WRITE)
@@ -69,7 +69,7 @@ def test_redirect_of_a_write(server, client, location):
 
 @pytest.mark.parametrize("body", [b'{"error": "internal error"}', b'{"error": {"code": "ERR"}}'])
 def test_error_without_a_code_of_a_write(server, client, body):
-    """An error inside HTTP 200 that does not say that the request was wrong leaves the outcome unknown."""
+    """An error inside HTTP 200 without a 4xx code leaves the outcome of a write unknown."""
     server.answer(status(200, body))
     with pytest.raises(PolyteiaOutcomeUnknownError):
         send(client, WRITE)
@@ -77,24 +77,24 @@ def test_error_without_a_code_of_a_write(server, client, body):
 
 
 def test_killed_task_sends_nothing_more(server, client):
-    """After a kill no further request is sent, not even a first one."""
+    """A killed task sends no request, not even a first one."""
     client.cancel()
     with pytest.raises(PolyteiaError, match="killed before it sent"):
         send(client, WRITE)
     assert server.requests == []
 
 
-def test_reported_error_of_a_write(server, client):
-    """An internal error that the platform reports for a write leaves its outcome unknown too."""
+def test_server_error_of_a_write(server, client):
+    """An internal error inside HTTP 200 leaves the outcome of a write unknown as well."""
     server.answer(body_error(500))
     with pytest.raises(PolyteiaOutcomeUnknownError):
         send(client, WRITE)
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("call", [QUERY, REPEATABLE, WRITE])
+@pytest.mark.parametrize("call", [QUERY, IDEMPOTENT, WRITE])
 @pytest.mark.parametrize(
-    ("refusal", "expected"),
+    ("rejection", "expected"),
     [
         (status(400), PolyteiaBadRequestError),
         (status(401), PolyteiaAuthenticationError),
@@ -107,27 +107,27 @@ def test_reported_error_of_a_write(server, client):
         (body_error(404), PolyteiaNotFoundError),
     ],
 )
-def test_refusals_are_final(server, client, fake_time, call, refusal, expected):
-    """What the platform refuses is never repeated, and there is no wait."""
-    server.answer(refusal)
+def test_rejections_are_final(server, client, fake_time, call, rejection, expected):
+    """A request that the platform rejects is not retried, and there is no delay."""
+    server.answer(rejection)
     with pytest.raises(expected):
         send(client, call)
     assert (len(server.requests), fake_time.slept) == (1, 0)
 
 
-@pytest.mark.parametrize("call", [QUERY, REPEATABLE, WRITE])
-@pytest.mark.parametrize("trouble", [status(429, retry_after="7"), body_error(429, **{"Retry-After": "7"})])
-def test_told_to_wait(server, client, fake_time, call, trouble):
-    """429 is waited for to the second, and repeated, even for a write."""
-    server.answer(trouble, data("fine"))
+@pytest.mark.parametrize("call", [QUERY, IDEMPOTENT, WRITE])
+@pytest.mark.parametrize("failure", [status(429, retry_after="7"), body_error(429, **{"Retry-After": "7"})])
+def test_rate_limit(server, client, fake_time, call, failure):
+    """After HTTP 429 every call, even a write, is retried after exactly the requested delay."""
+    server.answer(failure, data("fine"))
     assert send(client, call).data == "fine"
     assert fake_time.slept == pytest.approx(7)
 
 
 def test_retry_after_as_a_date(server, client, fake_time):
-    """Retry-After as an HTTP date counts from the server's own Date."""
+    """Retry-After as an HTTP date is relative to the server's own Date."""
     later, now = "Tue, 24 Nov 2026 10:00:09 GMT", "Tue, 24 Nov 2026 10:00:00 GMT"
-    # The server's own Date comes first, so the script's is a second header; HTTP joins them with a comma.
+    # The server adds its own Date, so that one is replaced: a second header would be joined to it with a comma.
     server.answer(lambda _: status(429, retry_after=later), data("fine"))
     server._http.RequestHandlerClass.date_time_string = lambda *_: now
     send(client, QUERY)
@@ -135,39 +135,39 @@ def test_retry_after_as_a_date(server, client, fake_time):
 
 
 def test_503_with_retry_after(server, client, fake_time):
-    """A query waits as a 503 tells it to."""
+    """A query is retried after the delay that HTTP 503 requests."""
     server.answer(status(503, retry_after="7"), data("fine"))
     send(client, QUERY)
     assert fake_time.slept == pytest.approx(7)
 
 
 def test_long_retry_after_is_capped(server, make_client, fake_time):
-    """No single wait is longer than max_wait, whatever the server says."""
+    """No delay is longer than max_wait, whatever the server requests."""
     server.answer(status(429, retry_after="100000"), data("fine"))
     send(make_client(max_wait=20), QUERY)
     assert fake_time.slept == pytest.approx(20)
 
 
 def test_always_429(server, make_client, fake_time):
-    """A server that always says 429 ends within the total cap, and the error says how much was tried."""
+    """If the server always responds with 429, retries end within max_elapsed, and the exception states the attempts."""
     server.answer(status(429, retry_after="30"))
-    with pytest.raises(PolyteiaRateLimitError, match=r"Gave up after 4 attempt\(s\) in 90.0 s.*max_elapsed=100 s"):
+    with pytest.raises(PolyteiaRateLimitError, match=r"Giving up after 4 attempt\(s\) in 90.0 s.*max_elapsed=100 s"):
         send(make_client(max_attempts=50, max_elapsed=100), QUERY)
     assert (len(server.requests), fake_time.slept) == (4, pytest.approx(90))
 
 
 def test_backoff_is_exponential_and_capped(server, make_client, fake_time):
-    """Without jitter, waits double from one second up to max_wait."""
-    waits = []
-    server.answer(lambda _: (waits.append(fake_time.slept), status(502))[1])
+    """Without jitter, delays double from one second up to max_wait."""
+    delays = []
+    server.answer(lambda _: (delays.append(fake_time.slept), status(502))[1])
     with pytest.raises(PolyteiaServerError):
         send(make_client(max_attempts=7, max_wait=10), QUERY)
-    steps = [round(after - before) for before, after in itertools.pairwise(waits)]
+    steps = [round(after - before) for before, after in itertools.pairwise(delays)]
     assert steps == [1, 2, 4, 8, 10, 10]
 
 
 def test_jitter_is_full(server, make_client, fake_time):
-    """With jitter, a wait is anything between nothing and the exponential ceiling."""
+    """With jitter, a delay is between zero and the exponential ceiling."""
     randomness = random.Random(1)
     totals = []
     for _ in range(200):
@@ -181,98 +181,96 @@ def test_jitter_is_full(server, make_client, fake_time):
 
 
 def test_attempts_are_limited(server, make_client):
-    """No more than max_attempts requests are sent."""
+    """At most max_attempts requests are sent."""
     server.answer(DROP)
     with pytest.raises(PolyteiaTransportError, match=r"after 3 attempt\(s\)"):
         send(make_client(max_attempts=3), QUERY)
     assert len(server.requests) == 3
 
 
-def test_reported_errors_are_repeated_twice(server, client):
-    """An internal error inside HTTP 200 is no network trouble: a query is sent three times at the most."""
+def test_server_errors_are_retried_twice(server, client):
+    """A query with an internal error inside HTTP 200 is sent at most three times."""
     server.answer(body_error(500))
     with pytest.raises(PolyteiaServerError):
         send(client, QUERY)
     assert len(server.requests) == 3
 
 
-def test_reported_errors_are_counted_by_themselves(server, client):
-    """What the network did before does not count against the errors that the platform itself reports."""
+def test_server_errors_are_counted_separately(server, client):
+    """Earlier network failures do not count against max_server_errors."""
     server.answer(status(502), status(502), body_error(500), data("fine"))
     assert send(client, QUERY).data == "fine"
     server.answer(status(502), body_error(500))
-    with pytest.raises(PolyteiaServerError, match=r"Gave up after 4 attempt\(s\).*max_server_errors=3"):
+    with pytest.raises(PolyteiaServerError, match=r"Giving up after 4 attempt\(s\).*max_server_errors=3"):
         send(client, QUERY)
 
 
-def test_deadline_of_the_whole_call(server, make_client, fake_time):
-    """No attempt begins after max_elapsed, however many attempts are left."""
+def test_deadline_of_the_whole_operation(server, make_client, fake_time):
+    """No attempt begins after max_elapsed, even if attempts are left."""
     server.answer(lambda _: (fake_time.sleep(40), status(502))[1])
     with pytest.raises(PolyteiaServerError, match="max_elapsed=100 s"):
         send(make_client(max_attempts=50, max_elapsed=100), QUERY)
     assert len(server.requests) == 3
 
 
-@pytest.mark.parametrize("gone", [status(404), body_error(404)])
-def test_repeated_delete_that_finds_nothing_is_done(server, client, gone):
-    """A delete whose answer was lost, repeated and answered 404, has done its work."""
-    server.answer(DROP, gone)
-    assert send(client, make_call("command", "delete_dataset", {"id": "ds_1"})).data is None
+@pytest.mark.parametrize("not_found", [status(404), body_error(404)])
+def test_retried_delete_that_finds_nothing_succeeds(server, client, not_found):
+    """If the response to a delete is lost and the retry fails with 404, the delete was applied."""
+    server.answer(DROP, not_found)
+    assert send(client, make_call("command", "delete_dataset", {"id": "ds_1"})) is None
     assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize("body", [b'{"message":"no Route matched with those values"}', b"{}", b'{"error": null}'])
 def test_404_of_a_gateway_in_json(server, client, body):
-    """A 404 in JSON, but not in the platform's form, does not prove that a lost delete has done its work."""
+    """A 404 in JSON, but not in the platform's form, does not prove that a delete was applied."""
     server.answer(DROP, status(404, body))
     with pytest.raises(PolyteiaNotFoundError) as caught:
         send(client, make_call("command", "delete_dataset", {"id": "ds_1"}))
     assert caught.value.from_gateway
 
 
-def test_404_of_a_gateway_proves_nothing(server, client):
-    """A proxy without a backend answers 404 too: not in the platform's form, so the delete is not called done."""
+def test_404_of_a_gateway_without_a_backend(server, client):
+    """A 404 from a proxy without a backend does not prove that a delete was applied."""
     server.answer(status(502), status(404, b"404 page not found", content_type="text/plain"))
     with pytest.raises(PolyteiaNotFoundError):
         send(client, make_call("command", "delete_dataset", {"id": "ds_1"}))
 
 
-def test_repeated_add_that_finds_it_there_is_done(server, client):
-    """An add whose answer was lost, repeated and answered 409, has done its work."""
+def test_retried_add_that_conflicts_succeeds(server, client):
+    """If the response to an add is lost and the retry fails with 409, the add was applied."""
     server.answer(DROP, body_error(409))
-    assert (
-        send(client, make_call("command", "add_tag_to_resource", {"tag_id": "t", "resource_id": "ds_1"})).data is None
-    )
+    assert send(client, make_call("command", "add_tag_to_resource", {"tag_id": "t", "resource_id": "ds_1"})) is None
 
 
 @pytest.mark.parametrize("first", [None, status(429, retry_after="1")])
 def test_first_404_of_a_delete_is_an_error(server, client, first):
-    """A delete that finds nothing is an error, if no earlier attempt may have done it."""
+    """A delete that finds nothing fails unless an earlier attempt may have been applied."""
     server.answer(*([first] if first else []), status(404))
     with pytest.raises(PolyteiaNotFoundError):
         send(client, make_call("command", "delete_dataset", {"id": "ds_1"}))
 
 
-def test_caller_may_declare_a_command_harmless(server, client):
-    """idempotent=True lets an unknown command be repeated."""
+def test_caller_may_declare_a_command_idempotent(server, client):
+    """With idempotent=True, an unknown command is retried."""
     server.answer(DROP, data("fine"))
     assert send(client, make_call("command", "recompute", {}, idempotent=True)).data == "fine"
 
 
-def test_repeats_are_logged(server, client, caplog):
-    """Each repeat is a warning with method, attempt, reason and wait; the key is in no record."""
+def test_retries_are_logged(server, client, caplog):
+    """Each retry logs a warning with method, attempt, reason and delay; the key is not in any record."""
     server.answer(status(502, f"echo {KEY}".encode(), content_type="text/plain"), data("fine"))
     with caplog.at_level(logging.DEBUG):
         send(client, QUERY)
     (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert "Attempt 1 of 5 failed, next one in 1.0 s" in warning
+    assert "Attempt 1 of 5 failed, retrying in 1.0 s" in warning
     assert "'get_dataset'" in warning
     assert "HTTP 502" in warning
     assert KEY not in caplog.text
 
 
-def test_timeout_of_the_task_ends_the_wait(server, make_client):
-    """Airflow's execution_timeout, an exception out of a signal handler, ends a wait at once."""
+def test_task_timeout_ends_the_delay(server, make_client):
+    """Airflow's execution_timeout, raised by a signal handler, ends a delay immediately."""
 
     def expire(*_):
         raise AirflowTaskTimeout("Timeout")
@@ -281,19 +279,19 @@ def test_timeout_of_the_task_ends_the_wait(server, make_client):
     config = make_client().config
     before = signal.signal(signal.SIGALRM, expire)
     signal.setitimer(signal.ITIMER_REAL, 0.5)
-    begun = time.monotonic()
+    started = time.monotonic()
     try:
         with PolyteiaClient(config) as client, pytest.raises(AirflowTaskTimeout):
             send(client, QUERY)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - started < 5
     assert len(server.requests) == 1
 
 
-def test_cancel_ends_the_wait(server, make_client, fake_time):
-    """A killed task begins no further attempt, and its wait ends with the next nap."""
+def test_cancel_ends_the_delay(server, make_client, fake_time):
+    """A killed task does not begin another attempt, and its delay ends at the next poll interval."""
     client = make_client()
     server.answer(lambda _: (client.cancel(), status(429, retry_after="60"))[1])
     with pytest.raises(PolyteiaError, match="killed while it waited"):

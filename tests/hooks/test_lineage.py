@@ -1,7 +1,8 @@
-"""What the hook tells Airflow's hook lineage: Airflow's own collector is asked afterwards."""
+"""What the hook reports to hook lineage, checked with Airflow's own collector."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,11 @@ RECORD = {"id": "ds_1", "name": "D", "solution_id": "sol_1", "slug": "d"}
 
 @pytest.fixture
 def collector(monkeypatch):
-    """A collector that collects: Airflow's own does so only if a plugin wants to know."""
+    """An active collector; Airflow's default one collects only if a plugin reads lineage."""
     hook = pytest.importorskip("airflow.providers.common.compat.lineage.hook")
     collecting = HookLineageCollector()
     if not hasattr(collecting, "add_input_asset"):
-        pytest.skip("Airflow 2's collector is adapted where Airflow hands it out")
+        pytest.skip("the compat provider adapts the collector of Airflow 2 only where it returns it")
     monkeypatch.setattr(hook, "get_hook_lineage_collector", lambda: collecting)
     monkeypatch.setattr(lineage, "lineage_is_read", lambda: True)
     return collecting
@@ -34,8 +35,8 @@ def hook(connected):
 
 
 @pytest.fixture
-def name(connected):
-    """The URI of a dataset on the platform."""
+def uri_of(connected):
+    """Return the URI of a dataset on the platform."""
     return lambda dataset_id: f"polyteia://{connected.url.removeprefix('http://')}/{dataset_id}"
 
 
@@ -44,75 +45,76 @@ def collected(collector):
     return [item.asset.uri for item in found.inputs], [item.asset.uri for item in found.outputs]
 
 
-def test_records(connected, hook, collector, name):
-    """Creating and updating a dataset writes to it; asking for it is no reading of its data."""
+def test_records(connected, hook, collector, uri_of):
+    """Creating and updating a dataset counts as output; querying its record does not count as input."""
     connected.answer(data(RECORD))
     hook.create_dataset(name="D", solution_id="sol_1", slug="d")
     hook.get_dataset("ds_1")
-    assert collected(collector) == ([], [name("ds_1")])
+    assert collected(collector) == ([], [uri_of("ds_1")])
     hook.update_dataset("ds_1", name="E")
-    assert collected(collector) == ([], [name("ds_1")])
+    assert collected(collector) == ([], [uri_of("ds_1")])
 
 
-def test_nobody_reads(connected, hook, collector, monkeypatch):
-    """If no plugin reads lineage, the collector, which is slow to make, is not asked for."""
+def test_no_plugin_reads_lineage(connected, hook, collector, monkeypatch):
+    """If no plugin reads lineage, the collector, which is slow to create, is not used."""
     monkeypatch.setattr(lineage, "lineage_is_read", lambda: False)
     connected.answer(data(RECORD))
     hook.create_dataset(name="D", solution_id="sol_1", slug="d")
     assert collected(collector) == ([], [])
 
 
-def test_upload(connected, hook, collector, name, tmp_path):
-    """An upload reads a file and writes a dataset; the bytes go along."""
+def test_upload(connected, hook, collector, uri_of, tmp_path):
+    """An upload reads a file and writes a dataset; its size is reported too."""
     file = tmp_path / "trees.csv"
     file.write_bytes(b"a\n1\n")
     connected.answer(data({"token": "t"}), data(None))
     hook.upload_dataset("ds_1", file)
-    assert collected(collector) == ([file.as_uri()], [name("ds_1")])
+    assert collected(collector) == ([file.as_uri()], [uri_of("ds_1")])
     assert collector.collected_assets.outputs[0].asset.extra == {"bytes": 4}
 
 
-def test_upload_of_an_open_file(connected, hook, collector, name, tmp_path):
-    """Where an open file comes from is not known."""
+def test_upload_of_an_open_file(connected, hook, collector, uri_of, tmp_path):
+    """The origin of a file object is not known, so only the dataset is reported."""
     file = tmp_path / "trees.csv"
     file.write_bytes(b"a\n1\n")
     connected.answer(data({"token": "t"}), data(None))
     with file.open("rb") as opened:
         hook.upload_dataset("ds_1", opened)
-    assert collected(collector) == ([], [name("ds_1")])
+    assert collected(collector) == ([], [uri_of("ds_1")])
 
 
-def test_sql(connected, hook, collector, name):
+def test_sql(connected, hook, collector, uri_of):
     """A query reads its datasets."""
     connected.answer(data({"rows": []}))
     hook.execute_sql("SELECT * FROM {a}, {b}", {"a": "ds_1", "b": "ds_2"})
-    assert collected(collector) == ([name("ds_1"), name("ds_2")], [])
+    assert collected(collector) == ([uri_of("ds_1"), uri_of("ds_2")], [])
 
 
-def test_what_fails_is_not_reported(connected, hook, collector):
-    """Only what has happened is lineage."""
+def test_failures_are_not_reported(connected, hook, collector):
+    """A query that failed is not reported."""
     connected.answer(status(403))
     with pytest.raises(PolyteiaError):
         hook.execute_sql("SELECT 1", ["ds_1"])
     assert collected(collector) == ([], [])
 
 
-def test_name_that_no_asset_may_have(connected, hook, collector, caplog):
-    """Work that was done does not fail because lineage cannot name it."""
+def test_id_that_no_asset_may_have(connected, hook, collector, caplog):
+    """A write does not fail because its dataset cannot be reported to lineage; a warning is logged."""
     connected.answer(data(RECORD | {"id": "strange id"}))
     assert hook.create_dataset(name="D", solution_id="sol_1", slug="d")["id"] == "strange id"
-    assert "Lineage does not show this output" in caplog.text
+    assert "Could not report this output to hook lineage" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("path", "uri"),
     [
         (Path("/data/grüne Bäume.csv"), "file:///data/gr%C3%BCne%20B%C3%A4ume.csv"),
+        (Path(os.fsdecode(b"/data/Stra\xdfe.csv")), "file:///data/Stra%DFe.csv"),
         ("file:///data/trees.csv", "file:///data/trees.csv"),
         ("s3://conn@bucket/key.csv", "s3://bucket/key.csv"),
         ("s3://bucket/key.csv", "s3://bucket/key.csv"),
     ],
 )
 def test_file_uri(path, uri):
-    """A file's URI does not say through which Airflow connection it was reached."""
+    """The URI of a file does not contain the Airflow connection of its storage."""
     assert lineage.file_uri(ObjectStoragePath(path) if isinstance(path, str) else path) == uri

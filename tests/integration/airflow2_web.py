@@ -1,4 +1,4 @@
-"""The web server of an Airflow 2.11 that is installed beside the one that runs the tests."""
+"""The web server of Airflow 2.11, which is installed in a separate environment if the tests run on Airflow 3."""
 
 from __future__ import annotations
 
@@ -25,19 +25,21 @@ STOP_TIMEOUT = 20.0
 
 
 def python() -> str:
-    """The interpreter of an environment with Airflow 2.11 and this provider; skips the test if there is none."""
+    """Return the interpreter of an environment with Airflow 2.11 and this provider; skip the test if not found."""
     if not AIRFLOW_3:
         return sys.executable
     found = os.environ.get(VARIABLE) or (str(MATRIX_PYTHON) if MATRIX_PYTHON.exists() else None)
     if not found:
-        pytest.skip(f"needs Airflow 2.11: make matrix LINES=2.11.2, or name a Python that has it in {VARIABLE}")
+        pytest.skip(
+            f"needs Airflow 2.11: run make matrix LINES=2.11.2, or set {VARIABLE} to a Python with Airflow 2.11"
+        )
     return found
 
 
 class Airflow2Webserver:
-    """A context manager that starts it on an empty SQLite database, and stops it.
+    """A web server on an empty SQLite database; a context manager that starts and stops it.
 
-    :param home: AIRFLOW_HOME; created when missing.
+    :param home: AIRFLOW_HOME; created if it does not exist.
     """
 
     def __init__(self, home: Path) -> None:
@@ -50,8 +52,8 @@ class Airflow2Webserver:
     def __enter__(self) -> Self:
         self.home.mkdir(parents=True, exist_ok=True)
         self._run("db", "migrate")
-        who = ["--username", self.username, "--password", self.password, "--email", "admin@example.org"]
-        self._run("users", "create", "--role", "Admin", "--firstname", "Ada", "--lastname", "Admin", *who)
+        account = ["--username", self.username, "--password", self.password, "--email", "admin@example.org"]
+        self._run("users", "create", "--role", "Admin", "--firstname", "Ada", "--lastname", "Admin", *account)
         with (self.home / "webserver.log").open("wb") as log:
             self._process = subprocess.Popen(
                 self._command("webserver", "--hostname", "127.0.0.1", "--port", str(self._port)),
@@ -62,7 +64,7 @@ class Airflow2Webserver:
                 start_new_session=True,
             )
         try:
-            wait_until(self._answers, START_TIMEOUT, lambda: f"no web server:\n{self._log()}")
+            wait_until(self._responds, START_TIMEOUT, lambda: f"the web server did not start:\n{self._log()}")
         except BaseException:
             self._stop()
             raise
@@ -88,7 +90,7 @@ class Airflow2Webserver:
 
     def _environment(self) -> dict[str, str]:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}
-        # The web server starts gunicorn from the path.
+        # The web server starts gunicorn from the PATH.
         environment["PATH"] = os.pathsep.join([str(Path(self._python).parent), environment.get("PATH", "")])
         return environment | {
             "HOME": str(self.home),
@@ -100,12 +102,12 @@ class Airflow2Webserver:
             "AIRFLOW__WEBSERVER__WORKERS": "1",
         }
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         if self._process.poll() is not None:
             raise AssertionError(f"the web server ended:\n{self._log()}")
         try:
-            with urlopen(f"{self.url}/health", timeout=5) as answer:  # noqa: S310 - our own http URL
-                return bool(answer.status == 200)
+            with urlopen(f"{self.url}/health", timeout=5) as response:  # noqa: S310 - our own http URL
+                return bool(response.status == 200)
         except (URLError, ConnectionError, TimeoutError):
             return False
 

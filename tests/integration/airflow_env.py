@@ -1,9 +1,9 @@
-"""A real Airflow in a directory of its own, for tests and for the demo.
+"""A real Airflow in its own directory, for tests and for the demo.
 
-`RealAirflow` starts the components a deployment has, each as a process of its own, on a fresh SQLite metadata
-database: scheduler, DAG processor, triggerer and API server on Airflow 3 (LocalExecutor), scheduler and
-triggerer on Airflow 2.11 (SequentialExecutor, the only one SQLite allows there). What happened is read from
-Airflow's own records, see `airflow_records`. This is the only file of the tests that looks at Airflow's version.
+`RealAirflow` starts the components of a deployment, each as a separate process, on a new SQLite metadata database:
+scheduler, DAG processor, triggerer and API server on Airflow 3 (LocalExecutor), scheduler and triggerer on Airflow 2.11
+(SequentialExecutor, the only one that SQLite allows there). Results are read from Airflow's own records, see
+`airflow_records`.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ if AIRFLOW_3:
     COMPONENTS["api-server"] = (("api-server",), None)
 
 START_TIMEOUT = 120.0  # seconds; a cold start on a busy machine with two cores takes about 20
-STOP_TIMEOUT = 5.0  # seconds; then it is killed
+STOP_TIMEOUT = 5.0  # seconds; after that, processes are killed
 POLL_INTERVAL = 0.2
 
 
 class AirflowEnvError(Exception):
-    """Airflow did not start, does not know a DAG, or a run did not end in time."""
+    """Airflow did not start, did not find a DAG, or a run did not end in time."""
 
 
 def wait_until(condition: Callable[[], bool], timeout: float, failure: Callable[[], str]) -> None:
@@ -66,7 +66,7 @@ def wait_until(condition: Callable[[], bool], timeout: float, failure: Callable[
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on at the moment."""
+    """Return a TCP port that is currently not in use."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -75,12 +75,12 @@ def free_port() -> int:
 class RealAirflow:
     """A running Airflow; a context manager that starts and, in all cases, stops it.
 
-    :param home: AIRFLOW_HOME; created when missing.
+    :param home: AIRFLOW_HOME; created if it does not exist.
     :param dags: DAG files to copy into its DAGs folder before it starts.
-    :param connections: connection id -> fields (`conn_type`, `host`, `password`, `extra`, ...), handed over in
-        environment variables as JSON.
+    :param connections: connection id -> fields (`conn_type`, `host`, `password`, `extra`, ...), passed as JSON in
+        environment variables.
     :param log_level: level of all components and tasks.
-    :param config: settings that differ from `_config`, as `{"section": {"option": "value"}}`.
+    :param config: settings that override `_config`, as `{"section": {"option": "value"}}`.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class RealAirflow:
     # Components
 
     def start(self, *components: str) -> None:
-        """Start the named components together and wait until each of them is at work."""
+        """Start the named components together and wait until each of them is running."""
         last_job = self.records.last_job_id()
         for name in components:
             arguments, _ = COMPONENTS[name]
@@ -135,11 +135,11 @@ class RealAirflow:
             wait_until(
                 lambda name=name: self._is_up(name, last_job),
                 START_TIMEOUT,
-                lambda name=name: f"airflow {name} did not come up:\n{self._tail(name)}",
+                lambda name=name: f"airflow {name} did not start:\n{self._tail(name)}",
             )
 
     def kill(self, component: str) -> None:
-        """End a component as a crash would (SIGKILL to it and to everything it started)."""
+        """End a component like a crash: SIGKILL to it and to all processes that it started."""
         process = self._processes.pop(component)
         family = _family(process.pid)
         for member in family:
@@ -153,18 +153,18 @@ class RealAirflow:
         self.start(component)
 
     def stop(self) -> None:
-        """Stop all components, then whatever process still carries our AIRFLOW_HOME."""
+        """Stop all components, then all remaining processes with our AIRFLOW_HOME."""
         for process in self._processes.values():
             process.terminate()
-        patience = time.monotonic() + STOP_TIMEOUT
+        deadline = time.monotonic() + STOP_TIMEOUT
         for process in self._processes.values():
             with suppress(subprocess.TimeoutExpired):
-                process.wait(max(0, patience - time.monotonic()))
-        for straggler in self._own_processes():
+                process.wait(max(0, deadline - time.monotonic()))
+        for remaining in self._own_processes():
             with suppress(psutil.NoSuchProcess):
-                straggler.kill()
+                remaining.kill()
         for process in self._processes.values():
-            # Itself and its children, too: their titles may have overwritten the environment by which they are found.
+            # The component and its children too: their titles may overwrite the environment that identifies them.
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait(STOP_TIMEOUT)
@@ -176,18 +176,18 @@ class RealAirflow:
             raise AirflowEnvError(f"airflow {name} ended with {process.returncode}:\n{self._tail(name)}")
         _, job_type = COMPONENTS[name]
         if job_type is None:
-            return self._api_answers()
+            return self._api_responds()
         return self.records.job_runs(job_type, newer_than=last_job)
 
-    def _api_answers(self) -> bool:
+    def _api_responds(self) -> bool:
         try:
-            with urlopen(f"{self.url}/api/v2/monitor/health", timeout=5) as answer:  # noqa: S310 - our own http URL
-                return bool(answer.status == 200)
+            with urlopen(f"{self.url}/api/v2/monitor/health", timeout=5) as response:  # noqa: S310 - our own http URL
+                return bool(response.status == 200)
         except (URLError, ConnectionError, TimeoutError):
             return False
 
     def _popen(self, name: str, arguments: Iterable[str]) -> subprocess.Popen[bytes]:
-        # A session of its own keeps a Ctrl-C in the terminal away from it: we stop it ourselves, in order.
+        # In its own session it does not receive Ctrl-C from the terminal: `stop` ends it.
         with (self.component_logs / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "airflow", *arguments],
@@ -214,10 +214,10 @@ class RealAirflow:
     # Settings
 
     def environment(self) -> dict[str, str]:
-        """The environment of every Airflow process: nothing of the caller's Airflow, all of our settings."""
+        """Return the environment of all Airflow processes: our settings, without those of the caller's Airflow."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}
         environment["AIRFLOW_HOME"] = str(self.home)
-        # 2.11 starts tasks with the `airflow` it finds in the path.
+        # Airflow 2.11 starts tasks with the `airflow` that it finds in the PATH.
         environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")])
         for conn_id, fields in self._connections.items():
             environment[f"AIRFLOW_CONN_{conn_id.upper()}"] = json.dumps(fields)
@@ -228,7 +228,7 @@ class RealAirflow:
         return environment
 
     def _config(self) -> dict[str, dict[str, str]]:
-        """Settings for a quick and quiet Airflow: short intervals, no examples, nothing sent anywhere."""
+        """Return settings for a fast and quiet Airflow: short intervals, no examples, no usage data."""
         config = {
             "core": {
                 "dags_folder": str(self.dags_folder),
@@ -264,8 +264,8 @@ class RealAirflow:
             "dag_processor": {
                 "refresh_interval": "1",
                 "bundle_refresh_check_interval": "1",
-                # Now and then a parsing process, forked while another thread held a lock, hangs before it reads a
-                # line of the file. It is killed after this time, and the file parsed again 30 seconds later.
+                # Occasionally a parsing process that was forked while another thread held a lock hangs before it reads
+                # the file. It is killed after this time, and the file is parsed again 30 seconds later.
                 "dag_file_processor_timeout": "20",
             },
         }
@@ -278,7 +278,7 @@ class RealAirflow:
             shutil.copy(file, self.dags_folder / file.name)
 
     def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:
-        """Start a run as a user would, once the DAG is known; return its run id."""
+        """Start a run like a user, as soon as the DAG is known; return its run id."""
         wait_until(lambda: self._knows(dag_id), 100, lambda: f"DAG {dag_id} was not found")
         run_id = f"manual__{dag_id}__{secrets.token_hex(4)}"
         if AIRFLOW_3:
@@ -301,11 +301,11 @@ class RealAirflow:
         return str(self.records.run_state(dag_id, run_id))
 
     def cli(self, *arguments: str) -> str:
-        """Run `airflow <arguments>` in this Airflow; return what it prints."""
+        """Run `airflow <arguments>` in this Airflow; return its output."""
         return _run_airflow(arguments, self.environment(), self.home)
 
     def rest(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """Call the REST API of Airflow 3 as the admin; return the decoded answer."""
+        """Call the REST API of Airflow 3 as the admin; return the decoded response."""
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self._token}"}
         return _http_json(method, f"{self.url}{path}", body, headers)
 
@@ -323,13 +323,13 @@ class RealAirflow:
     # Logs
 
     def logs(self) -> str:
-        """All text that tasks and components have logged so far."""
+        """Return everything that tasks and components have logged so far."""
         folders = (self.home / "logs", self.component_logs)
         files = sorted(file for folder in folders for file in folder.rglob("*.log") if file.is_file())
         return "\n".join(f"== {file}\n{file.read_text(errors='replace')}" for file in files)
 
     def task_log(self, dag_id: str, run_id: str, task_id: str) -> str:
-        """The text of all tries (and map indexes) of one task, as written by the workers."""
+        """Return the logs of all tries (and map indexes) of one task, as written by the workers."""
         folder = self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task_id}"
         return "\n".join(file.read_text(errors="replace") for file in sorted(folder.rglob("*.log*")))
 
@@ -337,7 +337,7 @@ class RealAirflow:
 def _config_2() -> dict[str, dict[str, str]]:
     return {
         "core": {"executor": "SequentialExecutor"},
-        # Its warning would hide ours; 3.x has made it the default.
+        # Without it, Airflow logs a warning that would hide ours; it is the default in Airflow 3.
         "metrics": {"timer_unit_consistency": "True"},
         "scheduler": {"dag_dir_list_interval": "1"},
         "webserver": {"secret_key": secrets.token_hex(16)},
@@ -355,7 +355,7 @@ def _fernet_key() -> str:
 
 @functools.cache
 def _migrated_database() -> bytes:
-    """The file of an empty metadata database, made once in this process: migrating takes longer than writing."""
+    """Return the file of an empty metadata database, created once per process because migrating it is slow."""
     with tempfile.TemporaryDirectory(prefix="airflow-database-") as home:
         database = Path(home) / "airflow.db"
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")} | {
@@ -365,7 +365,7 @@ def _migrated_database() -> bytes:
         }
         _run_airflow(["db", "migrate"], environment, home)
         with closing(sqlite3.connect(database)) as connection:
-            # Readers and the one writer don't block each other in this mode, and it stays with the file.
+            # In this mode, which is stored in the file, readers and the writer do not block each other.
             connection.execute("PRAGMA journal_mode=WAL")
         return database.read_bytes()
 
@@ -387,7 +387,7 @@ def _run_airflow(arguments: Sequence[str], environment: Mapping[str, str], cwd: 
 
 
 def _family(pid: int) -> list[psutil.Process]:
-    """A process and everything below it."""
+    """Return a process and all its descendants."""
     parent = psutil.Process(pid)
     return [parent, *parent.children(recursive=True)]
 
@@ -395,5 +395,5 @@ def _family(pid: int) -> list[psutil.Process]:
 def _http_json(method: str, url: str, body: Mapping[str, Any] | None, headers: Mapping[str, str]) -> Any:
     data = None if body is None else json.dumps(body).encode()
     request = Request(url, data, dict(headers), method=method)  # noqa: S310 - our own http URL
-    with urlopen(request, timeout=30) as answer:  # noqa: S310 - as above
-        return json.loads(answer.read() or "null")
+    with urlopen(request, timeout=30) as response:  # noqa: S310 - our own http URL
+        return json.loads(response.read() or "null")

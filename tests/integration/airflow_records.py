@@ -1,4 +1,4 @@
-"""What Airflow itself has recorded, read straight from its metadata database (SQLite, read only)."""
+"""Airflow's own records, read directly from its metadata database (SQLite, read-only)."""
 
 from __future__ import annotations
 
@@ -31,31 +31,31 @@ class Records:
         self.path = path
 
     def run_state(self, dag_id: str, run_id: str) -> str | None:
-        """The state of a run; None as long as there is none."""
+        """Return the state of a run, or None if it does not exist yet."""
         rows = self._select("SELECT state FROM dag_run WHERE dag_id = ? AND run_id = ?", dag_id, run_id)
         return rows[0]["state"] if rows else None
 
     def task_instances(self, dag_id: str, run_id: str) -> list[TaskInstance]:
-        """The current row of every task instance of a run."""
+        """Return the current row of each task instance of a run."""
         return self._instances("task_instance", dag_id, run_id)
 
     def duration(self, dag_id: str, run_id: str, task_id: str) -> float:
-        """How long a task that has ended ran, in seconds, its worker's start included."""
+        """Return the duration of a finished task in seconds, including the start of its worker."""
         sql = "SELECT duration FROM task_instance WHERE dag_id = ? AND run_id = ? AND task_id = ?"
         return float(self._select(sql, dag_id, run_id, task_id)[0]["duration"])
 
     def history(self, dag_id: str, run_id: str) -> list[TaskInstance]:
-        """Earlier tries: Airflow moves a try here when another one follows."""
+        """Return earlier tries: Airflow moves a try to the history when the next one begins."""
         return self._instances("task_instance_history", dag_id, run_id)
 
     def xcoms(self, dag_id: str, run_id: str) -> dict[tuple[str, int, str], Any]:
-        """(task id, map index, key) -> decoded value."""
+        """Return (task id, map index, key) -> decoded value."""
         sql = "SELECT task_id, map_index, key, value FROM xcom WHERE dag_id = ? AND run_id = ?"
         rows = self._select(sql, dag_id, run_id)
         return {(row["task_id"], row["map_index"], row["key"]): _xcom(row["value"]) for row in rows}
 
     def rendered_fields(self, dag_id: str, run_id: str) -> dict[tuple[str, int], dict[str, Any]]:
-        """(task id, map index) -> rendered template fields."""
+        """Return (task id, map index) -> rendered template fields."""
         sql = (
             "SELECT task_id, map_index, rendered_fields FROM rendered_task_instance_fields"
             " WHERE dag_id = ? AND run_id = ?"
@@ -64,7 +64,7 @@ class Records:
         return {(row["task_id"], row["map_index"]): json.loads(row["rendered_fields"]) for row in rows}
 
     def asset_events(self) -> list[tuple[str, dict[str, Any]]]:
-        """(URI of the asset, extra of the event), oldest first. Airflow 2 calls assets datasets."""
+        """Return (URI of the asset, extra of the event), oldest first. Airflow 2 calls assets datasets."""
         (row,) = self._select("SELECT count(*) AS found FROM sqlite_master WHERE name = 'asset_event'")
         kind = "asset" if row["found"] else "dataset"
         sql = (
@@ -73,25 +73,30 @@ class Records:
         )
         return [(row["uri"], json.loads(row["extra"])) for row in self._select(sql)]
 
+    def worker_pid(self, run_id: str) -> int:
+        """Return the process id of the only task of a run."""
+        rows = self._select("SELECT pid FROM task_instance WHERE run_id = ? AND pid IS NOT NULL", run_id)
+        return int(rows[0]["pid"])
+
     def import_errors(self) -> list[str]:
-        """Tracebacks of DAG files that could not be imported."""
+        """Return the tracebacks of DAG files that could not be imported."""
         return [row["stacktrace"] for row in self._select("SELECT stacktrace FROM import_error")]
 
     def dag_is_parsed(self, dag_id: str) -> bool:
-        """Whether a DAG is in the database and can be run."""
+        """Return True if a DAG is in the database and can be run."""
         return bool(self._select("SELECT 1 FROM serialized_dag WHERE dag_id = ?", dag_id))
 
     def last_job_id(self) -> int:
-        """The id of the newest component ever registered; 0 if there is none."""
+        """Return the id of the last registered component, or 0 if none was registered."""
         return int(self._select("SELECT coalesce(max(id), 0) AS id FROM job")[0]["id"])
 
     def job_runs(self, job_type: str, *, newer_than: int) -> bool:
-        """Whether a component with an id above `newer_than` has registered and works."""
+        """Return True if a component with an id above `newer_than` is registered and running."""
         sql = "SELECT 1 FROM job WHERE job_type = ? AND id > ? AND state = ?"
         return bool(self._select(sql, job_type, newer_than, RUNNING))
 
     def everything(self) -> str:
-        """All text of all tables, for a search of what must not be in them."""
+        """Return the contents of all tables as text, to search them for secrets."""
         tables = [row["name"] for row in self._select("SELECT name FROM sqlite_master WHERE type = 'table'")]
         rows = (row for table in tables for row in self._select(f"SELECT * FROM {table}"))  # noqa: S608 - names from the database
         return "\n".join(" ".join(_text(value) for value in row) for row in rows)
@@ -110,7 +115,7 @@ class Records:
 
 
 def _xcom(value: str | bytes | float) -> Any:
-    # SQLite hands a column of JSON numbers back as numbers.
+    # SQLite returns JSON numbers as numbers.
     return json.loads(value) if isinstance(value, str | bytes) else value
 
 

@@ -1,4 +1,4 @@
-"""A headless Chromium for tests of web pages on this machine. It reaches nothing else."""
+"""A headless Chromium for tests of local web pages. It cannot reach other machines."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ if TYPE_CHECKING:
 
 Found = TypeVar("Found")
 
-PATIENCE = 60.0  # seconds; pages come within one or two unless the machine is busy
+TIMEOUT = 60.0  # seconds; pages take one or two unless the machine is busy
 POLL_INTERVAL = 0.1
 WIDTH, HEIGHT = 1280, 960
 PACKAGES = ("chromium", "chromium-driver")
-# Where to put screenshots for the documentation; unset, none are kept.
+# The directory for screenshots for the documentation. Default: none are saved.
 SCREENSHOTS = os.environ.get("POLYTEIA_SCREENSHOTS")
 
-# The page is still changing: look again.
-_PASSING = (StaleElementReferenceException, ElementClickInterceptedException)
-_WHEN_NOTHING_MOVES = """
-const moving = document.getAnimations().filter(a => a.effect.getComputedTiming().endTime < 10000);
-Promise.allSettled(moving.map(a => a.finished)).then(arguments[0]);
+# Raised while the page is still changing.
+_TRANSIENT = (StaleElementReferenceException, ElementClickInterceptedException)
+_WAIT_FOR_ANIMATIONS = """
+const animations = document.getAnimations().filter(a => a.effect.getComputedTiming().endTime < 10000);
+Promise.allSettled(animations.map(a => a.finished)).then(arguments[0]);
 """
-# Whether the window has its new height, and the element is in it as a whole.
+# Whether the window has its new height and contains the whole element.
 _IS_IN_WINDOW = """
 const box = arguments[0].getBoundingClientRect();
 return innerHeight === arguments[1] && box.top >= 0 && box.bottom <= innerHeight;
@@ -63,7 +63,7 @@ _OPTIONS = [
 
 
 def programs() -> tuple[str, str]:
-    """Paths of Chromium and its driver; installs them where that is possible, else skips the test."""
+    """Return the paths of Chromium and its driver; install them as root on Debian, else skip the test."""
     if not _found() and os.geteuid() == 0 and shutil.which("apt-get"):
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         for arguments in (["update"], ["install", "--yes", "--no-install-recommends", *PACKAGES]):
@@ -81,7 +81,7 @@ def _found() -> tuple[str, str] | None:
 
 
 class Browser:
-    """A browser with an empty profile; a context manager that starts and, in all cases, ends it."""
+    """A browser with an empty profile; a context manager that starts and always stops it."""
 
     def __enter__(self) -> Self:
         chromium, driver = programs()
@@ -92,7 +92,7 @@ class Browser:
             options.add_argument(option)
         options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "SEVERE"})
         self.driver = webdriver.Chrome(options=options, service=Service(driver))
-        self.driver.set_page_load_timeout(PATIENCE)
+        self.driver.set_page_load_timeout(TIMEOUT)
         self.resize(WIDTH, HEIGHT)
         return self
 
@@ -106,7 +106,7 @@ class Browser:
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
     def open(self, url: str) -> None:
-        """Go to a page."""
+        """Open a page."""
         self.driver.get(url)
 
     def find(self, css: str, text: str = "") -> WebElement:
@@ -114,12 +114,12 @@ class Browser:
         return self.wait(lambda: next(iter(self.all(css, text)), None), f"visible {css!r} with {text!r}")
 
     def all(self, css: str, text: str = "") -> list[WebElement]:
-        """All visible elements that match now."""
+        """Return all visible elements that currently match."""
         found = self.driver.find_elements(By.CSS_SELECTOR, css)
         return [element for element in found if element.is_displayed() and text in element.text]
 
     def click(self, css: str, text: str = "") -> None:
-        """Click an element as soon as nothing lies above it."""
+        """Click an element as soon as no other element covers it."""
 
         def click_first() -> bool:
             element = self.find(css, text)
@@ -130,26 +130,29 @@ class Browser:
         self.wait(click_first, f"{css!r} with {text!r} that can be clicked")
 
     def fill(self, css: str, value: str) -> None:
-        """Type into a field, in place of what is in there."""
+        """Replace the contents of a field."""
         field = self.find(css)
         field.clear()
         field.send_keys(value)
 
-    def wait(self, look: Callable[[], Found | None], what: str) -> Found:
-        """Wait until `look` returns something."""
-        waiting = WebDriverWait(self.driver, PATIENCE, POLL_INTERVAL, ignored_exceptions=_PASSING)
+    def wait(self, find: Callable[[], Found | None], what: str) -> Found:
+        """Wait until `find` returns a result.
+
+        :param what: what is waited for, named in the exception.
+        """
+        waiting = WebDriverWait(self.driver, TIMEOUT, POLL_INTERVAL, ignored_exceptions=_TRANSIENT)
         try:
-            return waiting.until(lambda _: look())  # type: ignore[return-value]  # until returns no None
+            return waiting.until(lambda _: find())  # type: ignore[return-value]  # until returns no None
         except TimeoutException:
             text = self.run("return document.body.innerText")
-            raise AssertionError(f"there is no {what} on {self.driver.current_url}, which says:\n{text}") from None
+            raise AssertionError(f"no {what} on {self.driver.current_url}; the page contains:\n{text}") from None
 
     def run(self, script: str, *arguments: Any) -> Any:
         """Run JavaScript in the page."""
         return self.driver.execute_script(script, *arguments)
 
-    def foreign_requests(self) -> list[str]:
-        """URLs on other machines that pages have asked for since the last call."""
+    def external_requests(self) -> list[str]:
+        """Return the URLs on other machines that pages have requested since the last call."""
         messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
         sent = [message for message in messages if message["method"] == "Network.requestWillBeSent"]
         urls = [message["params"]["request"]["url"] for message in sent]
@@ -157,19 +160,19 @@ class Browser:
         return [url for url in urls if parts[url].scheme in _NETWORK and parts[url].hostname != "127.0.0.1"]
 
     def errors(self) -> list[str]:
-        """What pages have reported to the console as an error since the last call."""
+        """Return the errors that pages have logged to the console since the last call."""
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
     def screenshot(self, name: str, css: str = "") -> None:
-        """Keep a picture of the page, or of one element of it, if pictures are wanted."""
+        """Save a screenshot of the page, or of one of its elements, if POLYTEIA_SCREENSHOTS is set."""
         if not SCREENSHOTS:
             return
         folder = Path(SCREENSHOTS)
         folder.mkdir(parents=True, exist_ok=True)
-        if css:  # only what is in the window gets into the picture
+        if css:  # the screenshot contains only what is in the window
             self.resize(WIDTH, 3 * HEIGHT)
-            self.wait(lambda: self.run(_IS_IN_WINDOW, self.find(css), 3 * HEIGHT), f"window that {css!r} fits into")
-        self.driver.execute_async_script(_WHEN_NOTHING_MOVES)
+            self.wait(lambda: self.run(_IS_IN_WINDOW, self.find(css), 3 * HEIGHT), f"window that contains {css!r}")
+        self.driver.execute_async_script(_WAIT_FOR_ANIMATIONS)
         picture = self.find(css).screenshot_as_png if css else self.driver.get_screenshot_as_png()
         (folder / f"{name}.png").write_bytes(picture)
         self.resize(WIDTH, HEIGHT)

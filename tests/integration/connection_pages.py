@@ -1,4 +1,4 @@
-"""The pages on which people enter a connection: in the interface of Airflow 3, and in that of Airflow 2."""
+"""The connection pages in the web interfaces of Airflow 3 and Airflow 2."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Field:
-    """What a person sees of one field."""
+    """A form field as the user sees it."""
 
     kind: str
     placeholder: str
     help: str
 
 
-# label -> (type, placeholder, help) of each visible field in the element `arguments[0]`.
+# Returns label, type, placeholder and help of each visible field in the element `arguments[0]`.
 _READ_FIELDS = """
 const rows = [...arguments[0].querySelectorAll(arguments[1])].filter(row => row.checkVisibility());
 return rows.filter(row => row.querySelector('input, textarea')).map(row => {
@@ -40,7 +40,7 @@ class ConnectionPages3:
         self._login = username, password
 
     def sign_in(self) -> None:
-        """Open the list of connections, by way of the page that asks who we are."""
+        """Sign in, and open the list of connections."""
         self.browser.open(f"{self.url}/connections")
         self.browser.fill("input[name=username]", self._login[0])
         self.browser.fill("input[name=password]", self._login[1])
@@ -48,7 +48,7 @@ class ConnectionPages3:
         self.browser.find("button", "Add Connection")
 
     def open_empty_form(self, conn_id: str) -> None:
-        """Begin a new connection of the type Polyteia."""
+        """Open the form for a new connection of the type Polyteia."""
         self.browser.open(f"{self.url}/connections")
         self.browser.click("button", "Add Connection")
         self.browser.fill("[role=dialog] input[name=connection_id]", conn_id)
@@ -57,26 +57,26 @@ class ConnectionPages3:
         self.browser.find("[role=dialog] input[name=password]")
 
     def fields(self) -> dict[str, Field]:
-        """What the opened parts of the form show, by label."""
+        """Return the fields in the open sections of the form, by label."""
         form = self.browser.find("[role=dialog]")
         found = self.browser.run(_READ_FIELDS, form, "[data-scope=field][data-part=root]", "[data-part=helper-text]")
         return {label: Field(*seen) for label, *seen in found}
 
     def open_extra_fields(self) -> None:
-        """Unfold the fields of our own; that folds the others up."""
+        """Open the section with the provider's own fields; this closes the other section."""
         self.browser.click("[role=dialog] button", "Extra Fields")
         self.browser.find("[role=dialog] [name=element_organization_id]")
 
     def fill(self, name: str, value: str) -> None:
-        """Enter something into a standard field: host, port or password."""
+        """Enter a value into a standard field: host, port or password."""
         self.browser.fill(f"[role=dialog] [name={name}]", value)
 
     def fill_extra(self, name: str, value: str) -> None:
-        """Enter something into one of the unfolded fields of our own."""
+        """Enter a value into one of the provider's own fields."""
         self.browser.fill(f"[role=dialog] [name=element_{name}]", value)
 
     def save(self, conn_id: str) -> None:
-        """Save the form, and see the connection in the list."""
+        """Save the form, and wait for the connection in the list."""
         self.browser.click("[role=dialog] button", "Save")
         self.browser.find("tr", conn_id)
 
@@ -87,15 +87,15 @@ class ConnectionPages3:
         self.browser.find("[role=dialog] input[name=password]")
 
     def values(self) -> dict[str, Any]:
-        """What the fields hold, by name."""
+        """Return the values of the fields, by name."""
         inputs = self.browser.driver.find_elements("css selector", "[role=dialog] [name]")
         return {item.get_attribute("name").removeprefix("element_"): item.get_attribute("value") for item in inputs}
 
-    def answer_of_test(self, conn_id: str, key: str) -> str:  # noqa: ARG002 - the other interface needs the key
-        """Press Test for a saved connection; what Airflow says."""
+    def result_of_test(self, conn_id: str, key: str) -> str:  # noqa: ARG002 - the other interface needs the key
+        """Press Test for a saved connection; return the message that Airflow shows."""
         self.browser.open(f"{self.url}/connections")
         self._row_button(conn_id, "Test Connection")
-        # The toast's title comes to view before its description, which holds the answer.
+        # The toast's title appears before its description, which contains the message.
         self.browser.find("[data-scope=toast][data-part=title]", "Test Connection")
         return self.browser.find("[data-scope=toast][data-part=description]").text
 
@@ -116,7 +116,7 @@ class ConnectionPages2:
         self._login = username, password
 
     def sign_in(self) -> None:
-        """Say who we are."""
+        """Sign in."""
         self.browser.open(f"{self.url}/login/")
         self.browser.fill("#username", self._login[0])
         self.browser.fill("#password", self._login[1])
@@ -124,30 +124,30 @@ class ConnectionPages2:
         self.browser.find(".navbar", "Admin")
 
     def open_empty_form(self, conn_id: str) -> None:
-        """Begin a new connection of the type Polyteia."""
+        """Open the form for a new connection of the type Polyteia."""
         self.browser.open(f"{self.url}/connection/add")
         self.browser.fill("#conn_id", conn_id)
         self.browser.run("jQuery('#conn_type').val('polyteia').trigger('change')")
         self.browser.find("label", "Personal access key")
 
     def fields(self) -> dict[str, Field]:
-        """What the form shows, by label."""
+        """Return the fields of the form, by label."""
         found = self.browser.run(_READ_FIELDS, self.browser.find("#model_form"), "tr:has(label)", ".help-block")
         return {label: Field(*seen) for label, *seen in found}
 
     def open_extra_fields(self) -> None:
-        """Nothing is to be done: this form shows all its fields at once."""
+        """Do nothing: this form shows all its fields at once."""
 
     def fill(self, name: str, value: str) -> None:
-        """Enter something into a standard field: host, port or password."""
+        """Enter a value into a standard field: host, port or password."""
         self.browser.fill(f"#{name}", value)
 
     def fill_extra(self, name: str, value: str) -> None:
-        """Enter something into one of the fields of our own."""
+        """Enter a value into one of the provider's own fields."""
         self.browser.fill(f"#extra__polyteia__{name}", value)
 
     def save(self, conn_id: str) -> None:
-        """Save the form, and see the connection in the list."""
+        """Save the form, and wait for the connection in the list."""
         self.browser.click("button[type=submit]", "Save")
         self.browser.find(".alert", "Added Row")
         self.browser.open(f"{self.url}/connection/list/")
@@ -160,14 +160,14 @@ class ConnectionPages2:
         self.browser.find("label", "Personal access key")
 
     def values(self) -> dict[str, Any]:
-        """What the fields hold, by name."""
+        """Return the values of the fields, by name."""
         inputs = self.browser.driver.find_elements("css selector", "#model_form [name]")
         return {
             item.get_attribute("name").removeprefix("extra__polyteia__"): item.get_attribute("value") for item in inputs
         }
 
-    def answer_of_test(self, conn_id: str, key: str) -> str:
-        """Press Test in the form of a saved connection, where the key has to be entered anew; what Airflow says."""
+    def result_of_test(self, conn_id: str, key: str) -> str:
+        """Enter the key again in the form of a saved connection and press Test; return the message Airflow shows."""
         self.open_form_of(conn_id)
         self.fill("password", key)
         self.browser.click("#test-connection")

@@ -1,4 +1,4 @@
-"""A server that gives each key its fixed reply, and remembers who asked for what."""
+"""A server that sends a fixed reply for each key, and records the requests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reply:
-    """What is sent back, whatever was asked."""
+    """The reply to any request with a key."""
 
     status: int
     body: bytes
@@ -25,8 +25,8 @@ class Reply:
 class ReplyServer:
     """Listens on a loopback port; a context manager.
 
-    :param replies: the key a request carries as bearer -> the reply to it.
-    :ivar requests: the same key -> the bodies that came with it, in order.
+    :param replies: key in the Authorization header -> reply.
+    :ivar requests: key -> bodies of its requests, in order.
     """
 
     replies: Mapping[str, Reply]
@@ -52,7 +52,7 @@ class ReplyServer:
                 key = self.headers.get("Authorization", "").removeprefix("Bearer ")
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 requests.setdefault(key, []).append(json.loads(body))
-                self._send(replies.get(key, Reply(500, b'{"error": "a key this test does not know"}')))
+                self._send(replies.get(key, Reply(500, b'{"error": "unknown key"}')))
 
             def _send(self, reply: Reply) -> None:
                 self.send_response(reply.status)
@@ -62,6 +62,6 @@ class ReplyServer:
                 self.wfile.write(reply.body)
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class calls it so
-                """Stay silent: the tests look at `requests`."""
+                """Log nothing: the tests read `requests`."""
 
         return Handler

@@ -1,4 +1,4 @@
-"""The harness itself: what it reports is what Airflow did."""
+"""The harness itself: it reports what Airflow did."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_states_tries_and_history_come_from_airflows_records(airflow, runs):
 
 
 def test_xcoms_rendered_fields_and_logs_can_be_read(airflow, runs):
-    """What a task returned, what its template became, and what it logged at DEBUG are all there."""
+    """The result of a task, its rendered templates, and its log at level DEBUG can be read."""
     run_id, _ = runs["harness_probe"]
     assert airflow.records.xcoms("harness_probe", run_id)["echo", -1, "return_value"] == f"run {run_id}"
     assert airflow.records.rendered_fields("harness_probe", run_id)["echo", -1] == {"text": f"run {run_id}"}
@@ -48,27 +48,27 @@ def test_xcoms_rendered_fields_and_logs_can_be_read(airflow, runs):
     assert "this is meant to fail" in airflow.logs()
 
 
-def test_a_killed_triggerer_comes_back(airflow):
-    """After a crash and a restart a new triggerer is registered, and the old one's process is gone."""
+def test_restart_of_the_triggerer(airflow):
+    """After a crash and a restart, a new triggerer is registered."""
     before = airflow.records.last_job_id()
     airflow.restart("triggerer")
     assert airflow.records.job_runs("TriggererJob", newer_than=before)
 
 
 def test_children_without_our_environment_are_stopped(tmp_path):
-    """A worker that its executor forgets, under a title in place of its environment, does not outlive the tests."""
+    """A worker without a parent, whose title has overwritten its environment, is stopped too."""
     harness = RealAirflow(tmp_path, dags=[])
-    forgetful = ["sh", "-c", "env -i sleep 600 & echo $!"]
-    component = subprocess.Popen(forgetful, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    orphaning = ["sh", "-c", "env -i sleep 600 & echo $!"]
+    component = subprocess.Popen(orphaning, stdout=subprocess.PIPE, text=True, start_new_session=True)
     child = psutil.Process(int(component.stdout.readline()))
     component.wait(10)
     harness._processes["scheduler"] = component
     harness.stop()
-    wait_until(lambda: not is_alive(child), 10, lambda: "it is still there")
+    wait_until(lambda: not is_alive(child), 10, lambda: "the child is still running")
 
 
 def is_alive(process):
     try:
-        return process.status() != psutil.STATUS_ZOMBIE  # nobody may be there to take note of its end
+        return process.status() != psutil.STATUS_ZOMBIE  # a zombie remains if its parent never waits for it
     except psutil.NoSuchProcess:
         return False

@@ -1,4 +1,4 @@
-"""A load with an outlet starts the DAG that waits for the asset, on a real scheduler, and tells it what was loaded."""
+"""A load with an outlet triggers the DAG that is scheduled on the asset, and fills the event, on a real scheduler."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 
 @pytest.fixture(scope="module")
 def datasets(airflow, platform, tmp_path_factory):
-    """Name -> id of two datasets; the DAGs that load them, and those that wait for that, are known to Airflow."""
+    """Name -> id of two datasets; Airflow has parsed the DAGs that load them and those that they trigger."""
     pytest.importorskip("pyarrow")
     pytest.importorskip("airflow.providers.sqlite")
     ids = {}
@@ -45,8 +45,8 @@ def runs_of(airflow, dag_id):
 
 
 @pytest.mark.parametrize("name", ["known", "later"])
-def test_load_starts_the_dag_that_waits_for_it(airflow, platform, datasets, name):
-    """The dataset is an outlet by its id, or through an alias when the id is only known at run time."""
+def test_load_triggers_the_scheduled_dag(airflow, platform, datasets, name):
+    """The dataset is an outlet by its id, or through an alias if the id is only known at run time."""
     dataset_id = datasets[name]
     run_id = airflow.trigger(f"outlet_{name}", {"dataset_id": dataset_id})
     assert airflow.wait(f"outlet_{name}", run_id, timeout=120) == "success"
@@ -61,7 +61,7 @@ def test_load_starts_the_dag_that_waits_for_it(airflow, platform, datasets, name
     assert extra.get("source_timestamp", "").startswith("2026-03-31" if name == "known" else "")
 
 
-def test_link_leads_to_the_platform(airflow, platform, datasets):
-    """The task's button has an address: the platform's start page, as the connection gives no pattern."""
+def test_link_points_to_the_platform(airflow, platform, datasets):
+    """The task's link is the platform's start page, because the connection has no URL pattern."""
     (run_id,) = [run_id for run_id in runs_of(airflow, "outlet_known") if run_id.startswith("manual")]
     assert airflow.records.xcoms("outlet_known", run_id)["load", -1, "_link_PolyteiaLink"] == f"{platform.base_url}/"

@@ -1,4 +1,4 @@
-"""The connection form, as a person sees it in a real browser, in Airflow 3 and in Airflow 2.11."""
+"""The connection form in a real browser, in Airflow 3 and in Airflow 2.11."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from airflow_provider_polyteia.sandbox import SANDBOX_ORGANIZATION_ID
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
-KEYS = {"polyteia_city": None, "polyteia_wrong_key": "pak_wrong_key_of_the_browser_tests_c07d"}
+KEYS = {"polyteia_city": None, "polyteia_invalid_key": "pak_invalid_key_of_the_browser_tests_c07d"}
 EXTRAS = {"organization_id": SANDBOX_ORGANIZATION_ID, "timeout": "30", "max_attempts": "7", "verify": "true"}
 
 
 @pytest.fixture(scope="module", params=[ConnectionPages3, ConnectionPages2], ids=lambda kind: kind.name)
 def pages(request, tmp_path_factory):
-    """A browser whose user has signed in to an Airflow of this kind."""
+    """The connection pages in a browser that is signed in to this version of Airflow."""
     if request.param is ConnectionPages2:
         with Airflow2Webserver(tmp_path_factory.mktemp("airflow2")) as airflow, Browser() as browser:
             yield signed_in(ConnectionPages2, browser, airflow)
@@ -41,12 +41,12 @@ def signed_in(kind, browser, airflow):
 
 @pytest.fixture(scope="module")
 def saved(pages, platform):
-    """Connections entered and saved by hand: one with the platform's key and all extras, one with a wrong key."""
-    where = urlsplit(platform.base_url)
+    """Connections entered in the form: one with the platform's key and all extras, one with an invalid key."""
+    address = urlsplit(platform.base_url)
     for conn_id, key in KEYS.items():
         pages.open_empty_form(conn_id)
-        pages.fill("host", f"http://{where.hostname}")
-        pages.fill("port", str(where.port))
+        pages.fill("host", f"http://{address.hostname}")
+        pages.fill("port", str(address.port))
         pages.fill("password", key or platform.pak)
         if key is None:
             pages.open_extra_fields()
@@ -56,8 +56,8 @@ def saved(pages, platform):
     return KEYS
 
 
-def test_standard_fields_carry_our_labels_and_placeholders(pages):
-    """Host, key and port say what belongs there, the key is a password field; login and schema are not shown."""
+def test_standard_fields_have_our_labels_and_placeholders(pages):
+    """Host, key and port have placeholders, the key is a password field; login and schema are hidden."""
     pages.open_empty_form("polyteia_default")
     shown = pages.fields()
     pages.browser.screenshot(f"connection-{pages.name}")
@@ -68,19 +68,19 @@ def test_standard_fields_carry_our_labels_and_placeholders(pages):
     assert not {label for label in shown if label.lower() in ("login", "schema", "password", "host", "port")}
 
 
-def test_fields_of_our_own_carry_labels_and_help(pages):
-    """Each declared field is there, in the declared order, with its help text."""
+def test_own_fields_have_labels_and_help(pages):
+    """Each declared field is shown in the declared order, with its help text."""
     pages.open_empty_form("polyteia_default")
     pages.open_extra_fields()
     shown = pages.fields()
     pages.browser.screenshot(f"connection-extra-{pages.name}", pages.form)
     declared = {field["label"]: field["description"] for field in CONNECTION_FIELDS.values()}
-    ours = {label: field.help for label, field in shown.items() if label in declared}
-    assert list(ours.items()) == list(declared.items())
+    own = {label: field.help for label, field in shown.items() if label in declared}
+    assert list(own.items()) == list(declared.items())
 
 
-def test_a_saved_connection_never_shows_its_key(pages, saved, platform):
-    """Opened again, the form has what was entered but for the key, which is nowhere in the page."""
+def test_a_saved_connection_does_not_show_its_key(pages, saved, platform):
+    """The form of a saved connection contains the entered values except the key, which is not in the page at all."""
     pages.open_form_of("polyteia_city")
     values = pages.values()
     assert values["host"] == "http://127.0.0.1"
@@ -91,18 +91,18 @@ def test_a_saved_connection_never_shows_its_key(pages, saved, platform):
 
 
 def test_the_test_button_names_the_organization(pages, saved, platform):
-    """With the right key, Test answers with the name of the key's organization; the hook has read all extras."""
+    """With a valid key, Test shows the name of the organization; the hook has read all extras."""
     exchanged = platform.recorder.counts["/auth/pak/token"]
-    answer = pages.answer_of_test("polyteia_city", platform.pak)
+    message = pages.result_of_test("polyteia_city", platform.pak)
     pages.browser.screenshot(f"connection-test-{pages.name}")
-    assert "Connected to organization 'Stadt Musterhausen'." in answer
+    assert "Connected to organization 'Stadt Musterhausen'." in message
     assert platform.recorder.counts["/auth/pak/token"] == exchanged + 1
 
 
-def test_the_test_button_says_what_to_do_about_a_wrong_key(pages, saved):
-    """With a wrong key, Test says so and what to do, in words that fit a form; it does not repeat the key."""
-    answer = pages.answer_of_test("polyteia_wrong_key", saved["polyteia_wrong_key"])
+def test_the_test_button_gives_advice_for_an_invalid_key(pages, saved):
+    """With an invalid key, Test shows advice that fits the form, and does not show the key."""
+    message = pages.result_of_test("polyteia_invalid_key", saved["polyteia_invalid_key"])
     pages.browser.screenshot(f"connection-wrong-key-{pages.name}")
-    assert "create a new key in Polyteia under Settings -> Personal Access Keys" in answer
-    assert "put it into this connection" in answer
-    assert saved["polyteia_wrong_key"] not in answer
+    assert "create a new key in Polyteia under Settings -> Personal Access Keys" in message
+    assert "put it into this connection" in message
+    assert saved["polyteia_invalid_key"] not in message

@@ -1,4 +1,4 @@
-"""The link 'Open in Polyteia' of a task, as a person sees and follows it in a real browser."""
+"""The link 'Open in Polyteia' of a task in a real browser."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def run_id(airflow, platform):
-    """A run whose connection says where the platform's pages are."""
+    """A run whose connection has the URL pattern of the platform's pages."""
     connection = {
         "connection_id": "polyteia_with_pages",
         "conn_type": "polyteia",
@@ -54,8 +54,8 @@ def open_task(browser, airflow, run_id, task_id):
     browser.open(f"{airflow.url}/dags/{DAG_ID}/runs/{quote(run_id)}/tasks/{task_id}/details")
 
 
-def test_the_link_leads_from_the_task_to_its_dataset(airflow, browser, platform, run_id):
-    """A person opens the task, reads 'Open in Polyteia', and stands in front of the dataset that it has made."""
+def test_the_link_opens_the_dataset_of_the_task(airflow, browser, platform, run_id):
+    """The link on the page of a task opens the page of the dataset that it created."""
     open_task(browser, airflow, run_id, "create_dataset")
     link = browser.find(LINK)
     browser.screenshot("link-airflow3")
@@ -66,7 +66,7 @@ def test_the_link_leads_from_the_task_to_its_dataset(airflow, browser, platform,
 
 
 def test_a_failed_task_has_the_link_too(airflow, browser, platform, run_id):
-    """The task that failed with 404 still links to what it was about."""
+    """A task that failed with 404 links to the id in its arguments."""
     open_task(browser, airflow, run_id, "update_missing")
     link = browser.find(LINK)
     assert link.text == "Open in Polyteia"

@@ -1,4 +1,4 @@
-"""The sandbox's pages, as a person sees them in a real browser."""
+"""The sandbox's pages in a real browser."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Stiel-Eiche,Südvorstadt,1921,22.8
 Rosskastanie,Altstadt,1967,17.3
 Hainbuche,West,2018,5.2
 """
-HOSTILE = "<script>document.title = 'struck'</script><img src=x onerror=\"document.title = 'struck'\">"
+HOSTILE = "<script>document.title = 'executed'</script><img src=x onerror=\"document.title = 'executed'\">"
 
 
 @pytest.fixture(scope="module")
 def sandbox():
-    """A sandbox with an ordinary dataset, and one whose every text is hostile."""
+    """A sandbox with an ordinary dataset, and one whose fields all contain markup and scripts."""
     with Sandbox() as running:
         trees = {"name": "Street trees", "slug": "street_trees", "source": "Green spaces office"}
         trees["description"] = "Every tree on public ground, with its species and the year of its planting"
@@ -48,7 +48,7 @@ def hostile_csv():
 
 
 def table(browser, heading):
-    """The texts of the table under a heading, by row."""
+    """Return the text of the cells of the table under a heading, by row."""
     rows = """
     const heading = [...document.querySelectorAll('h2')].find(item => item.innerText.startsWith(arguments[0]));
     const rows = heading.nextElementSibling.querySelectorAll('tr');
@@ -58,7 +58,7 @@ def table(browser, heading):
 
 
 def test_from_the_start_page_to_the_first_rows(browser, sandbox):
-    """A person finds the dataset on the start page, follows the link, and sees columns and rows that were uploaded."""
+    """The start page links to the page of the dataset, which shows the uploaded columns and rows."""
     browser.open(sandbox.base_url)
     browser.find("h2", "Stadt Musterhausen")
     listed = {row[0]: row for row in table(browser, "Datasets")}
@@ -71,8 +71,8 @@ def test_from_the_start_page_to_the_first_rows(browser, sandbox):
     assert [row[0] for row in table(browser, "Columns")[1:]] == TREES.splitlines()[0].split(",")
 
 
-def test_hostile_texts_are_shown_not_obeyed(browser, sandbox):
-    """Markup in names, descriptions, columns and rows appears as text, and no script of it has run."""
+def test_markup_is_escaped(browser, sandbox):
+    """Markup in names, descriptions, columns and rows is shown as text, and its scripts do not run."""
     browser.open(sandbox.base_url)
     browser.click("a", HOSTILE)
     browser.find("h1", HOSTILE)
@@ -83,7 +83,7 @@ def test_hostile_texts_are_shown_not_obeyed(browser, sandbox):
 
 @pytest.mark.parametrize("width", [1280, 400])
 def test_no_page_is_wider_than_its_window(browser, sandbox, width):
-    """On a desk and on a telephone, only tables scroll to the side, never a whole page."""
+    """On desktops and phones, only tables scroll horizontally, never a whole page."""
     browser.resize(width, 900)
     try:
         for page in ("/", f"/ui/solutions/{SANDBOX_SOLUTION_ID}", f"/ui/datasets/{sandbox.datasets[0]['id']}"):
@@ -93,11 +93,11 @@ def test_no_page_is_wider_than_its_window(browser, sandbox, width):
         browser.resize(1280, 960)
 
 
-def test_pages_need_nothing_from_elsewhere(browser, sandbox):
-    """No page asks another machine for anything, and none reports an error to the console."""
-    browser.foreign_requests()
+def test_pages_load_nothing_from_other_machines(browser, sandbox):
+    """No page sends requests to other machines, and none logs an error to the console."""
+    browser.external_requests()
     browser.errors()
     for page in ("/", f"/ui/solutions/{SANDBOX_SOLUTION_ID}", f"/ui/datasets/{sandbox.datasets[0]['id']}"):
         browser.open(f"{sandbox.base_url}{page}")
-    assert browser.foreign_requests() == []
+    assert browser.external_requests() == []
     assert [error for error in browser.errors() if "favicon" not in error] == []

@@ -1,4 +1,4 @@
-"""Every example DAG does on a real Airflow what its docstring says."""
+"""Each example DAG does what its docstring says on a real Airflow."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ CONF = {
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 
-def ask(platform, path="/api", **call):
-    """The `data` of a call, made with plain HTTP as the API documents it."""
+def call_api(platform, path="/api", **call):
+    """Send a call with plain HTTP as docs/platform-api.md describes it, and return its `data`."""
     headers = {"Authorization": f"Bearer {platform.pak}"}
     return requests.post(f"{platform.base_url}{path}", json=call, headers=headers, timeout=10).json()["data"]
 
 
 def datasets(platform, solution_id=SANDBOX_SOLUTION_ID):
-    """Slug -> dataset of one solution."""
-    page = ask(platform, query="list_datasets", params={"solution_id": solution_id, "page": 1, "size": 100})
+    """Return slug -> dataset of one solution."""
+    page = call_api(platform, query="list_datasets", params={"solution_id": solution_id, "page": 1, "size": 100})
     return {item["slug"]: item for item in page["items"]}
 
 
 @pytest.fixture(scope="module")
 def run_ids(airflow):
-    """One run of each example side by side, and after them those that build on what is there."""
+    """One run of each example at the same time, then of those that need the results of others."""
     airflow.add_dags(*EXAMPLES)
     started = {}
     for batch in (
@@ -60,22 +60,22 @@ def run_ids(airflow):
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
 def test_an_example_parses_without_a_warning(file):
-    """No warning comes from an example or from our package while the file is read."""
+    """Neither an example nor our package emits a warning while the file is parsed."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         runpy.run_path(str(file))
-    ours = [warning for warning in caught if str(ROOT) in warning.filename and ".venv" not in warning.filename]
-    assert not ours
+    own = [warning for warning in caught if str(ROOT) in warning.filename and ".venv" not in warning.filename]
+    assert not own
 
 
 def test_every_example_is_run():
-    """An example that no run below covers would be an example nobody has tried."""
+    """Each example is covered by a run in these tests."""
     assert {file.stem for file in EXAMPLES} - WATCHING - TRANSFERS == set(CONF)
 
 
 @pytest.mark.parametrize("dag_id", CONF)
 def test_an_example_succeeds_on_the_first_try(airflow, run_ids, dag_id):
-    """The run and each of its tasks succeeds, with no second try."""
+    """The run and each of its tasks succeed, without a second try."""
     instances = airflow.records.task_instances(dag_id, run_ids[dag_id])
     failed = [instance for instance in instances if (instance.state, instance.try_number) != ("success", 1)]
     logs = "\n".join(airflow.task_log(dag_id, run_ids[dag_id], instance.task_id) for instance in failed)
@@ -85,7 +85,7 @@ def test_an_example_succeeds_on_the_first_try(airflow, run_ids, dag_id):
 
 
 def test_create_dataset_run_twice_gives_one_dataset(airflow, platform, run_ids):
-    """The second run returns the dataset of the first, and its id is an XCom of its own."""
+    """The second run returns the dataset of the first; its id is a separate XCom."""
     second = airflow.trigger("example_create_dataset", CONF["example_create_dataset"])
     assert airflow.wait("example_create_dataset", second) == "success"
     ids = {
@@ -96,7 +96,7 @@ def test_create_dataset_run_twice_gives_one_dataset(airflow, platform, run_ids):
 
 
 def test_command_and_query_records_the_day_for_each_dataset(airflow, platform, run_ids):
-    """One mapped command for each dataset of the solution, and its task's parameters name the day."""
+    """There is one mapped command for each dataset of the solution, and its parameters contain the day."""
     fields = airflow.records.rendered_fields("example_command_and_query", run_ids["example_command_and_query"])
     sent = [value["parameters"] for (task_id, _), value in fields.items() if task_id == "record_source"]
     assert {parameters["id"] for parameters in sent} == {item["id"] for item in datasets(platform).values()}
@@ -104,17 +104,17 @@ def test_command_and_query_records_the_day_for_each_dataset(airflow, platform, r
 
 
 def test_holidays_are_on_the_platform(platform, run_ids):
-    """Each year's dataset has content: German Unity Day for all 16 states."""
+    """The dataset of each year contains German Unity Day for all 16 states."""
     for year in CONF["example_holidays"]["years"]:
         dataset = datasets(platform)[f"public_holidays_{year}"]
         sql = "SELECT count(*) FROM '{{%s}}' WHERE date = '%s-10-03'" % (dataset["id"], year)  # noqa: S608, UP031 - our id
         params = {"sql": sql, "datasets": [dataset["id"]], "args": [], "named_args": {}}
-        answer = ask(platform, "/api/execute_sql", command="execute_sql", params=params)
-        assert answer["rows"] == [[16]]
+        result = call_api(platform, "/api/execute_sql", command="execute_sql", params=params)
+        assert result["rows"] == [[16]]
 
 
-def test_wait_for_dataset_sees_the_delivery(airflow, platform, run_ids):
-    """The sensor has returned the dataset that somebody has filled, and its rows are counted."""
+def test_wait_for_dataset_detects_the_delivery(airflow, platform, run_ids):
+    """The sensor returns the dataset that was uploaded, and its rows are counted."""
     xcoms = airflow.records.xcoms("example_wait_for_dataset", run_ids["example_wait_for_dataset"])
     delivered = xcoms["wait_for_delivery", -1, "return_value"]
     assert delivered["id"] == datasets(platform)["public_holidays_2026"]["id"]
@@ -122,8 +122,8 @@ def test_wait_for_dataset_sees_the_delivery(airflow, platform, run_ids):
     assert xcoms["count_rows", -1, "result"]["rows"][0][0] > 0
 
 
-def test_provision_makes_a_solution_with_three_datasets(airflow, platform, run_ids):
-    """Workspace and solution belong together, and the solution holds the datasets the parameter names."""
+def test_provision_creates_a_solution_with_three_datasets(airflow, platform, run_ids):
+    """The solution is in the workspace, and contains the datasets that the parameter names."""
     xcoms = airflow.records.xcoms("example_provision", run_ids["example_provision"])
     workspace = xcoms["create_workspace", -1, "return_value"]
     solution = xcoms["create_solution", -1, "return_value"]
@@ -133,7 +133,7 @@ def test_provision_makes_a_solution_with_three_datasets(airflow, platform, run_i
 
 
 def test_no_key_or_token_is_in_any_log_or_record(airflow, platform, run_ids):
-    """Neither the key nor any upload token that went over the wire is in a log or a table, at log level DEBUG."""
+    """At level DEBUG, neither the key nor any token that was sent is in a log or a table."""
     tokens = {request.headers["x-upload-token"] for request in platform.recorder.requests if request.path == "/upload"}
     tokens |= {token for request in platform.recorder.requests for token in parse_qs(request.query).get("token", [])}
     sent = [request.headers.get("authorization", "") for request in platform.recorder.requests]

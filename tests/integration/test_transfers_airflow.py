@@ -1,4 +1,4 @@
-"""Transfers on a real Airflow, from a real PostgreSQL to the sandbox and back into a file."""
+"""Transfers on a real Airflow, from a real PostgreSQL database to the sandbox and back to a file."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 HERE = Path(__file__).parent
 EXAMPLES = ("example_postgres_to_polyteia", "example_file_to_polyteia", "example_export")
-VALUE = "Müller, Erika - 4711"  # must be in no log and no record
+VALUE = "Müller, Erika - 4711"  # must not be in any log or record
 TABLE = f"""
 CREATE TABLE bookings AS SELECT
     g AS id, (g * 1.37)::numeric(12, 2) AS amount, date '2026-01-01' + g % 90 AS booked_on, g % 2 = 0 AS paid,
     timestamptz '2026-01-01' + g * interval '1 min' AS changed_at, '{VALUE}' || g AS payer, NULL::text AS note
 FROM generate_series(1, 20000) AS g
-"""  # noqa: S608 - our own value
+"""  # noqa: S608 - a constant
 ACTIVE = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid()"
 
 
 @pytest.fixture(scope="module")
 def database(postgres, airflow):  # noqa: F811 - the fixture above
-    """The database behind Airflow's connection `city_database`, with a table of 20,000 bookings."""
+    """The database of Airflow's connection `city_database`, with a table of 20,000 bookings."""
     postgres.run("DROP TABLE IF EXISTS bookings", TABLE)
     airflow.cli("connections", "add", "city_database", "--conn-json", json.dumps(postgres.connection))
     yield postgres
@@ -41,12 +41,12 @@ def database(postgres, airflow):  # noqa: F811 - the fixture above
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Where tasks write to."""
+    """The directory that tasks write to."""
     return tmp_path_factory.mktemp("written")
 
 
-def finished(airflow, dag_id, conf):
-    """Run a DAG to its end; its XComs."""
+def run(airflow, dag_id, conf):
+    """Run a DAG successfully, and return its XComs."""
     run_id = airflow.trigger(dag_id, conf)
     state = airflow.wait(dag_id, run_id, timeout=120)
     tasks = {instance.task_id for instance in airflow.records.task_instances(dag_id, run_id)}
@@ -56,20 +56,20 @@ def finished(airflow, dag_id, conf):
 
 
 def rows_of(database, path):
-    """The rows of the table, and those of a file, in one form."""
+    """Return the rows of the table and those of a file, in the same form."""
     rows = [tuple(row) for row in database.run("SELECT * FROM bookings ORDER BY id")]
     return rows, [tuple(row.values()) for row in pq.read_table(path).to_pylist()]
 
 
 @pytest.fixture(scope="module")
 def round_trip(airflow, database, folder):
-    """One run: create, load, ask, save."""
+    """The XComs of one run: create, load, query, save."""
     airflow.add_dags(HERE / "dags" / "transfers.py")
-    return finished(airflow, "round_trip", {"solution_id": SANDBOX_SOLUTION_ID, "folder": str(folder)})
+    return run(airflow, "round_trip", {"solution_id": SANDBOX_SOLUTION_ID, "folder": str(folder)})
 
 
 def test_round_trip(round_trip, database, folder):
-    """What comes out in the end is the table: every row, every value, every type; and no other file is left."""
+    """The exported file equals the table in rows, values and types; no other file is left."""
     path = folder / "bookings.parquet"
     table, exported = rows_of(database, path)
     assert exported == table
@@ -78,15 +78,15 @@ def test_round_trip(round_trip, database, folder):
     assert isinstance(exported[0][1], Decimal)
 
 
-def test_answer_in_between(round_trip, database):
-    """The platform's SQL gives what the database's gives."""
+def test_query_result(round_trip, database):
+    """A query on the platform gives the same result as in the database."""
     expected = database.run("SELECT count(*), sum(amount) FROM bookings WHERE paid")[0]
-    ((count, total),) = round_trip["ask", -1, "result"]["rows"]
+    ((count, total),) = round_trip["query", -1, "result"]["rows"]
     assert (count, Decimal(str(total))) == expected
 
 
 def test_xcoms(round_trip, folder):
-    """Tasks hand on ids, paths, sizes, counts and types; each is an XCom of its own."""
+    """Tasks push ids, paths, sizes, counts and types, each as a separate XCom."""
     loaded = round_trip["load", -1, "return_value"]
     assert {key: round_trip["load", -1, key] for key in loaded} == loaded
     assert (loaded["rows"], loaded["source_conn_id"]) == (20_000, "city_database")
@@ -97,45 +97,45 @@ def test_xcoms(round_trip, folder):
 
 
 def test_checksum(round_trip, platform):
-    """The platform holds just as many bytes as the task has told, and they are a Parquet file with all rows."""
+    """The platform stores as many bytes as the task reports, as a Parquet file with all rows."""
     loaded = round_trip["load", -1, "return_value"]
-    held = next(item for item in platform.datasets if item["id"] == loaded["dataset_id"])["data"]
-    assert (held["size"], held["rows"]) == (loaded["bytes"], 20_000)
+    stored = next(item for item in platform.datasets if item["id"] == loaded["dataset_id"])["data"]
+    assert (stored["size"], stored["rows"]) == (loaded["bytes"], 20_000)
 
 
 def test_examples(airflow, database, platform, folder, round_trip):
-    """The three examples do what they say: the export of the first equals the table up to its day."""
+    """The three examples work: the export of the first one equals the table up to its day."""
     airflow.add_dags(*(HERE.parents[1] / "example_dags" / f"{name}.py" for name in EXAMPLES))
     conf = {"solution_id": SANDBOX_SOLUTION_ID, "as_of": "2026-02-15"}
-    dataset_id = finished(airflow, "example_postgres_to_polyteia", conf)["load_bookings", -1, "dataset_id"]
+    dataset_id = run(airflow, "example_postgres_to_polyteia", conf)["load_bookings", -1, "dataset_id"]
     path = folder / "example.parquet"
-    answers = finished(airflow, "example_export", {"dataset_id": dataset_id, "file": str(path)})
+    xcoms = run(airflow, "example_export", {"dataset_id": dataset_id, "file": str(path)})
     expected = database.run("SELECT * FROM bookings WHERE booked_on <= '2026-02-15' ORDER BY id")
     assert [tuple(row.values()) for row in pq.read_table(path).to_pylist()] == [tuple(row) for row in expected]
-    assert answers["count_rows", -1, "result"]["rows"] == [[len(expected)]]
+    assert xcoms["count_rows", -1, "result"]["rows"] == [[len(expected)]]
     conf = {"solution_id": SANDBOX_SOLUTION_ID, "file": str(path), "slug": "again"}
-    loaded = finished(airflow, "example_file_to_polyteia", conf)["load_file", -1, "return_value"]
+    loaded = run(airflow, "example_file_to_polyteia", conf)["load_file", -1, "return_value"]
     assert platform.content(loaded["dataset_id"]) == path.read_bytes()
 
 
-@pytest.mark.skipif(not AIRFLOW_3, reason="the way to stop a task from outside is Airflow 3's REST interface")
+@pytest.mark.skipif(not AIRFLOW_3, reason="the test stops the task with the REST API of Airflow 3")
 def test_stopped_task(airflow, database, platform, tmp_path, round_trip):
     """A task that a user sets to failed stops: its query is cancelled, and nothing was uploaded."""
     run_id = airflow.trigger("long_load", {"folder": str(tmp_path)})
-    wait_until(lambda: database.run(ACTIVE) == [(1,)], 60, lambda: "the query has not begun")
+    wait_until(lambda: database.run(ACTIVE) == [(1,)], 60, lambda: "the query did not start")
     path = f"/api/v2/dags/long_load/dagRuns/{run_id}/taskInstances/load"
     airflow.rest("PATCH", path, {"new_state": "failed"})
-    begun = time.monotonic()
+    started = time.monotonic()
     wait_until(lambda: database.run(ACTIVE) == [(0,)], 60, lambda: airflow.task_log("long_load", run_id, "load"))
-    assert time.monotonic() - begun < 60
+    assert time.monotonic() - started < 60
     wait_until(
-        lambda: "was killed" in airflow.task_log("long_load", run_id, "load"), 20, lambda: "the log says nothing"
+        lambda: "was killed" in airflow.task_log("long_load", run_id, "load"), 20, lambda: "the log does not mention it"
     )
     assert list(tmp_path.iterdir()) == []
 
 
 def test_no_content_is_in_any_log_or_record(airflow, round_trip, platform):
-    """Neither a value of the table, nor the key, nor a token is in a log or a table of Airflow, at level DEBUG."""
+    """At level DEBUG, neither a value of the table, nor the key, nor a token is in a log or a table of Airflow."""
     logs, records = airflow.logs(), airflow.records.everything()
     assert "round_trip" in records
     tokens = {request.headers["x-upload-token"] for request in platform.requests if request.path == "/upload"}

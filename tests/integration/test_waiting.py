@@ -1,4 +1,4 @@
-"""Waiting on a real scheduler and triggerer: every mode ends alike, and a deferred wait outlives what happens to it."""
+"""Sensors on a real scheduler and triggerer: all modes end alike; a deferral survives restarts and errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ INFO = {"uploaded_at": "2026-03-01T06:00:00Z", "size": 18234, "content_type": "t
 UPLOADED = data({"id": "ds_1", "slug": "bookings", "metadata": {"asset_info": INFO}})
 EMPTY = data({"id": "ds_1", "slug": "bookings"})
 SUMMARY = {"id": "ds_1", "slug": "bookings", **INFO}
-PASSING = [DROP, status(503), body_error(500), Reply(body=b"{"), status(429, Retry_After="0")]
+TRANSIENT = [DROP, status(503), body_error(500), Reply(body=b"{"), status(429, Retry_After="0")]
 
 REPLIES = {
     "success": [EMPTY, UPLOADED],
@@ -36,7 +36,7 @@ REPLIES = {
     "http_401": [EMPTY, status(401)],
     "http_403": [EMPTY, body_error(403)],
     "http_404": [EMPTY, status(404)],
-    "transient": [EMPTY, *PASSING, UPLOADED],
+    "transient": [EMPTY, *TRANSIENT, UPLOADED],
     "malformed": [EMPTY, Reply(body=b"<p>hello", content_type="text/html")],
 }
 EXPECTED = {
@@ -63,27 +63,27 @@ def instances(airflow, dag_id, run_id):
 
 
 class Platform:
-    """Gives each key its own replies, one after the other, the last one for ever; the first one for a while.
+    """Sends each key its own replies in order, then repeats the last one; repeats the first one for some seconds.
 
-    Airflow takes a task for failed that resumes before the executor has reported that it was deferred.
+    Airflow fails a task that resumes before the executor has reported that it was deferred.
     """
 
     def __init__(self):
-        self.begun = {}
-        self.asked = defaultdict(int)
+        self.started = {}
+        self.requests = defaultdict(int)
 
     def __call__(self, request):
         key = request.headers["authorization"].split()[1]
         replies = REPLIES[key.partition(".")[0]]
-        if time.monotonic() - self.begun.setdefault(key, time.monotonic()) < EXECUTOR_DELAY:
+        if time.monotonic() - self.started.setdefault(key, time.monotonic()) < EXECUTOR_DELAY:
             return replies[0]
-        self.asked[key] += 1
-        return replies[min(self.asked[key], len(replies) - 1)]
+        self.requests[key] += 1
+        return replies[min(self.requests[key], len(replies) - 1)]
 
 
 @pytest.fixture(scope="module")
 def matrix(airflow, tmp_path_factory):
-    """All cases in all modes, in one run: (case, mode) -> task instance and XComs."""
+    """All cases in all modes in one run: (case, mode) -> state, try number and XComs."""
     with ScriptedServer() as server:
         server.answer(Platform())
         connections = {
@@ -111,7 +111,7 @@ def matrix(airflow, tmp_path_factory):
 
 @pytest.mark.parametrize("case", CASES)
 def test_all_modes_end_alike(matrix, case):
-    """The same state, try number and XComs in poke, reschedule and deferrable mode, and those that are right."""
+    """State, try number and XComs are the expected ones in poke, reschedule and deferrable mode."""
     outcomes = [matrix[case, mode] for mode in MODES]
     state, tries, result = EXPECTED[case]
     assert [outcome[:2] for outcome in outcomes] == [(state, tries)] * len(MODES)
@@ -121,7 +121,7 @@ def test_all_modes_end_alike(matrix, case):
 
 @pytest.fixture(scope="module")
 def own_platform(airflow, tmp_path_factory):
-    """A sandbox whose faults and counts disturb nobody, and the connection `waiting` to it."""
+    """A separate sandbox whose faults do not affect other tests, with the connection `waiting`."""
     with Sandbox() as sandbox:
         connection = {"conn_type": "polyteia", "host": sandbox.base_url, "password": sandbox.pak}
         import_connections(airflow, tmp_path_factory.mktemp("waiting"), {"waiting": connection})
@@ -130,7 +130,7 @@ def own_platform(airflow, tmp_path_factory):
 
 
 def start_waiting(airflow, sandbox, slug):
-    """Start a run that waits for a new dataset, and return when it is deferred."""
+    """Start a run that waits for an upload to a new dataset, and return as soon as it is deferred."""
     params = {"name": slug, "slug": slug, "solution_id": SANDBOX_SOLUTION_ID}
     dataset_id = sandbox.call("create_dataset", params)["id"]
     run_id = airflow.trigger("waiting_deferred", {"dataset_id": dataset_id})
@@ -139,27 +139,27 @@ def start_waiting(airflow, sandbox, slug):
 
 
 def wait_for_state(airflow, run_id, state, timeout):
-    """Wait until the task is in a state, or (`not <state>`) has left it."""
+    """Wait until the task is in a state, or (`not <state>`) has left it; return the seconds that this took."""
 
-    def is_there():
+    def is_reached():
         row = instances(airflow, "waiting_deferred", run_id).get("wait")
         return row is not None and (row.state != state[4:] if state.startswith("not ") else row.state == state)
 
-    begun = time.monotonic()
-    wait_until(is_there, timeout, lambda: f"{instances(airflow, 'waiting_deferred', run_id)}, not {state}")
-    return time.monotonic() - begun
+    started = time.monotonic()
+    wait_until(is_reached, timeout, lambda: f"{instances(airflow, 'waiting_deferred', run_id)}, not {state}")
+    return time.monotonic() - started
 
 
-def wait_for_looks(sandbox, number, timeout=60):
+def wait_for_polls(sandbox, number, timeout=60):
     goal = sandbox.count("get_dataset") + number
-    wait_until(lambda: sandbox.count("get_dataset") >= goal, timeout, lambda: "the triggerer does not look")
+    wait_until(lambda: sandbox.count("get_dataset") >= goal, timeout, lambda: "the triggerer does not poll")
 
 
-def test_deferred_wait_outlives_restart_and_errors(airflow, own_platform):
-    """It holds no slot, survives a killed triggerer and five errors in a row, and ends soon after the upload."""
-    run_id, dataset_id = start_waiting(airflow, own_platform, "outlives")
+def test_deferred_sensor_survives_restart_and_errors(airflow, own_platform):
+    """It uses no slot, survives a killed triggerer and five errors in a row, and ends soon after the upload."""
+    run_id, dataset_id = start_waiting(airflow, own_platform, "survives")
     assert [row.state for row in airflow.records.task_instances("waiting_deferred", run_id)] == ["deferred"]
-    wait_for_looks(own_platform, 2)
+    wait_for_polls(own_platform, 2)
     airflow.restart("triggerer")
     own_platform.faults.add(
         "get_dataset:drop-before:1",
@@ -168,11 +168,11 @@ def test_deferred_wait_outlives_restart_and_errors(airflow, own_platform):
         "get_dataset:garbage:4",
         "get_dataset:retry-after:1:5",
     )
-    wait_for_looks(own_platform, 7)
+    wait_for_polls(own_platform, 7)
     own_platform.faults.clear()
     assert instances(airflow, "waiting_deferred", run_id)["wait"].state == "deferred"
     own_platform.upload(dataset_id, b"a\n1\n")
-    # Its own interval, and up to a second each for the triggerer's two loops; some more on a busy machine.
+    # One interval, up to a second for each of the triggerer's two loops, and more on a busy machine.
     assert wait_for_state(airflow, run_id, "not deferred", 60) < INTERVAL + 5
     assert airflow.wait("waiting_deferred", run_id) == "success"
     (row,) = airflow.records.task_instances("waiting_deferred", run_id)
@@ -180,10 +180,10 @@ def test_deferred_wait_outlives_restart_and_errors(airflow, own_platform):
     assert airflow.records.xcoms("waiting_deferred", run_id)["wait", -1, "id"] == dataset_id
 
 
-def test_revoked_key_ends_a_deferred_wait_at_once(airflow, own_platform):
-    """A 401 met by the triggerer fails the task on its first try, although it has three retries left."""
+def test_revoked_key_ends_a_deferred_sensor_immediately(airflow, own_platform):
+    """A 401 in the triggerer fails the task on its first try, although it has three retries left."""
     run_id, _ = start_waiting(airflow, own_platform, "revoked")
-    wait_for_looks(own_platform, 1)
+    wait_for_polls(own_platform, 1)
     before = own_platform.count("get_dataset")
     own_platform.faults.add("get_dataset:status:401")
     assert wait_for_state(airflow, run_id, "not deferred", 60) < INTERVAL + 5

@@ -1,4 +1,4 @@
-"""Watchers on a real triggerer and scheduler: one look for all of them, and one run for each upload."""
+"""Watchers on a real triggerer and scheduler: they share one poll, and each upload triggers one run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DAGS = Path(__file__).parent / "dags"
 EXAMPLE = Path(__file__).parents[2] / "example_dags" / "example_asset_triggered.py"
 NUMBER = 100
 INTERVAL = 5  # of the DAG file
-KEEPS_NOTES = AIRFLOW_VERSION >= (3, 3)
+STORES_WATERMARKS = AIRFLOW_VERSION >= (3, 3)
 CSV = b"a,b\n1,2\n"
 
 pytestmark = [
@@ -27,7 +27,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def watched(airflow, tmp_path_factory):
-    """A sandbox with 100 datasets that are all watched; returns it when the triggerer is looking."""
+    """A sandbox with 100 watched datasets, as soon as the triggerer polls for all of them."""
     with Sandbox() as sandbox:
         connection = {"conn_type": "polyteia", "host": sandbox.base_url, "password": sandbox.pak}
         file = tmp_path_factory.mktemp("watching") / "connections.json"
@@ -36,19 +36,21 @@ def watched(airflow, tmp_path_factory):
         for number in range(NUMBER):
             slug = f"watched_{number:03}"
             sandbox.call("create_dataset", {"name": slug, "slug": slug, "solution_id": SANDBOX_SOLUTION_ID})
-        upload(sandbox, 0)  # so that the list shows uploads, and watchers believe it
+        upload(sandbox, 0)  # so that the list shows uploads and is trusted
         airflow.add_dags(DAGS / "watched_solution.py")
-        wait_until(lambda: bookmarks(airflow) == NUMBER, 180, lambda: f"{bookmarks(airflow)} watchers have looked")
+        wait_until(
+            lambda: watermarks(airflow) == NUMBER, 180, lambda: f"only {watermarks(airflow)} watchers have polled"
+        )
         yield sandbox
 
 
-def bookmarks(airflow):
-    """How many watchers have noted what was there at their first look."""
-    return bookmarked(airflow).count("watched_")
+def watermarks(airflow):
+    """Return the number of watchers that have stored their watermark."""
+    return stored_watermarks(airflow).count("watched_")
 
 
 def runs(airflow):
-    """Number of the dataset -> how many runs its uploads have started."""
+    """Return number of the dataset -> number of runs that its uploads have triggered."""
     page = airflow.rest("GET", "/api/v2/dags/~/dagRuns?limit=1000&run_type=asset_triggered")
     return Counter(int(run["dag_id"][-3:]) for run in page["dag_runs"] if run["dag_id"].startswith("on_watched_"))
 
@@ -63,23 +65,23 @@ def wait_for_runs(airflow, expected):
     wait_until(lambda: runs(airflow) >= expected, 120, lambda: f"{expected - runs(airflow)} runs are missing")
 
 
-def wait_for_looks(sandbox, number):
+def wait_for_polls(sandbox, number):
     goal = sandbox.count("list_datasets") + number
-    wait_until(lambda: sandbox.count("list_datasets") >= goal, 90, lambda: "the triggerer does not look")
+    wait_until(lambda: sandbox.count("list_datasets") >= goal, 90, lambda: "the triggerer does not poll")
 
 
-def test_one_look_per_interval_and_one_run_per_upload(airflow, watched):
-    """100 watchers cause one call per interval, and each upload starts one run, also across a killed triggerer."""
-    begun = Counter(watched.recorder.counts)
+def test_one_poll_per_interval_and_one_run_per_upload(airflow, watched):
+    """100 watchers cause one call per interval; each upload triggers one run, even if the triggerer is killed."""
+    before = Counter(watched.recorder.counts)
     connections = watched.connections
-    wait_for_looks(watched, 5)
-    assert Counter(watched.recorder.counts) - begun == {"list_datasets": 5}
+    wait_for_polls(watched, 5)
+    assert Counter(watched.recorder.counts) - before == {"list_datasets": 5}
     assert watched.connections == connections
 
     upload(watched, *range(10))
     expected = Counter(range(10))
     wait_for_runs(airflow, expected)
-    wait_for_looks(watched, 2)
+    wait_for_polls(watched, 2)
 
     airflow.kill("triggerer")
     upload(watched, *range(5, 20))
@@ -90,12 +92,12 @@ def test_one_look_per_interval_and_one_run_per_upload(airflow, watched):
     upload(watched, 0, 99)
     expected += Counter([0, 99])
     wait_for_runs(airflow, expected)
-    wait_for_looks(watched, 3)
+    wait_for_polls(watched, 3)
     assert runs(airflow) == expected
 
 
-def test_event_says_what_was_uploaded(airflow, watched):
-    """The asset event's extra holds id, slug, time and size of the upload."""
+def test_event_describes_the_upload(airflow, watched):
+    """The extra of the asset event contains the id, slug, timestamp, size and content type of the upload."""
     upload(watched, 50)
     wait_for_runs(airflow, Counter([50]))
     (dataset,) = [item for item in watched.datasets if item["slug"] == "watched_050"]
@@ -112,15 +114,17 @@ def test_event_says_what_was_uploaded(airflow, watched):
 
 
 def test_example_started_by_an_upload(airflow, platform):
-    """The example DAG is started by an upload, knows what was uploaded, and counts its rows."""
+    """An upload triggers the example DAG, which reads the event and counts the rows."""
     airflow.add_dags(EXAMPLE)
     wait_until(lambda: airflow.records.dag_is_parsed(EXAMPLE.stem), 60, lambda: "the example was not found")
     slug = "public_holidays_2026"
-    looks = platform.count("list_datasets")
+    polls = platform.count("list_datasets")
     wait_until(
-        lambda: slug in bookmarked(airflow) if KEEPS_NOTES else platform.count("list_datasets") >= looks + 2,
+        lambda: (
+            slug in stored_watermarks(airflow) if STORES_WATERMARKS else platform.count("list_datasets") >= polls + 2
+        ),
         120,
-        lambda: "the watcher has not looked",
+        lambda: "the watcher did not poll",
     )
     before = runs_of(airflow, EXAMPLE.stem)
     platform.upload(dataset_of(platform, slug), b"date,holiday\n2026-10-03,Einheit\n2026-12-25,Weihnachten\n")
@@ -132,8 +136,8 @@ def test_example_started_by_an_upload(airflow, platform):
     assert xcoms["count_rows", -1, "result"]["rows"] == [[2]]
 
 
-def bookmarked(airflow):
-    """All that watchers have noted, as text."""
+def stored_watermarks(airflow):
+    """Return all stored watermarks as text."""
     return " ".join(line for line in airflow.records.everything().splitlines() if "polyteia upload " in line)
 
 
@@ -143,7 +147,7 @@ def runs_of(airflow, dag_id):
 
 
 def dataset_of(platform, slug):
-    """The dataset's id; it is made if no other test has."""
+    """Return the id of a dataset; create the dataset if no other test has."""
     found = [item["id"] for item in platform.datasets if item["slug"] == slug]
     if found:
         return found[0]

@@ -1,4 +1,4 @@
-"""The link 'Open in Polyteia', from the task that knows the id to the button."""
+"""The link 'Open in Polyteia', from the task that sets it to the button in Airflow."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
+from encodable import HIGH_SURROGATE, assert_encodable
 from servers import data, status
 
 from airflow_provider_polyteia.client import config as client_config
@@ -29,7 +30,7 @@ RECORD = {"id": "ds_1", "solution_id": "sol_1", "organization_id": "org_1", "slu
 
 
 class TaskInstance:
-    """Keeps what a task pushes."""
+    """Records what a task pushes."""
 
     def __init__(self):
         self.pushed = {}
@@ -39,7 +40,7 @@ class TaskInstance:
 
 
 def link_of(operator, monkeypatch, error=None):
-    """Execute; return the address that Airflow then gets to know, also if the task fails."""
+    """Execute the operator and return its link; `error` is the exception with which it fails. Default: None."""
     ti = TaskInstance()
     with nullcontext() if error is None else pytest.raises(error):
         operator.execute({"ti": ti})
@@ -50,13 +51,13 @@ def link_of(operator, monkeypatch, error=None):
 
 @pytest.fixture
 def linked(connect, server):
-    """A connection whose extra says what the platform's pages are called."""
+    """A server with a connection whose extra `ui_url` is a pattern."""
     connect(host=server.url, extra={"max_attempts": 1, "ui_url": "https://example.org/{dataset_id}"})
     return server
 
 
-def test_ids_by_what_they_begin_with():
-    """Records and parameters name what they are about in several ways; other texts are no ids."""
+def test_ids_by_prefix():
+    """Ids are found in records and parameters by their prefix, under any field that holds ids."""
     assert ids_in(RECORD) == {"dataset_id": "ds_1", "solution_id": "sol_1", "organization_id": "org_1"}
     assert ids_in({"id": "ws_1", "name": "ds_no", "user_id": "usr_1", "page": 1}) == {"workspace_id": "ws_1"}
 
@@ -69,10 +70,11 @@ def test_ids_by_what_they_begin_with():
         (PAGE, {"solution_id": "sol_1"}, f"{BASE}/"),
         ("https://example.org/start", {"dataset_id": "ds_1"}, "https://example.org/start"),
         ("https://example.org/{dataset_id}", {"dataset_id": "ds_1/../x?y"}, "https://example.org/ds_1%2F..%2Fx%3Fy"),
+        ("https://example.org/{dataset_id}", {"dataset_id": f"ds_{HIGH_SURROGATE}"}, "https://example.org/ds_%3F"),
     ],
 )
 def test_page(pattern, ids, url):
-    """The pattern is filled, or the start page shown if it asks for an id that there is none of."""
+    """The pattern is filled in; the link leads to the start page if the pattern needs an unknown id."""
     assert page_url(BASE, pattern, ids) == url
 
 
@@ -88,14 +90,14 @@ def test_page(pattern, ids, url):
         "example.org/{dataset_id}",
     ],
 )
-def test_pattern_that_makes_no_sense(pattern):
-    """A pattern is checked with the connection, and the error names the extra and what is allowed."""
+def test_invalid_pattern(pattern):
+    """A pattern is checked with the connection; the error names the extra."""
     with pytest.raises(PolyteiaConfigurationError, match="'ui_url'"):
         client_config.from_connection("city", password="key", extra={"ui_url": pattern})
 
 
 def test_create_links_to_the_new_dataset(linked, monkeypatch):
-    """The start page, or, as soon as the id is known, the dataset's page."""
+    """The link leads to the start page, and to the dataset's page as soon as its id is known."""
     operator = CreateDatasetOperator(task_id="t", name="D", solution_id="sol_1", slug="d")
     linked.answer(status(403))
     assert link_of(operator, monkeypatch, PolyteiaPermissionError) == f"{linked.url}/"
@@ -105,14 +107,14 @@ def test_create_links_to_the_new_dataset(linked, monkeypatch):
 
 @pytest.mark.parametrize("operator", [UpdateDatasetOperator, DeleteDatasetOperator])
 def test_link_of_a_task_that_fails_later(linked, monkeypatch, operator):
-    """The id is an argument: the link is known before the platform refuses."""
+    """The id is an argument, so the link is set before the platform rejects the request."""
     linked.answer(status(403))
     task = operator(task_id="t", dataset_id="ds_1")
     assert link_of(task, monkeypatch, PolyteiaPermissionError) == "https://example.org/ds_1"
 
 
 def test_commands_and_queries(linked, monkeypatch):
-    """Any command or query links to what its parameters or its answer name; without an id there is no link."""
+    """Commands and queries link to the ids in their parameters or results; without an id there is no link."""
     linked.answer(data({"id": "ds_9"}))
     command = PolyteiaCommandOperator(task_id="t", command="create_dataset", parameters={"slug": "d"})
     assert link_of(command, monkeypatch) == "https://example.org/ds_9"
@@ -127,7 +129,7 @@ DATASETS = [{"bookings": "ds_1", "trees": "ds_2"}, ["ds_1", "ds_2"], "ds_1"]
 @pytest.mark.parametrize("datasets", DATASETS, ids=["named", "listed", "one"])
 @pytest.mark.parametrize("kind", ["export", "sql"])
 def test_queries_link_to_their_first_dataset(linked, monkeypatch, tmp_path, kind, datasets):
-    """An export, and SQL, link to the first of their datasets, also if the platform then refuses."""
+    """An export and SQL link to their first dataset, even if the platform rejects the request."""
     sql = "FROM {bookings}, {trees}" if isinstance(datasets, dict) else "FROM 'ds_1', 'ds_2', '{{ds_2}}'"
     sql = "FROM 'ds_1'" if isinstance(datasets, str) else sql
     destination = str(tmp_path / "a.csv")
@@ -139,9 +141,28 @@ def test_queries_link_to_their_first_dataset(linked, monkeypatch, tmp_path, kind
     assert link_of(task, monkeypatch, PolyteiaPermissionError) == "https://example.org/ds_1"
 
 
-@pytest.mark.skipif(not AIRFLOW_V_3_0_PLUS, reason="Airflow 2 asks for the link in another process")
-def test_link_costs_no_xcom(linked):
-    """On Airflow 3 an operator pushes nothing for its link: that would be a request to Airflow each time."""
+@pytest.mark.parametrize(
+    "operator",
+    [
+        CreateDatasetOperator(task_id="t", name="D", solution_id="sol_1", slug="d"),
+        PolyteiaCommandOperator(task_id="t", command="create_dataset", parameters={"slug": "d"}),
+        DatasetUploadedSensor(task_id="t", dataset_id="ds_1", wait_for_creation=True, timeout=0, soft_fail=True),
+    ],
+    ids=["create", "command", "sensor"],
+)
+def test_link_to_an_id_that_is_not_valid_text(linked, operator):
+    """A link to an id with an unpaired surrogate can be stored, in the task's process and as an XCom."""
+    info = {"asset_info": {"uploaded_at": "2026-03-01T06:00:00Z"}}
+    linked.answer(data({**RECORD, "id": f"ds_1{HIGH_SURROGATE}", "metadata": info}))
+    ti = TaskInstance()
+    operator.execute({"ti": ti})
+    assert operator.polyteia_link == "https://example.org/ds_1%3F"
+    assert_encodable(ti.pushed)
+
+
+@pytest.mark.skipif(not AIRFLOW_V_3_0_PLUS, reason="Airflow 2 reads the link in another process")
+def test_link_needs_no_xcom(linked):
+    """On Airflow 3, an operator pushes no XCom for its link, which would be one more request to Airflow."""
     linked.answer(data(RECORD))
     ti = TaskInstance()
     UpdateDatasetOperator(task_id="t", dataset_id="ds_1", name="D").execute({"ti": ti})
@@ -149,7 +170,7 @@ def test_link_costs_no_xcom(linked):
 
 
 def test_link_of_a_sensor_that_resumes(linked, monkeypatch):
-    """The process in which a deferred wait ends reads the link that the one before has left as XCom."""
+    """The process in which a deferred sensor resumes reads the link that the first process pushed as an XCom."""
     linked.answer(data(RECORD))
     ti = TaskInstance()
     DatasetUploadedSensor(task_id="t", dataset_id="ds_1").poke({"ti": ti})

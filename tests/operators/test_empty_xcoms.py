@@ -1,4 +1,4 @@
-"""Airflow 3.0 fails a task that hands on None as an XCom: what has no value is left out there, and only there."""
+"""Airflow 3.0 fails a task that pushes None as an XCom. On this version only, values that are None are omitted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UPLOADED = {"id": "ds_1", "slug": None, "metadata": {"asset_info": {"uploaded_at
 
 @pytest.fixture
 def airflow_3_0(monkeypatch):
-    """As if it were that version."""
+    """Make operators behave as on that version."""
     monkeypatch.setattr("airflow_provider_polyteia.operators.base.REFUSES_EMPTY_XCOMS", True)
 
 
@@ -27,12 +27,12 @@ def make(deferrable=False, **options):
     return DatasetUploadedSensor(task_id="wait", dataset_id="ds_1", deferrable=deferrable, **options)
 
 
-def test_only_there():
-    """On any other version a field without value is None, as it is where all fields are one XCom."""
+def test_only_in_airflow_3_0():
+    """On other versions, and if all fields are one XCom, a field without a value is None."""
     fields = {"path": None, "bytes": 0}
     expected = {"bytes": 0} if version_compat.AIRFLOW_VERSION.startswith("3.0.") else fields
-    assert PolyteiaSqlOperator(task_id="t", sql="FROM 'ds_1'", datasets="ds_1").outputs(fields) == expected
-    assert make(multiple_outputs=False).outputs(fields) == fields
+    assert PolyteiaSqlOperator(task_id="t", sql="FROM 'ds_1'", datasets="ds_1").xcom_value(fields) == expected
+    assert make(multiple_outputs=False).xcom_value(fields) == fields
 
 
 @pytest.mark.parametrize(
@@ -43,14 +43,14 @@ def test_only_there():
     ],
     ids=["command", "query"],
 )
-def test_answers(connected, airflow_3_0, task):
-    """An answer that the DAG's author wants as several XComs."""
+def test_commands_and_queries(connected, airflow_3_0, task):
+    """A result that is pushed as several XComs."""
     connected.answer(data({"id": "tag_1", "description": None}))
     assert task.execute({}) == {"id": "tag_1"}
 
 
 def test_record(connected, airflow_3_0):
-    """A record that the DAG's author wants as several XComs."""
+    """A record that is pushed as several XComs."""
     connected.answer(data({"id": "ds_1", "name": "D", "source": None}))
     task = CreateDatasetOperator(task_id="t", name="D", slug="d", solution_id="sol_1", multiple_outputs=True)
     assert task.execute({}) == {"id": "ds_1", "name": "D"}
@@ -58,19 +58,19 @@ def test_record(connected, airflow_3_0):
 
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_sensor(connected, airflow_3_0, deferrable):
-    """An upload of which the platform tells only the moment."""
+    """An upload of which the platform returns only the timestamp."""
     connected.answer(data(UPLOADED))
     assert make(deferrable).execute({}) == {"id": "ds_1", "uploaded_at": "2026-03-01T06:00:00Z"}
 
 
 def test_resumed_sensor(airflow_3_0):
-    """The same, seen in the triggerer."""
+    """An upload that the triggerer found, with only its timestamp."""
     event = {"status": "uploaded", "dataset": {"id": "ds_1", "uploaded_at": "2026-03-01", "size": None}}
     assert make().execute_complete({}, event) == {"id": "ds_1", "uploaded_at": "2026-03-01"}
 
 
 def test_file(connected, airflow_3_0, tmp_path):
-    """A file whose rows nobody has counted; its asset is told of the load all the same, and so is OpenLineage."""
+    """A file whose rows are not known: the asset event and OpenLineage still get its size."""
     connected.answer(lambda request: data(None) if request.path == "/upload" else data({"token": "t"}))
     path = tmp_path / "data.csv"
     path.write_text("a")

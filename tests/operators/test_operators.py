@@ -1,4 +1,4 @@
-"""Operators: arguments, templates, results and errors, against a server on this machine."""
+"""Operators: arguments, templates, results and errors, against a local server."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from servers import body_error, data, status
 from airflow_provider_polyteia.exceptions import (
     PolyteiaAuthenticationError,
     PolyteiaConfigurationError,
+    PolyteiaError,
     PolyteiaNotFoundError,
     PolyteiaPermissionError,
 )
@@ -54,7 +55,7 @@ def test_command(connected):
 
 
 def test_command_declared_idempotent(connected):
-    """idempotent=True reaches the client: the command is repeated."""
+    """idempotent=True is passed to the client: the command is retried."""
     connected.answer(status(502), data(1))
     assert run(PolyteiaCommandOperator(task_id="t", command="recompute", idempotent=True)) == 1
     assert len(connected.requests) == 2
@@ -70,40 +71,45 @@ def test_query(connected):
 @pytest.mark.parametrize(
     "name", ["generate_dataset_upload_token", "generate_query_export_token", "generate_novel_token"]
 )
-def test_token_commands_are_refused(connected, name):
-    """A command that returns a token is refused: it would be stored as XCom."""
-    with pytest.raises(PolyteiaConfigurationError, match="for everyone to read"):
+def test_token_commands_are_rejected(connected, name):
+    """A command that returns a token is rejected, because the token would be stored as an XCom."""
+    with pytest.raises(
+        PolyteiaConfigurationError, match=rf"cannot run '{name}': it would expose the returned token in XCom"
+    ):
         run(PolyteiaCommandOperator(task_id="t", command=name, parameters={"id": "ds_1"}))
     assert connected.requests == []
 
 
 @pytest.mark.parametrize("value", ["", "{{ none }}", "  "])
 def test_empty_command(connected, value):
-    """A command that renders to nothing is refused, naming the argument and the task."""
+    """A command that renders to an empty value is rejected; the error names the argument and the task."""
     with pytest.raises(PolyteiaConfigurationError, match="Argument 'command' of task 't' is"):
         run(PolyteiaCommandOperator(task_id="t", command=value), none="")
     assert connected.requests == []
 
 
 def test_parameters_must_be_a_mapping(connected):
-    """Parameters that render to something else are refused."""
-    with pytest.raises(PolyteiaConfigurationError, match="Argument 'parameters' of task 't' is a str"):
+    """Parameters that do not render to a mapping are rejected."""
+    with pytest.raises(
+        PolyteiaConfigurationError,
+        match="Argument 'parameters' of task 't' is of type str after templating; it must be a mapping",
+    ):
         run(PolyteiaCommandOperator(task_id="t", command="create_tag", parameters="{{ given }}"), given="x")
     assert connected.requests == []
 
 
 @pytest.mark.parametrize("operator", [PolyteiaCommandOperator, PolyteiaQueryOperator])
 @pytest.mark.parametrize("key", [1, None])
-def test_names_of_parameters_are_text(connected, operator, key):
-    """A parameter whose name is no text is refused."""
+def test_parameter_names_must_be_strings(connected, operator, key):
+    """A parameter whose name is not a string is rejected."""
     name = {"command": "create_tag"} if operator is PolyteiaCommandOperator else {"query": "get_tag"}
-    with pytest.raises(PolyteiaConfigurationError, match="parameters has a key that is a"):
+    with pytest.raises(PolyteiaConfigurationError, match="parameters has a key of type"):
         run(operator(task_id="t", parameters={key: "x"}, **name))
     assert connected.requests == []
 
 
-def test_native_template_that_renders_to_nothing(connected):
-    """An argument that was given must not silently count as left out because its template renders to None."""
+def test_native_template_that_renders_to_none(connected):
+    """An argument that was set does not count as omitted when its template renders to None."""
     with DAG("native", schedule=None, render_template_as_native_obj=True):
         command = PolyteiaCommandOperator(task_id="t", command="create_tag", parameters="{{ nothing }}")
         update = UpdateDatasetOperator(task_id="u", dataset_id="ds_1", name="{{ nothing }}")
@@ -115,14 +121,14 @@ def test_native_template_that_renders_to_nothing(connected):
 
 
 def test_parameters_must_be_json(connected):
-    """A value that JSON cannot hold is named by its path."""
-    with pytest.raises(PolyteiaConfigurationError, match=r"parameters\['a'\]\[0\] is a object"):
+    """The error for a value that is not JSON-serializable names its path."""
+    with pytest.raises(PolyteiaConfigurationError, match=r"parameters\['a'\]\[0\] is of type object"):
         run(PolyteiaCommandOperator(task_id="t", command="create_tag", parameters={"a": [object()]}))
     assert connected.requests == []
 
 
 def test_create_dataset(connected):
-    """Create returns the small fields of the record; large ones stay out of XCom."""
+    """Create returns the small fields of the record; large fields are not pushed to XCom."""
     connected.answer(data(RECORD))
     task = create(name="{{ year }} Bookings", documentation={"blocks": ["{{ year }}"]}, description="d", source="s")
     assert run(task, year=2026) == {k: v for k, v in RECORD.items() if k not in ("documentation", "metadata")}
@@ -137,7 +143,7 @@ def test_create_dataset(connected):
 
 
 class Pushed(dict):
-    """Stands for the task instance: what is pushed to it as XCom, by key."""
+    """Replaces the task instance: what is pushed to XCom, by key."""
 
     def xcom_push(self, *, key, value):
         self[key] = value
@@ -146,8 +152,8 @@ class Pushed(dict):
 @pytest.mark.parametrize(
     ("options", "expected"), [({}, "ds_1"), ({"do_xcom_push": False}, None), ({"multiple_outputs": True}, None)]
 )
-def test_id_is_an_xcom_of_its_own(connected, options, expected):
-    """`create.output["id"]` works without an XCom for each field; Airflow pushes the id itself if asked for all."""
+def test_id_is_a_separate_xcom(connected, options, expected):
+    """`create.output["id"]` works without one XCom per field; with `multiple_outputs` Airflow pushes the id itself."""
     pushed = Pushed()
     for call in (create(**options), UpdateDatasetOperator(task_id="u", dataset_id="ds_1", name="New", **options)):
         connected.answer(data(RECORD), data(RECORD))
@@ -158,16 +164,19 @@ def test_id_is_an_xcom_of_its_own(connected, options, expected):
 
 @pytest.mark.parametrize("placeholder", ["sol_...", "ds_..."])
 def test_placeholder_of_an_example(connected, placeholder):
-    """An example's placeholder is told as such, and not sent."""
-    with pytest.raises(PolyteiaConfigurationError, match=f"is still the placeholder '{placeholder}'"):
+    """A placeholder from an example is rejected as such and not sent."""
+    with pytest.raises(
+        PolyteiaConfigurationError,
+        match=f"Argument 'solution_id' of task 'create' is still the example placeholder '{placeholder}'",
+    ):
         run(create(solution_id=placeholder))
     assert connected.requests == []
 
 
 @pytest.mark.parametrize("argument", ["name", "solution_id", "slug"])
 @pytest.mark.parametrize("value", ["", "{{ nothing }}", None, "{{ ti_returned_none }}"])
-def test_create_dataset_renders_to_nothing(connected, argument, value):
-    """An argument that renders to nothing, or to Jinja's 'None', is refused before anything is sent."""
+def test_create_dataset_with_empty_arguments(connected, argument, value):
+    """An argument that renders to an empty string, or to Jinja's 'None', is rejected before anything is sent."""
     with pytest.raises(PolyteiaConfigurationError, match=f"Argument '{argument}' of task 'create'"):
         run(create(**{argument: value}), nothing="", ti_returned_none=None)
     assert connected.requests == []
@@ -175,34 +184,34 @@ def test_create_dataset_renders_to_nothing(connected, argument, value):
 
 @pytest.mark.parametrize("argument", ["description", "source"])
 def test_text_that_renders_to_none(connected, argument):
-    """Jinja's 'None' is not written into a text that may be left out."""
+    """Jinja's 'None' is not sent as the value of an optional text."""
     with pytest.raises(PolyteiaConfigurationError, match=f"Argument '{argument}' of task 'create' is 'None'"):
         run(create(**{argument: "{{ nothing }}"}), nothing=None)
     assert connected.requests == []
 
 
 def test_documentation_must_be_a_mapping(connected):
-    """A documentation that a template has turned into text is refused."""
-    with pytest.raises(PolyteiaConfigurationError, match="Argument 'documentation' of task 'create' is a str"):
+    """Documentation that a template has converted to a string is rejected."""
+    with pytest.raises(PolyteiaConfigurationError, match="Argument 'documentation' of task 'create' is of type str"):
         run(create(documentation="{{ given }}"), given={"blocks": []})
     assert connected.requests == []
 
 
 def test_if_exists_is_checked_at_parse_time():
-    """A mistyped if_exists shows as an import error of the DAG."""
+    """A mistyped if_exists causes an import error of the DAG."""
     with pytest.raises(PolyteiaConfigurationError, match=r"'if_exists' of task 'create'.*reuse, update, fail"):
         create(if_exists="overwrite")
 
 
 def test_if_exists_reaches_the_hook(connected):
-    """if_exists='update' brings an existing dataset in line."""
+    """if_exists='update' updates an existing dataset."""
     connected.answer(body_error(500), data(RECORD), data({**RECORD, "name": "New"}))
     assert run(create(name="New", if_exists="update"))["name"] == "New"
     assert connected.calls == ["create_dataset", "get_dataset", "update_dataset"]
 
 
 def test_update_dataset(connected):
-    """Update changes what is given and keeps the rest."""
+    """Update changes the given fields and keeps the others."""
     connected.answer(data(RECORD), data({**RECORD, "name": "2026"}))
     task = UpdateDatasetOperator(task_id="t", dataset_id="{{ id }}", name="{{ year }}")
     assert run(task, id="ds_1", year=2026)["name"] == "2026"
@@ -210,14 +219,14 @@ def test_update_dataset(connected):
 
 
 def test_update_dataset_without_id(connected):
-    """An id from a task that returned nothing is refused."""
+    """An id from a task that returned None is rejected."""
     with pytest.raises(PolyteiaConfigurationError, match="Argument 'dataset_id' of task 't' is 'None'"):
         run(UpdateDatasetOperator(task_id="t", dataset_id="{{ id }}", name="x"), id=None)
     assert connected.requests == []
 
 
 def test_delete_dataset(connected):
-    """Delete by slug returns whether there was something to delete."""
+    """Delete by slug returns whether a dataset was deleted."""
     connected.answer(data(RECORD), data(None), body_error(404))
     task = DeleteDatasetOperator(task_id="t", solution_id="sol_1", slug="{{ slug }}", ignore_missing=True)
     assert run(task, slug="bookings") is True
@@ -227,7 +236,7 @@ def test_delete_dataset(connected):
 
 
 @pytest.mark.parametrize(
-    ("refusal", "error"),
+    ("reply", "error"),
     [
         (status(401, b'{"error": "Unauthorized"}'), PolyteiaAuthenticationError),
         (status(403, b"forbidden", content_type="text/plain"), PolyteiaPermissionError),
@@ -235,9 +244,9 @@ def test_delete_dataset(connected):
         (body_error(403), PolyteiaPermissionError),
     ],
 )
-def test_wrong_key_fails_at_once(connected, refusal, error):
-    """401 and 403 are errors that fail an Airflow task whatever its retries, after one request."""
-    connected.answer(refusal)
+def test_invalid_key_fails_immediately(connected, reply, error):
+    """401 and 403 fail an Airflow task after one request, regardless of its retries."""
+    connected.answer(reply)
     with pytest.raises(error) as caught:
         run(create(retries=3))
     assert isinstance(caught.value, AirflowFailException)
@@ -252,7 +261,7 @@ def test_other_connection(connect, server):
 
 
 def test_no_connection_at_parse_time(monkeypatch):
-    """Building a DAG looks up no connection and sends nothing; operators may be mapped."""
+    """Parsing a DAG reads no connection and sends nothing, even with mapped operators."""
     monkeypatch.setattr("airflow_provider_polyteia.hooks.polyteia.PolyteiaHook.get_connection", None)
     with DAG("d", schedule=None) as dag:
         CreateDatasetOperator.partial(task_id="many", solution_id="sol_1").expand_kwargs(
@@ -263,10 +272,11 @@ def test_no_connection_at_parse_time(monkeypatch):
 
 
 def test_kill_cancels_the_hook(connected):
-    """on_kill lets no further attempt begin; before the task runs it does nothing."""
+    """After on_kill, no further attempt begins; before the task runs, on_kill does nothing."""
     task = create()
     task.on_kill()
     run(task)
-    client = task.hook.get_conn()
     task.on_kill()
-    assert client._is_cancelled
+    with pytest.raises(PolyteiaError, match="The task was killed before it sent this"):
+        task.hook.get_dataset("ds_1")
+    assert connected.calls == ["create_dataset"]

@@ -1,4 +1,4 @@
-"""`DatasetUploadedSensor`, task by task: what it asks, returns, raises and hands over to its trigger."""
+"""`DatasetUploadedSensor`: what it sends, returns, raises and passes to its trigger."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def deferral(sensor):
     return caught.value
 
 
-def outcome(action):
-    """The result of a task, or what makes Airflow fail or skip it."""
+def result_of(action):
+    """The result of a task, or the type of the exception that makes Airflow fail or skip it."""
     try:
         return action()
     except Exception as error:  # noqa: BLE001 - this is what the test is about
@@ -43,15 +43,15 @@ def outcome(action):
 
 
 @pytest.mark.parametrize("deferrable", [False, True])
-def test_upload_is_there(connected, deferrable):
-    """What is there already is returned at once, by a single request."""
+def test_upload_exists(connected, deferrable):
+    """An existing upload is returned immediately, after a single request."""
     connected.answer(data(RECORD))
     assert make(deferrable=deferrable).execute({}) == SUMMARY
     assert connected.calls == ["get_dataset"]
 
 
 def test_poke_mode_waits(connected):
-    """It looks again until the upload is there."""
+    """In poke mode, it polls until the upload exists."""
     connected.answer(data(EMPTY), data({**EMPTY, "metadata": None}), data(RECORD))
     assert make().execute({}) == SUMMARY
 
@@ -62,8 +62,8 @@ def test_result_is_one_xcom_per_field():
     assert make(multiple_outputs=False).multiple_outputs is False
 
 
-def test_everything_travels_to_the_trigger(connected):
-    """All options reach the trigger, moments as ISO 8601, and the key does not."""
+def test_options_of_the_trigger(connected):
+    """All options are passed to the trigger, timestamps as ISO 8601; the key is not."""
     connected.answer(data(EMPTY))
     sensor = make(
         deferrable=True,
@@ -111,16 +111,18 @@ def test_everything_travels_to_the_trigger(connected):
         (None, None),
     ],
 )
-def test_uploaded_after_is_a_moment(connected, given, sent):
-    """Text or datetime; without a zone it means UTC."""
+def test_uploaded_after(connected, given, sent):
+    """It is a string or a datetime; without a time zone it means UTC."""
     connected.answer(data(EMPTY))
-    assert deferral(make(deferrable=True, uploaded_after=given)).trigger.uploaded_after == sent
+    assert deferral(make(deferrable=True, uploaded_after=given)).trigger.wait.uploaded_after == sent
 
 
 @pytest.mark.parametrize("given", ["", "None", "yesterday"])
-def test_uploaded_after_that_is_no_moment(connected, given):
+def test_invalid_uploaded_after(connected, given):
     """The error names the argument and the task, and nothing is sent."""
-    with pytest.raises(exceptions.PolyteiaConfigurationError, match=r"'uploaded_after' of task 'wait'.*or '1970"):
+    with pytest.raises(
+        exceptions.PolyteiaConfigurationError, match=r"Argument 'uploaded_after' of task 'wait' is .*or '1970"
+    ):
         make(uploaded_after=given).execute({})
     assert connected.requests == []
 
@@ -136,8 +138,8 @@ def test_uploaded_after_that_is_no_moment(connected, given):
     ],
 )
 @pytest.mark.parametrize("deferrable", [False, True])
-def test_dataset_must_be_named_once(connected, given, deferrable):
-    """Neither, both, or half of a name: a configuration error, and nothing is sent."""
+def test_dataset_must_be_identified_once(connected, given, deferrable):
+    """Without an identifier, with two, or with an incomplete one, it fails without sending anything."""
     with pytest.raises(exceptions.PolyteiaConfigurationError):
         make(deferrable=deferrable, **given).execute({})
     assert connected.requests == []
@@ -149,36 +151,36 @@ FINAL = [(status(401), "PolyteiaAuthenticationError"), (status(403), "PolyteiaPe
 @pytest.mark.parametrize(("reply", "kind"), [*FINAL, (status(404), "PolyteiaNotFoundError")])
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_final_errors(connected, reply, kind, deferrable):
-    """401, 403 and 404 end the wait by the first look, in both modes with the same error."""
+    """401, 403 and 404 end the wait at the first poll, with the same error in both modes."""
     connected.answer(reply)
-    assert outcome(lambda: make(deferrable=deferrable).execute({})) is getattr(exceptions, kind)
+    assert result_of(lambda: make(deferrable=deferrable).execute({})) is getattr(exceptions, kind)
     assert len(connected.requests) == 1
 
 
-def test_passing_errors_in_poke_mode(connected):
-    """One look is attempted up to `max_attempts` times."""
+def test_transient_errors_in_poke_mode(connected):
+    """One poll makes up to `max_attempts` attempts."""
     connected.answer(*[status(503)] * 5, data(RECORD))
     assert make().execute({}) == SUMMARY
     connected.answer(status(503))
-    assert outcome(lambda: make(max_attempts=3).execute({})) is exceptions.PolyteiaServerError
+    assert result_of(lambda: make(max_attempts=3).execute({})) is exceptions.PolyteiaServerError
     assert len(connected.requests) == 9
 
 
 @pytest.mark.parametrize("reply", [DROP, status(503)])
-def test_first_look_before_deferring_is_attempted_once(connected, reply):
-    """A passing error costs the worker no time: the triggerer goes on."""
+def test_first_poll_before_deferring_is_attempted_once(connected, reply):
+    """A transient error does not occupy the worker: the triggerer continues."""
     connected.answer(reply)
-    assert deferral(make(deferrable=True)).trigger.max_attempts == 10
+    assert deferral(make(deferrable=True)).trigger.wait.max_attempts == 10
     assert len(connected.requests) == 1
 
 
 @pytest.mark.parametrize("deferrable", [False, True])
-def test_dataset_that_is_not_created_yet(connected, deferrable):
-    """With `wait_for_creation` a missing dataset is waited for."""
+def test_dataset_that_does_not_exist_yet(connected, deferrable):
+    """With `wait_for_creation`, the wait continues while the dataset does not exist."""
     connected.answer(status(404), data(RECORD))
     run = make(wait_for_creation=True, deferrable=deferrable)
     if deferrable:
-        assert deferral(run).trigger.wait_for_creation is True
+        assert deferral(run).trigger.wait.wait_for_creation is True
     else:
         assert run.execute({}) == SUMMARY
 
@@ -193,13 +195,13 @@ def failed(kind):
 
 
 def test_resume_with_the_upload():
-    """The upload that the trigger has seen is the task's result."""
+    """The upload that the trigger found is the task's result."""
     assert resume(make(deferrable=True), {"status": "uploaded", "dataset": SUMMARY}) == SUMMARY
 
 
 @pytest.mark.parametrize("kind", exceptions.__all__)
 def test_resume_with_an_error(kind):
-    """The error has its own type again, so that Airflow treats it as if it had happened in the worker."""
+    """The error has its original type, so that Airflow handles it as if it had been raised in the worker."""
     with pytest.raises(exceptions.PolyteiaError, match="because") as caught:
         resume(make(deferrable=True), failed(kind))
     assert type(caught.value) is getattr(exceptions, kind)
@@ -207,8 +209,8 @@ def test_resume_with_an_error(kind):
 
 
 def test_resume_after_the_timeout():
-    """A timeout is Airflow's own, which is not retried."""
-    with pytest.raises(AirflowSensorTimeout, match="7200 seconds"):
+    """A timeout raises Airflow's own exception, which is not retried; it names the dataset and the timeout."""
+    with pytest.raises(AirflowSensorTimeout, match="no upload to dataset id='ds_1' within 7200 seconds"):
         resume(make(deferrable=True, timeout=7200), {"status": "timed out"})
 
 
@@ -221,34 +223,34 @@ REPLIES = {
 
 @pytest.mark.parametrize("option", ["soft_fail", "never_fail", "silent_fail", "retries"])
 @pytest.mark.parametrize("kind", REPLIES)
-def test_options_of_sensors_mean_the_same_in_both_modes(connected, kind, option):
-    """Poke mode, by Airflow's own code, and a resumed task end alike for each kind of error and each option."""
+def test_sensor_options_have_the_same_effect_in_both_modes(connected, kind, option):
+    """In poke mode (Airflow's own code) and after a deferral, a task ends alike for each error and each option."""
     options = {option: True if option != "retries" else 0, "max_attempts": 1, "timeout": 0.02}
     connected.answer(REPLIES[kind])
-    in_poke_mode = outcome(lambda: make(**options).execute({}))
-    goes_on = option == "silent_fail" and not issubclass(getattr(exceptions, kind), AirflowFailException)
-    payload = {"status": "timed out"} if goes_on else failed(kind)
-    assert outcome(lambda: resume(make(deferrable=True, **options), payload)) is in_poke_mode
+    in_poke_mode = result_of(lambda: make(**options).execute({}))
+    continues = option == "silent_fail" and not issubclass(getattr(exceptions, kind), AirflowFailException)
+    payload = {"status": "timed out"} if continues else failed(kind)
+    assert result_of(lambda: resume(make(deferrable=True, **options), payload)) is in_poke_mode
 
 
 @pytest.mark.parametrize("option", [{}, {"soft_fail": True}, {"never_fail": True}])
-def test_timeout_means_the_same_in_both_modes(connected, option):
+def test_timeout_has_the_same_effect_in_both_modes(connected, option):
     """A timeout fails or skips the task as in poke mode."""
     connected.answer(data(EMPTY))
-    in_poke_mode = outcome(lambda: make(timeout=0.02, **option).execute({}))
+    in_poke_mode = result_of(lambda: make(timeout=0.02, **option).execute({}))
     assert in_poke_mode in (AirflowSensorTimeout, AirflowSkipException)
-    assert outcome(lambda: resume(make(deferrable=True, **option), {"status": "timed out"})) is in_poke_mode
+    assert result_of(lambda: resume(make(deferrable=True, **option), {"status": "timed out"})) is in_poke_mode
 
 
 @pytest.mark.parametrize("option", ["soft_fail", "never_fail"])
-def test_options_apply_to_the_first_look_too(connected, option):
-    """A deferrable sensor that is refused by its first look is skipped as in poke mode."""
+def test_options_apply_to_the_first_poll(connected, option):
+    """A deferrable sensor that is rejected at its first poll is skipped as in poke mode."""
     connected.answer(status(401))
-    assert outcome(lambda: make(deferrable=True, **{option: True}).execute({})) is AirflowSkipException
+    assert result_of(lambda: make(deferrable=True, **{option: True}).execute({})) is AirflowSkipException
 
 
 def test_link_is_pushed_before_the_wait_fails(connected):
-    """The address is known to Airflow although the look fails."""
+    """Airflow knows the link even if the poll fails."""
     pushed = {}
 
     class TaskInstance:
@@ -257,5 +259,5 @@ def test_link_is_pushed_before_the_wait_fails(connected):
 
     connected.answer(status(403))
     sensor = make(dataset_id="ds_0123", deferrable=True)
-    assert outcome(lambda: sensor.execute({"ti": TaskInstance()})) is exceptions.PolyteiaPermissionError
+    assert result_of(lambda: sensor.execute({"ti": TaskInstance()})) is exceptions.PolyteiaPermissionError
     assert pushed == {"polyteia_link": f"{connected.url}/"}

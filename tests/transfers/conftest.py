@@ -1,4 +1,4 @@
-"""What the tests of transfers share: a platform, a hook whose waits take no time, and files."""
+"""Fixtures for the tests of transfers: a platform, a hook whose waits take no time, and files."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ CSV = b"id,name\n" + b"".join(b"%d,M\xc3\xbcller\n" % i for i in range(150_000))
 
 @pytest.fixture(scope="module")
 def platform():
-    """One sandbox for the tests of a module; each works on a dataset of its own."""
+    """One sandbox for the tests of a module; each test uses its own dataset."""
     with Sandbox() as running:
         yield running
 
 
 @pytest.fixture
 def sandbox(platform, connect):
-    """The platform without faults; `polyteia_default` leads to it, without long waits."""
+    """The platform without faults; the connection `polyteia_default` points to it, without long waits."""
     platform.faults.clear()
     platform.recorder.clear()
     connect(host=platform.base_url, password=platform.pak, extra={"max_wait": 0.01})
@@ -37,7 +37,7 @@ def sandbox(platform, connect):
 
 @pytest.fixture
 def make_hook(platform):
-    """Make hooks whose waits take no time."""
+    """Create hooks whose waits take no time."""
     hooks = []
 
     def make(*, host=None, password=None, on_secret=lambda _: None, **extra):
@@ -65,7 +65,7 @@ def hook(make_hook, sandbox):
 
 @pytest.fixture
 def dataset_id(platform):
-    """A new dataset that holds a small table."""
+    """A new dataset with a small table."""
     slug = f"t{next(serial)}"
     params = {"name": slug, "solution_id": SANDBOX_SOLUTION_ID, "slug": slug}
     created = platform.call("create_dataset", params)["id"]
@@ -83,7 +83,7 @@ def csv_file(tmp_path):
 
 @pytest.fixture
 def object_storage():
-    """The URL of a place in a storage that is no file system."""
+    """The URL of a bucket in an object storage, which is not a file system."""
     try:
         from airflow.sdk.io import attach  # noqa: PLC0415 - Airflow 3
     except ImportError:
@@ -99,5 +99,5 @@ def sha256(path) -> str:
 
 
 def stored(platform, dataset_id) -> str:
-    """The checksum of what the platform holds."""
+    """The checksum of the data on the platform."""
     return hashlib.sha256(platform.content(dataset_id)).hexdigest()

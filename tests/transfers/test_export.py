@@ -1,4 +1,4 @@
-"""Exports: what is asked for, what counts as the file, where it goes, and that no token is seen on the way."""
+"""Exports: what is requested, what counts as the file, where it is written, and that no token is logged."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def parquet(rows=3):
 
 
 def answering(server, *replies):
-    """Let the server give a token before each reply."""
+    """Make the server issue a token before each reply."""
     tokens = [data({"token": TOKEN})] * len(replies)
     server.answer(*[reply for pair in zip(tokens, replies, strict=True) for reply in pair])
 
 
 @pytest.fixture
 def local(make_hook, server):
-    """A hook of the scripted server that tries three times."""
+    """A hook of the scripted server that makes up to three attempts."""
     return make_hook(host=server.url, password=KEY, max_attempts=3)
 
 
@@ -65,20 +65,20 @@ def test_wire(local, server, tmp_path):
         "content_type": PARQUET,
         "datasets": [DATASET],
     }
-    asked, got = server.requests
-    assert asked.json == {
+    token_request, download = server.requests
+    assert token_request.json == {
         "command": "generate_query_export_token",
         "params": {"sql": f"FROM '{{{{{DATASET}}}}}'", "datasets": [DATASET], "args": [1, "ä"], "format": PARQUET},
     }
-    assert (got.verb, got.path) == ("GET", f"/download?token={quote(TOKEN, safe='')}")
-    assert got.headers["authorization"] == f"Bearer {KEY}"
-    assert got.headers["accept-encoding"] == "identity"
+    assert (download.verb, download.path) == ("GET", f"/download?token={quote(TOKEN, safe='')}")
+    assert download.headers["authorization"] == f"Bearer {KEY}"
+    assert download.headers["accept-encoding"] == "identity"
     assert path.read_bytes() == parquet()
 
 
 @pytest.mark.parametrize(("extension", "content_type"), BY_EXTENSION.items())
 def test_format_by_extension(local, server, tmp_path, extension, content_type):
-    """The extension of the destination decides what is asked for."""
+    """The extension of the destination determines the requested format."""
     content = parquet() if extension == ".parquet" else b'[{"id": 1}]'
     answering(server, status(200, content, content_type=content_type))
     assert export(local, tmp_path / f"rows{extension}")["content_type"] == content_type
@@ -86,15 +86,15 @@ def test_format_by_extension(local, server, tmp_path, extension, content_type):
 
 
 def test_format_by_argument(local, server, tmp_path):
-    """A format that is given is passed on; an extension that tells nothing is refused without it."""
+    """The argument `format` is sent; without it, an unknown extension is rejected."""
     with pytest.raises(PolyteiaConfigurationError, match="argument 'format'"):
         export(local, tmp_path / "rows.dat")
     answering(server, status(200, b"a\n1\n", content_type="text/plain"))
     assert export(local, tmp_path / "rows.dat", format="text/csv")["bytes"] == 4
 
 
-def test_path_as_text_url_and_object(hook, sandbox, dataset_id, tmp_path, object_storage):
-    """A text, a URL and an ObjectStoragePath are written, on a file system and elsewhere; only the file is left."""
+def test_destinations(hook, sandbox, dataset_id, tmp_path, object_storage):
+    """Strings, URLs and ObjectStoragePaths work on file systems and in object storage; only the file is left."""
     url = str(ObjectStoragePath(f"{object_storage}/sub/rows.csv"))  # older versions write memory:///
     places = [str(tmp_path / "a.csv"), f"file://{tmp_path}/b.csv", ObjectStoragePath(f"file://{tmp_path}/c.csv"), url]
     for place in places:
@@ -105,7 +105,7 @@ def test_path_as_text_url_and_object(hook, sandbox, dataset_id, tmp_path, object
 
 
 def test_object_storage_after_a_failure(make_hook, sandbox, dataset_id, object_storage):
-    """A download that fails leaves nothing in the storage, and does not touch what was there."""
+    """A failed download leaves nothing in the storage, and does not change the existing object."""
     path = ObjectStoragePath(f"{object_storage}/rows.csv")
     with path.open("wb") as file:
         file.write(b"yesterday's")
@@ -118,7 +118,7 @@ def test_object_storage_after_a_failure(make_hook, sandbox, dataset_id, object_s
 
 
 def test_values_survive(hook, sandbox, dataset_id, tmp_path):
-    """What comes back is what the query says, with arguments, names and umlauts."""
+    """The exported rows are those of the query, with arguments, names and umlauts."""
     sandbox.upload(dataset_id, "id,straße\n1,Müllerstraße\n2,Öhringer Weg\n".encode())
     path = tmp_path / "rows.parquet"
     exported = hook.export("SELECT straße FROM {streets} WHERE id = ?", {"streets": dataset_id}, path, args=[2])
@@ -143,8 +143,8 @@ def test_values_survive(hook, sandbox, dataset_id, tmp_path):
         (DROP, PolyteiaTransportError, 3),
     ],
 )
-def test_what_is_not_the_file(local, server, tmp_path, reply, error, attempts):
-    """A page, an error, another format, a part of the file and nothing at all are told, and leave no file."""
+def test_replies_that_are_not_the_file(local, server, tmp_path, reply, error, attempts):
+    """A web page, an error, another format, an incomplete file and an empty body raise, and leave no file."""
     answering(server, *[reply] * 3)
     with pytest.raises(error):
         export(local, tmp_path / "rows.parquet")
@@ -153,8 +153,8 @@ def test_what_is_not_the_file(local, server, tmp_path, reply, error, attempts):
 
 
 @pytest.mark.parametrize("body", [b'{"error": {"code": 403, "message": "no"}}', b'{"code": 403, "message": "no"}'])
-def test_error_in_place_of_a_json_file(local, server, tmp_path, body):
-    """Where JSON is asked for, an error is told from rows."""
+def test_error_instead_of_a_json_file(local, server, tmp_path, body):
+    """If JSON is requested, an error is distinguished from rows."""
     answering(server, status(200, body))
     with pytest.raises(PolyteiaPermissionError):
         export(local, tmp_path / "rows.json")
@@ -164,15 +164,15 @@ def test_error_in_place_of_a_json_file(local, server, tmp_path, body):
 @pytest.mark.parametrize(
     "rows", [[], [{"error": None}], {"id": 1}, [{"code": 1, "message": "x"}] * 9000], ids=lambda rows: str(rows)[:9]
 )
-def test_json_rows_are_no_error(local, server, tmp_path, rows):
-    """Rows that look a little like errors are rows."""
+def test_json_rows_that_resemble_errors(local, server, tmp_path, rows):
+    """Rows that resemble errors are exported as rows."""
     answering(server, status(200, json.dumps(rows).encode()))
     export(local, tmp_path / "rows.json")
     assert json.loads((tmp_path / "rows.json").read_text()) == rows
 
 
-def test_refused_export_token(local, server, tmp_path):
-    """An export token refused at the last moment is replaced by a fresh one, once."""
+def test_rejected_export_token(local, server, tmp_path):
+    """A rejected export token is replaced by a new one, once."""
     server.answer(
         data({"token": "first"}), status(401), data({"token": "second"}), status(200, b"a\n", content_type="text/csv")
     )
@@ -181,14 +181,14 @@ def test_refused_export_token(local, server, tmp_path):
 
 
 def test_no_token_is_logged(make_hook, server, tmp_path, caplog):
-    """At level DEBUG the token is in no line, not even urllib3's, nor in the error; quoted it is masked too."""
-    learnt = []
+    """At level DEBUG, the token is in no log line, not even urllib3's, or in the error; it is also masked in quoted form."""
+    masked = []
     caplog.set_level(logging.DEBUG)
-    hook = make_hook(host=server.url, password=KEY, on_secret=learnt.append, max_attempts=2)
+    hook = make_hook(host=server.url, password=KEY, on_secret=masked.append, max_attempts=2)
     answering(server, status(502, TOKEN.encode(), content_type="text/plain"), DROP)
     with pytest.raises(PolyteiaTransportError) as caught:
         export(hook, tmp_path / "rows.csv")
-    assert {TOKEN, quote(TOKEN, safe="")} <= set(learnt)
+    assert {TOKEN, quote(TOKEN, safe="")} <= set(masked)
     assert '"GET /download?*** HTTP/1.1" 502' in caplog.text
     chain, error = "", caught.value
     while error is not None:
@@ -199,7 +199,7 @@ def test_no_token_is_logged(make_hook, server, tmp_path, caplog):
 
 
 def test_disk_full(local, server, tmp_path):
-    """A file that cannot be written to its end is removed, and the error says why; the download is not repeated."""
+    """A file that cannot be written completely is removed, the error contains the reason; there is no retry."""
     answering(server, status(200, bytes(1_000_000), content_type="text/csv"))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, limits[1]))
@@ -212,9 +212,11 @@ def test_disk_full(local, server, tmp_path):
     assert len(server.requests) == 2
 
 
-def test_folder_that_is_not_there(local):
-    """The error speaks of the folder, because the file need not be there."""
-    with pytest.raises(PolyteiaError, match=r"'/nowhere/rows.csv' cannot be written: its folder does not exist"):
+def test_missing_directory(local):
+    """The error names the directory as the cause, because the file itself need not exist."""
+    with pytest.raises(
+        PolyteiaError, match=r"'/nowhere/rows.csv' cannot be written: its directory does not exist on this worker"
+    ):
         export(local, "/nowhere/rows.csv")
 
 
@@ -222,15 +224,15 @@ def test_folder_that_is_not_there(local):
     ("place", "is_final"), [("/nowhere/rows.csv", False), ("/proc/rows.csv", False), ("nosuch://bucket/rows.csv", True)]
 )
 def test_destination_that_cannot_be_written(local, server, place, is_final):
-    """That is told before anything is asked of the platform; a disk may come back, a wrong name stays wrong."""
-    with pytest.raises(PolyteiaError, match=r"cannot be written|leads to no storage") as caught:
+    """It fails before anything is sent; the task may be retried, unless the storage is not supported at all."""
+    with pytest.raises(PolyteiaError, match=r"cannot be written|is not a supported storage URL") as caught:
         export(local, place)
     assert isinstance(caught.value, AirflowFailException) is is_final
     assert server.requests == []
 
 
 @pytest.mark.parametrize(
-    ("extra", "answers"),
+    ("extra", "replies"),
     [
         ({}, [data({"token": "a"}), body_error(404, "unknown token"), data({"token": "b"})]),
         (
@@ -245,27 +247,27 @@ def test_destination_that_cannot_be_written(local, server, place, is_final):
     ],
     ids=["export token", "access token"],
 )
-def test_refused_token_leaves_nothing_in_the_file(connect, server, tmp_path, extra, answers):
-    """Where JSON is asked for, an error within HTTP 200 is not written before the rows that the next try brings."""
+def test_rejected_token_leaves_nothing_in_the_file(connect, server, tmp_path, extra, replies):
+    """If JSON is requested, an error inside HTTP 200 is not written to the file before the rows of the next try."""
     connect(host=server.url, extra=extra)
     rows = json.dumps([{"a": "x" * 200_000}]).encode()
-    server.answer(*answers, status(200, rows))
+    server.answer(*replies, status(200, rows))
     with PolyteiaHook() as hook:
         exported = export(hook, tmp_path / "rows.json")
     assert (tmp_path / "rows.json").read_bytes() == rows
     assert exported["bytes"] == len(rows)
 
 
-def test_deeply_nested_json_is_no_error(local, server, tmp_path):
-    """Rows that are nested too deeply to look into are not taken for an error, nor do they raise one."""
+def test_deeply_nested_json(local, server, tmp_path):
+    """Rows that are nested too deeply to be parsed are neither mistaken for an error nor raise one."""
     rows = b"[" * 20_000 + b"]" * 20_000
     answering(server, status(200, rows))
     export(local, tmp_path / "rows.json")
     assert (tmp_path / "rows.json").read_bytes() == rows
 
 
-def test_file_behind_a_link(local, server, tmp_path):
-    """A link stays a link, a file keeps its mode, and its name may be as long as names may be."""
+def test_symbolic_link(local, server, tmp_path):
+    """A link stays a link, its target keeps its mode, and the target's name may have the maximum length."""
     target, link = tmp_path / ("x" * 240 + ".csv"), tmp_path / "rows.csv"
     target.write_bytes(b"old")
     target.chmod(0o600)
@@ -278,11 +280,11 @@ def test_file_behind_a_link(local, server, tmp_path):
 
 
 @pytest.mark.parametrize("reply", [status(200, b"a\n", content_type="text/csv"), status(403)])
-def test_storage_that_cannot_remove_what_is_left(local, server, tmp_path, monkeypatch, caplog, reply):
-    """If the temporary file cannot be removed, the log says so, and the outcome is the one that it was."""
+def test_storage_that_cannot_remove_the_temporary_file(local, server, tmp_path, monkeypatch, caplog, reply):
+    """If the temporary file cannot be removed, a warning is logged, and the original result or error is kept."""
 
     def fail(*_, **__):
-        raise ConnectionError("the storage is gone")
+        raise ConnectionError("storage failure")
 
     answering(server, reply)
     monkeypatch.setattr(Path, "unlink", fail)
@@ -292,16 +294,16 @@ def test_storage_that_cannot_remove_what_is_left(local, server, tmp_path, monkey
     else:
         with pytest.raises(PolyteiaPermissionError):
             export(local, tmp_path / "rows.csv")
-        assert "may be left beside" in caplog.text
+        assert f"A temporary file may be left beside '{tmp_path}/rows.csv'" in caplog.text
 
 
 def test_file_whose_rows_cannot_be_counted(local, server, tmp_path, caplog):
-    """A file with both ends of Parquet is kept, although what is between them says nothing to us; the log says so."""
+    """A file with both magic numbers of Parquet is kept even if it cannot be parsed; a warning is logged."""
     answering(server, status(200, b"PAR1 rows PAR1", content_type="application/octet-stream"))
     exported = export(local, tmp_path / "rows.parquet")
     assert exported["rows"] is None
     assert (tmp_path / "rows.parquet").read_bytes() == b"PAR1 rows PAR1"
-    assert "rows.parquet cannot be counted" in caplog.text
+    assert "rows.parquet' could not be counted: " in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -317,7 +319,7 @@ def test_file_whose_rows_cannot_be_counted(local, server, tmp_path, caplog):
     ],
 )
 def test_references(local, server, tmp_path, sql, datasets, sent, ids):
-    """Ids in quotes and names in braces become what the platform wants."""
+    """Ids in quotes and names in braces are translated to the platform's syntax."""
     answering(server, status(200, b"a\n", content_type="text/csv"))
     local.export(sql, datasets, tmp_path / "rows.csv")
     params = server.requests[0].json["params"]
@@ -329,16 +331,16 @@ def test_references(local, server, tmp_path, sql, datasets, sent, ids):
     [
         ("FROM 'x'", ["ds_1'}} --"], "must look like"),
         ("FROM {x}", {"x": "bookings"}, "dataset id of 'x' is 'bookings'"),
-        ("FROM {x}", {"x": "ds_1", "y": "ds_2"}, "nowhere says {y}"),
-        ("FROM ''", ["ds_1"], "nowhere says 'ds_1'"),
+        ("FROM {x}", {"x": "ds_1", "y": "ds_2"}, "'datasets' defines 'y', but the SQL statement does not use {y}"),
+        ("FROM ''", ["ds_1"], "does not reference 'ds_1'"),
         ("FROM '{{ds_1}}', '{{ds_2}}'", ["ds_1"], "uses the dataset 'ds_2'"),
-        ("  ", ["ds_1"], "not empty"),
-        (None, ["ds_1"], "not empty"),
+        ("  ", ["ds_1"], "non-empty"),
+        (None, ["ds_1"], "non-empty"),
         ("FROM {x}", {"x": None}, "must look like"),
     ],
 )
 def test_unusable_references(local, server, tmp_path, sql, datasets, problem):
-    """What cannot be a reference, or is missing on one side, is refused before anything is sent."""
+    """An invalid id, or a dataset that is missing on one side, is rejected before anything is sent."""
     with pytest.raises(PolyteiaConfigurationError, match=problem):
         local.export(sql, datasets, tmp_path / "rows.csv")
     assert server.requests == []

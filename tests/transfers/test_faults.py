@@ -1,4 +1,4 @@
-"""Every fault of the sandbox on the way up and on the way down, and what is there afterwards: by checksum."""
+"""Every fault of the sandbox during uploads and exports, with the data compared by checksum afterwards."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from airflow_provider_polyteia.exceptions import (
 
 BEFORE = b"id,name\n1,Before\n"
 
-# Fault -> the error it ends with if it never stops.
+# Fault -> the exception if every attempt fails with it.
 LOST = {
     **dict.fromkeys(["drop-at:1", "drop-at:50", "drop-at:99"], PolyteiaTransportError),
     **dict.fromkeys(["drop-before", "close-before", "hang:9"], PolyteiaTransportError),
@@ -29,34 +29,34 @@ LOST = {
     **dict.fromkeys(["status:500", "status:502", "status:503", "unavailable:1", "body-error:500"], PolyteiaServerError),
     "retry-after:1": PolyteiaAPIError,
 }
-ONLY_UP = {
+UPLOAD_ONLY = {
     "drop-at:100": PolyteiaTransportError,
     **dict.fromkeys(["drop-after", "close-after", "hang-after:9"], PolyteiaTransportError),
     **dict.fromkeys(["garbage-after", "html-after"], PolyteiaProtocolError),
     **dict.fromkeys(["status-after:502", "body-error-after:500"], PolyteiaServerError),
 }
-ONLY_DOWN = {
+EXPORT_ONLY = {
     "short": PolyteiaTransportError,
     "wrong-length": PolyteiaProtocolError,
 }
-# A token that is refused is replaced once, whatever the reason.
+# A rejected token is replaced once, regardless of the reason.
 REPLACED = {
     **dict.fromkeys(["status:401", "body-error:401"], PolyteiaAuthenticationError),
     **dict.fromkeys(["status:404", "body-error:404"], PolyteiaNotFoundError),
 }
-REFUSED = {
+REJECTED = {
     **dict.fromkeys(["status:400", "body-error:400"], PolyteiaBadRequestError),
     **dict.fromkeys(["status:403", "body-error:403"], PolyteiaPermissionError),
     "status:413": PolyteiaAPIError,
     "redirect": PolyteiaProtocolError,
 }
-HARMLESS = ["slow:20000000"]
-HARMLESS_DOWN = [*HARMLESS, "drop-at:100"]  # all has arrived before the connection is reset
+UNAFFECTED = ["slow:20000000"]
+EXPORT_UNAFFECTED = [*UNAFFECTED, "drop-at:100"]  # everything arrives before the connection is reset
 
-UP, DOWN = LOST | ONLY_UP | REPLACED | REFUSED, LOST | ONLY_DOWN | REPLACED | REFUSED
+UPLOAD, EXPORT = LOST | UPLOAD_ONLY | REPLACED | REJECTED, LOST | EXPORT_ONLY | REPLACED | REJECTED
 
 
-def silence(fault):
+def idle_timeout(fault):
     return 0.3 if fault.startswith("hang") else None
 
 
@@ -64,82 +64,82 @@ def checksum(content):
     return hashlib.sha256(content).hexdigest()
 
 
-@pytest.mark.parametrize("fault", [*(fault for fault in UP if fault not in REFUSED), *HARMLESS])
+@pytest.mark.parametrize("fault", [*(fault for fault in UPLOAD if fault not in REJECTED), *UNAFFECTED])
 def test_upload_after_a_fault(hook, sandbox, dataset_id, csv_file, fault):
-    """An upload that goes wrong once is repeated whole, with a fresh token; the platform holds the same bytes."""
+    """An upload that fails once is retried completely, with a new token; the platform stores the same bytes."""
     sandbox.faults.add(f"/upload:{fault}:1")
-    hook.upload_dataset(dataset_id, csv_file, timeout=silence(fault))
+    hook.upload_dataset(dataset_id, csv_file, timeout=idle_timeout(fault))
     assert checksum(sandbox.content(dataset_id)) == checksum(csv_file.read_bytes())
-    attempts = 1 if fault in HARMLESS else 2
+    attempts = 1 if fault in UNAFFECTED else 2
     assert sandbox.count("generate_dataset_upload_token") == attempts
     tokens = [request.headers["x-upload-token"] for request in sandbox.requests if request.path == "/upload"]
     assert len(set(tokens)) == len(tokens)
 
 
-@pytest.mark.parametrize("fault", UP)
+@pytest.mark.parametrize("fault", UPLOAD)
 def test_upload_that_never_succeeds(make_hook, sandbox, dataset_id, csv_file, fault):
-    """An upload that always goes wrong ends in the error that belongs to it; the data is as it was, or complete."""
+    """An upload that always fails raises the matching exception; the data is unchanged, or complete."""
     sandbox.faults.add(f"/upload:{fault}")
-    with pytest.raises(UP[fault]):
-        make_hook(max_attempts=3).upload_dataset(dataset_id, csv_file, timeout=silence(fault))
-    expected = csv_file.read_bytes() if fault in ONLY_UP and fault != "drop-at:100" else BEFORE
+    with pytest.raises(UPLOAD[fault]):
+        make_hook(max_attempts=3).upload_dataset(dataset_id, csv_file, timeout=idle_timeout(fault))
+    expected = csv_file.read_bytes() if fault in UPLOAD_ONLY and fault != "drop-at:100" else BEFORE
     assert checksum(sandbox.content(dataset_id)) == checksum(expected)
-    attempts = 1 if fault in REFUSED else 2 if fault in REPLACED else 3
+    attempts = 1 if fault in REJECTED else 2 if fault in REPLACED else 3
     assert sandbox.count("generate_dataset_upload_token") == attempts
 
 
-@pytest.mark.parametrize("fault", [*(fault for fault in DOWN if fault not in REFUSED), *HARMLESS_DOWN])
+@pytest.mark.parametrize("fault", [*(fault for fault in EXPORT if fault not in REJECTED), *EXPORT_UNAFFECTED])
 def test_export_after_a_fault(hook, sandbox, dataset_id, tmp_path, fault):
-    """A download that goes wrong once is repeated with a fresh token; the file is complete, nothing else is left."""
+    """A download that fails once is retried with a new token; the file is complete, and no other file is left."""
     sandbox.upload(dataset_id, b"id,name\n" + b"".join(b"%d,M\xc3\xbcller %d\n" % (i, i * i) for i in range(5_000)))
     sandbox.faults.add(f"/download:{fault}:1")
     path = tmp_path / "rows.parquet"
-    exported = hook.export("FROM {bookings}", {"bookings": dataset_id}, path, timeout=silence(fault))
+    exported = hook.export("FROM {bookings}", {"bookings": dataset_id}, path, timeout=idle_timeout(fault))
     assert exported["bytes"] == path.stat().st_size
     assert exported["rows"] == 5_000
     assert list(tmp_path.iterdir()) == [path]
-    assert sandbox.count("generate_query_export_token") == (1 if fault in HARMLESS_DOWN else 2)
+    assert sandbox.count("generate_query_export_token") == (1 if fault in EXPORT_UNAFFECTED else 2)
 
 
-@pytest.mark.parametrize("fault", DOWN)
+@pytest.mark.parametrize("fault", EXPORT)
 def test_export_that_never_succeeds(make_hook, sandbox, dataset_id, tmp_path, fault):
-    """A download that always goes wrong ends in its error; the file that was there before is untouched."""
+    """A download that always fails raises the matching exception; the existing file is unchanged."""
     path = tmp_path / "rows.parquet"
     path.write_bytes(b"yesterday's")
     sandbox.faults.add(f"/download:{fault}")
-    with pytest.raises(DOWN[fault]):
-        make_hook(max_attempts=3).export(f"FROM '{dataset_id}'", [dataset_id], path, timeout=silence(fault))
+    with pytest.raises(EXPORT[fault]):
+        make_hook(max_attempts=3).export(f"FROM '{dataset_id}'", [dataset_id], path, timeout=idle_timeout(fault))
     assert (list(tmp_path.iterdir()), path.read_bytes()) == ([path], b"yesterday's")
-    attempts = 1 if fault in REFUSED else 2 if fault in REPLACED else 3
+    attempts = 1 if fault in REJECTED else 2 if fault in REPLACED else 3
     assert sandbox.count("generate_query_export_token") == attempts
 
 
 def test_no_token_for_an_upload(make_hook, sandbox, dataset_id, csv_file):
-    """Without a token nothing is uploaded; it is asked for again within the same limits."""
+    """Without a token, nothing is uploaded; the request for the token is retried within the same limits."""
     sandbox.faults.add("generate_dataset_upload_token:status:502")
-    with pytest.raises(PolyteiaServerError, match="Gave up after 3 attempt"):
+    with pytest.raises(PolyteiaServerError, match="Giving up after 3 attempt"):
         make_hook(max_attempts=3).upload_dataset(dataset_id, csv_file)
     assert (sandbox.count("generate_dataset_upload_token"), sandbox.count("/upload")) == (3, 0)
 
 
 def test_no_token_for_an_export(make_hook, sandbox, dataset_id, tmp_path):
-    """Without a token nothing is downloaded, and no file is left."""
+    """Without a token, nothing is downloaded, and no file is left."""
     sandbox.faults.add("generate_query_export_token:status:502")
-    with pytest.raises(PolyteiaServerError, match="Gave up after 3 attempt"):
+    with pytest.raises(PolyteiaServerError, match="Giving up after 3 attempt"):
         make_hook(max_attempts=3).export(f"FROM '{dataset_id}'", [dataset_id], tmp_path / "x.parquet")
     assert (sandbox.count("generate_query_export_token"), sandbox.count("/download")) == (3, 0)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_revoked_key(make_hook, sandbox, dataset_id, csv_file):
-    """A wrong key fails at the token, once, before a byte of the file is sent."""
+    """An invalid key fails at the request for the token, once, before a byte of the file is sent."""
     with pytest.raises(PolyteiaAuthenticationError, match="Personal Access Keys"):
         make_hook(password=KEY).upload_dataset(dataset_id, csv_file)
     assert (sandbox.count("generate_dataset_upload_token"), sandbox.count("/upload")) == (1, 0)
 
 
-def test_storm(make_hook, sandbox, dataset_id, csv_file):
-    """With a third of all requests dropped somewhere, uploads still end complete or not at all."""
+def test_many_dropped_connections(make_hook, sandbox, dataset_id, csv_file):
+    """With a third of all requests dropped, each upload is stored completely or not at all."""
     sandbox.faults.add("/upload:drop-at:50:p=0.3", "generate_dataset_upload_token:drop-after:p=0.3")
     hook = make_hook(max_attempts=4)
     outcomes = set()

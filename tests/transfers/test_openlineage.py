@@ -1,4 +1,4 @@
-"""What transfers tell OpenLineage: its own provider asks them, and its own client writes it down."""
+"""What transfers report to OpenLineage, extracted by its provider and serialized by its client."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from airflow.providers.openlineage.extractors.base import DefaultExtractor
 from openlineage.client.serde import Serde
 
 
-def told(operator):
-    """What OpenLineage gets to know after the operator has run."""
+def extract(operator):
+    """Run the operator; return what OpenLineage extracts from it."""
     operator.execute({})
     lineage = DefaultExtractor(operator).extract_on_complete(None)
     return {
@@ -41,20 +41,20 @@ def name_of(dataset):
 
 @pytest.fixture
 def platform(connected):
-    """Takes any upload."""
+    """The namespace of a platform that accepts any upload."""
     connected.answer(lambda request: data(None) if request.path == "/upload" else data({"token": "t"}))
     return f"polyteia://{connected.url.removeprefix('http://')}"
 
 
 def test_sql_to_polyteia(platform, tmp_path, monkeypatch):
-    """The query, and the dataset with columns, rows and bytes."""
+    """The query, and the dataset with its columns, rows and bytes, are reported."""
     pytest.importorskip("airflow.providers.sqlite")
     with sqlite3.connect(tmp_path / "city.db") as database:
         database.execute("CREATE TABLE trees (species TEXT, height REAL)")
         database.execute("INSERT INTO trees VALUES ('Linde', 12.5), ('Eiche', 20.0)")
     monkeypatch.setenv("AIRFLOW_CONN_CITY", json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "city.db")}))
     sql = "SELECT species, height FROM trees"
-    found = told(SqlToPolyteiaOperator(task_id="t", sql=sql, conn_id="city", dataset_id="ds_1"))
+    found = extract(SqlToPolyteiaOperator(task_id="t", sql=sql, conn_id="city", dataset_id="ds_1"))
     assert found["job"]["sql"]["query"] == sql
     (output,) = found["outputs"]
     assert name_of(output) == (platform, "ds_1")
@@ -67,7 +67,7 @@ def test_sql_to_polyteia(platform, tmp_path, monkeypatch):
 
 @pytest.mark.integration
 def test_tables_of_a_query(monkeypatch):
-    """The tables are named as OpenLineage reads them from the query, with the schema that the database says."""
+    """Tables have the names that OpenLineage parses from the query, with the database's default schema."""
     pytest.importorskip("airflow.providers.postgres")
     from postgres import Postgres  # noqa: PLC0415 - needs the server's programs
 
@@ -79,18 +79,18 @@ def test_tables_of_a_query(monkeypatch):
     assert sorted(dataset.name.partition(".")[2] for dataset in found) == ["geo.districts", "public.trees"]
 
 
-def test_query_that_nobody_understands(monkeypatch):
-    """A query that cannot be read costs the names of its tables, nothing else."""
+def test_query_that_cannot_be_parsed(monkeypatch):
+    """If the query cannot be parsed, only the input tables are omitted."""
     monkeypatch.setenv("AIRFLOW_CONN_CITY", "sqlite:////nowhere.db")
     assert openlineage.tables("SELEKT", "city", None) == []
 
 
 def test_parquet_file(platform, tmp_path):
-    """A Parquet file tells its rows and columns itself."""
+    """Rows and columns of a Parquet file are read from the file itself."""
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     file = tmp_path / "trees.parquet"
     pq.write_table(pa.table({"species": ["Linde", "Eiche", None]}), file)
-    found = told(FileToPolyteiaOperator(task_id="t", source=str(file), dataset_id="ds_1"))
+    found = extract(FileToPolyteiaOperator(task_id="t", source=str(file), dataset_id="ds_1"))
     assert [name_of(item) for item in found["inputs"]] == [("file", str(file))]
     (output,) = found["outputs"]
     assert [field["name"] for field in output["facets"]["schema"]["fields"]] == ["species"]
@@ -101,30 +101,30 @@ def test_parquet_file(platform, tmp_path):
 
 
 def test_other_file(platform, tmp_path):
-    """Of another file only the size is known, wherever it is."""
+    """Only the size of other files is known."""
     file = tmp_path / "trees.csv"
     file.write_bytes(b"a\n1\n")
     source = ObjectStoragePath(f"file://{file}")
-    found = told(FileToPolyteiaOperator(task_id="t", source=source, dataset_id="ds_1"))
+    found = extract(FileToPolyteiaOperator(task_id="t", source=source, dataset_id="ds_1"))
     assert [name_of(item) for item in found["inputs"]] == [("file", str(file))]
     assert "schema" not in found["outputs"][0].get("facets", {})
     assert without_producer(found["outputs"][0]["outputFacets"]["outputStatistics"]) == {"size": 4}
 
 
 def test_polyteia_to_file(connected, platform, tmp_path):
-    """Datasets read, the query, and the file written."""
+    """The datasets that were read, the query, and the file that was written are reported."""
     rows = Reply(body=b"PAR1 rows PAR1", content_type="application/octet-stream")
     connected.answer(lambda request: rows if request.path.startswith("/download") else data({"token": "t"}))
     destination = tmp_path / "out.parquet"
     sql = "SELECT * FROM {trees}"
     operator = PolyteiaToFileOperator(task_id="t", sql=sql, datasets={"trees": "ds_1"}, destination=str(destination))
-    found = told(operator)
+    found = extract(operator)
     assert [name_of(item) for item in found["inputs"]] == [(platform, "ds_1")]
     assert [name_of(item) for item in found["outputs"]] == [("file", str(destination))]
     assert found["job"]["sql"]["query"] == sql
 
 
-def test_nothing_to_tell_of_a_task_that_failed(tmp_path):
-    """A task that did not come to its end has loaded nothing."""
+def test_failed_task(tmp_path):
+    """A task that did not complete reports nothing."""
     operator = FileToPolyteiaOperator(task_id="t", source=str(tmp_path / "none.csv"), dataset_id="ds_1")
     assert operator.get_openlineage_facets_on_complete(None) is None

@@ -1,4 +1,4 @@
-"""The operators: what they do, what goes to XCom, and that a killed task leaves nothing behind."""
+"""The transfer operators: what they do, what they push to XCom, and that a killed task leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def load(sql="SELECT * FROM bookings ORDER BY id", **arguments):
 
 
 def test_file_to_polyteia(sandbox, dataset_id, csv_file):
-    """A file replaces the data; the ids and sizes are returned, and the moment of the data is stored."""
+    """A file replaces the data; ids and sizes are returned, and the as-of time of the data is stored."""
     task = FileToPolyteiaOperator(
         task_id="load", source=str(csv_file), dataset_id=dataset_id, source_timestamp="2026-03-01"
     )
-    assert task.execute({}) == task.outputs(
+    assert task.execute({}) == task.xcom_value(
         {
             "dataset_id": dataset_id,
             "bytes": csv_file.stat().st_size,
@@ -63,12 +63,12 @@ def test_file_to_polyteia(sandbox, dataset_id, csv_file):
         }
     )
     assert sandbox.content(dataset_id) == csv_file.read_bytes()
-    told = next(request.json for request in sandbox.requests if request.name == "update_dataset_source_info")
-    assert told["params"] == {"id": dataset_id, "source_info": {"source_timestamp": "2026-03-01T00:00:00Z"}}
+    command = next(request.json for request in sandbox.requests if request.name == "update_dataset_source_info")
+    assert command["params"] == {"id": dataset_id, "source_info": {"source_timestamp": "2026-03-01T00:00:00Z"}}
 
 
 @pytest.mark.parametrize(
-    ("moment", "stored"),
+    ("timestamp", "stored"),
     [
         ("2026-03-01T06:00:00+02:00", "2026-03-01T04:00:00Z"),
         ("2026-03-01 06:00:00.5", "2026-03-01T06:00:00.500000Z"),
@@ -76,14 +76,14 @@ def test_file_to_polyteia(sandbox, dataset_id, csv_file):
         (date(2026, 3, 1), "2026-03-01T00:00:00Z"),
     ],
 )
-def test_source_timestamp(hook, sandbox, dataset_id, moment, stored):
-    """A moment in any usual form is stored in UTC."""
-    hook.set_source_timestamp(dataset_id, moment)
+def test_source_timestamp(hook, sandbox, dataset_id, timestamp, stored):
+    """A timestamp in any supported form is stored in UTC."""
+    hook.set_source_timestamp(dataset_id, timestamp)
     assert sandbox.requests[-1].json["params"]["source_info"] == {"source_timestamp": stored}
 
 
 def test_unusable_source_timestamp(sandbox, dataset_id, csv_file, city):
-    """A moment that is none is refused before the database is read or anything is sent."""
+    """An invalid timestamp is rejected before the database is read or anything is sent."""
     for task in (
         FileToPolyteiaOperator(
             task_id="load", source=str(csv_file), dataset_id=dataset_id, source_timestamp="yesterday"
@@ -96,7 +96,7 @@ def test_unusable_source_timestamp(sandbox, dataset_id, csv_file, city):
 
 
 def test_sql_to_polyteia(sandbox, dataset_id, city, tmp_path):
-    """The rows arrive as Parquet with their types; XCom holds counts, sizes and types, but no value."""
+    """The rows arrive as Parquet with their types; XCom contains counts, sizes and types, but no values."""
     result = load(dataset_id=dataset_id, temp_dir=str(tmp_path)).execute({})
     assert {**result, "bytes": 0} == {
         "dataset_id": dataset_id,
@@ -112,14 +112,14 @@ def test_sql_to_polyteia(sandbox, dataset_id, city, tmp_path):
     assert result["bytes"] == len(content)
     stored = pq.read_table(pa.BufferReader(content))
     assert [tuple(row.values()) for row in stored.to_pylist()] == city
-    query = f"SELECT sum(amount) FROM '{{{{{dataset_id}}}}}'"  # noqa: S608 - the platform's own way
-    answer = sandbox.call("execute_sql", {"sql": query, "datasets": [dataset_id]})
-    assert answer["rows"] == [[sum(row[1] for row in city)]]
+    query = f"SELECT sum(amount) FROM '{{{{{dataset_id}}}}}'"  # noqa: S608 - the platform's own syntax
+    result = sandbox.call("execute_sql", {"sql": query, "datasets": [dataset_id]})
+    assert result["rows"] == [[sum(row[1] for row in city)]]
     assert [path.name for path in tmp_path.iterdir()] == ["city.db"]
 
 
 def test_empty_result(sandbox, dataset_id, city):
-    """A result without rows empties the dataset and keeps its columns; with `fail_on_empty` nothing is sent."""
+    """A result without rows empties the dataset and keeps its columns; with `fail_on_empty`, nothing is sent."""
     sql = "SELECT * FROM bookings WHERE id < 0"
     with pytest.raises(PolyteiaError, match="'fail_on_empty' is set"):
         load(sql, dataset_id=dataset_id, fail_on_empty=True).execute({})
@@ -131,21 +131,21 @@ def test_empty_result(sandbox, dataset_id, city):
 
 @pytest.mark.parametrize("sql", ["SELECT nosuch FROM bookings", "UPDATE bookings SET id = 0", "SELECT 1; SELECT 2"])
 def test_nothing_is_sent_without_all_rows(sandbox, dataset_id, city, sql):
-    """A query that fails sends nothing; the dataset is as it was."""
+    """If the query fails, nothing is sent, and the dataset is unchanged."""
     with pytest.raises(PolyteiaError):
         load(sql, dataset_id=dataset_id).execute({})
     assert (sandbox.requests, sandbox.content(dataset_id)) == ([], BEFORE)
 
 
-def test_upload_is_repeated_with_all_rows(sandbox, dataset_id, city):
-    """After a drop the whole file is sent again, not the rest of a consumed stream."""
+def test_upload_is_retried_with_all_rows(sandbox, dataset_id, city):
+    """After a dropped connection, the whole file is sent again, not the rest of a consumed stream."""
     sandbox.faults.add("/upload:drop-after:1-2")
     result = load(dataset_id=dataset_id).execute({})
     assert pq.read_metadata(pa.BufferReader(sandbox.content(dataset_id))).num_rows == result["rows"] == 1000
 
 
 def test_missing_extras(sandbox, dataset_id, city, monkeypatch):
-    """A package that is missing is named, with the command that installs it."""
+    """The error for a missing package contains the command that installs it."""
     monkeypatch.setattr(optional_dependencies, "find_spec", lambda name: None)
     with pytest.raises(PolyteiaConfigurationError, match=r'pip install "airflow-provider-polyteia\[parquet\]"'):
         load(dataset_id=dataset_id).execute({})
@@ -153,7 +153,7 @@ def test_missing_extras(sandbox, dataset_id, city, monkeypatch):
 
 
 def test_polyteia_to_file(sandbox, dataset_id, tmp_path):
-    """The result of a query becomes a file; the path, the size and the rows are returned."""
+    """The result of a query is written to a file; path, size and number of rows are returned."""
     path = tmp_path / "rows.parquet"
     task = PolyteiaToFileOperator(
         task_id="save",
@@ -172,26 +172,26 @@ def test_polyteia_to_file(sandbox, dataset_id, tmp_path):
     assert pq.read_table(path).to_pylist() == [{"name": "Before"}]
 
 
-def ask(dataset_id, sql="SELECT name FROM {b}", **arguments):
-    return PolyteiaSqlOperator(task_id="ask", sql=sql, datasets={"b": dataset_id}, **arguments)
+def query(dataset_id, sql="SELECT name FROM {b}", **arguments):
+    return PolyteiaSqlOperator(task_id="query", sql=sql, datasets={"b": dataset_id}, **arguments)
 
 
 def test_small_result_of_sql(sandbox, dataset_id):
-    """A small answer is returned as it is, with its size."""
-    task = ask(dataset_id, "SELECT name FROM {b} WHERE id = $id", named_args={"id": 1})
+    """A small result is returned unchanged, with its size."""
+    task = query(dataset_id, "SELECT name FROM {b} WHERE id = $id", named_args={"id": 1})
     result = task.execute({})
     assert result["result"]["rows"] == [["Before"]]
     size = len(json.dumps(result["result"], ensure_ascii=False))
-    assert result == task.outputs({"result": result["result"], "path": None, "bytes": size})
+    assert result == task.xcom_value({"result": result["result"], "path": None, "bytes": size})
 
 
 def test_large_result_of_sql(sandbox, dataset_id, tmp_path):
-    """A large answer goes to a file, or fails the task if there is none; XCom never holds it."""
+    """A large result is written to the destination, or fails the task without one; it is never pushed to XCom."""
     with pytest.raises(PolyteiaError, match="PolyteiaToFileOperator"):
-        ask(dataset_id, max_xcom_bytes=10).execute({})
-    path = tmp_path / "answer.json"
-    task = ask(dataset_id, max_xcom_bytes=10, destination=str(path))
-    assert task.execute({}) == task.outputs({"result": None, "path": str(path), "bytes": path.stat().st_size})
+        query(dataset_id, max_xcom_bytes=10).execute({})
+    path = tmp_path / "result.json"
+    task = query(dataset_id, max_xcom_bytes=10, destination=str(path))
+    assert task.execute({}) == task.xcom_value({"result": None, "path": str(path), "bytes": path.stat().st_size})
     assert json.loads(path.read_text())["rows"] == [["Before"]]
 
 
@@ -206,12 +206,12 @@ def test_large_result_of_sql(sandbox, dataset_id, tmp_path):
         ("SELECT ';' FROM {b}", None, 1),
     ],
 )
-def test_statements_are_repeated_if_they_only_read(make_hook, sandbox, dataset_id, sql, idempotent, sent):
-    """A lost answer is asked for again only where that is certainly, or said to be, harmless."""
+def test_only_idempotent_statements_are_retried(make_hook, sandbox, dataset_id, sql, idempotent, sent):
+    """After a lost response, a statement is retried only if it certainly is, or was declared, idempotent."""
     sandbox.faults.add("execute_sql:drop-after:1")
     hook = make_hook()
     if sent == 1:
-        with pytest.raises(PolyteiaError, match="Nobody knows"):
+        with pytest.raises(PolyteiaError, match="It is unknown whether 'execute_sql'"):
             hook.execute_sql(sql, {"b": dataset_id}, idempotent=idempotent)
     else:
         hook.execute_sql(sql, {"b": dataset_id}, idempotent=idempotent)
@@ -227,15 +227,15 @@ def test_statements_are_repeated_if_they_only_read(make_hook, sandbox, dataset_i
         (b'{"data": null}', None),
     ],
 )
-def test_answer_to_sql_of_any_form(make_hook, server, body, expected):
-    """Nobody says how an answer looks: with or without an envelope, what is in it is returned."""
+def test_results_of_sql_in_any_form(make_hook, server, body, expected):
+    """The form of a result is not documented: with or without an envelope, its content is returned."""
     server.answer(status(200, body))
     assert make_hook(host=server.url).execute_sql("SELECT 1 AS n", []) == expected
 
 
 @pytest.fixture
 def slow_platform(connect):
-    """A platform whose uploads show after a moment, and a dataset there."""
+    """A dataset on a platform that shows uploads with a delay."""
     with Sandbox(ingest_delay=0.3) as slow:
         connect(host=slow.base_url, password=slow.pak)
         params = {"name": "Slow", "solution_id": SANDBOX_SOLUTION_ID, "slug": "slow"}
@@ -243,7 +243,7 @@ def slow_platform(connect):
 
 
 def test_wait_for_upload(slow_platform):
-    """A platform that takes its time is waited for, after the first upload and after a later one."""
+    """A wait ends when the platform shows the upload: the first one of a dataset, and a later one."""
     hook = PolyteiaHook()
     for content in (b"id\n1\n", b"id\n1\n2\n"):
         before = hook.last_upload(slow_platform)
@@ -253,21 +253,24 @@ def test_wait_for_upload(slow_platform):
 
 
 def test_operator_waits_for_the_upload(sandbox, dataset_id, csv_file):
-    """With `wait_for_upload` the task looks before and after the upload."""
+    """With `wait_for_upload`, the task queries the dataset before and after the upload."""
     task = FileToPolyteiaOperator(task_id="load", source=str(csv_file), dataset_id=dataset_id, wait_for_upload=True)
     task.execute({})
     names = [request.name for request in sandbox.requests]
     assert names == ["get_dataset", "generate_dataset_upload_token", "/upload", "get_dataset"]
 
 
-def test_upload_that_does_not_show(slow_platform):
-    """An upload that does not show in time is told as such."""
-    with pytest.raises(PolyteiaError, match=r"has not shown the upload .* within 0.2 s"):
+def test_upload_that_does_not_become_visible(slow_platform):
+    """An upload that does not become visible in time raises an exception."""
+    with pytest.raises(
+        PolyteiaError,
+        match=r"upload to dataset id='ds_.*' \(connection 'polyteia_default'\) did not become visible within 0\.2 s",
+    ):
         PolyteiaHook().wait_for_upload(slow_platform, timeout=0.2, poll_interval=0.05)
 
 
-def test_templated_and_mapped_arguments(sandbox, dataset_id, csv_file):
-    """An argument that renders to nothing is refused with its name."""
+def test_arguments_that_render_to_none(sandbox, dataset_id, csv_file):
+    """The error for an argument that a template rendered to None names the argument."""
     for field in ("source", "dataset_id"):
         arguments = {"source": str(csv_file), "dataset_id": dataset_id, field: "None"}
         with pytest.raises(PolyteiaConfigurationError, match=f"Argument '{field}' of task 'load' is 'None'"):
@@ -280,7 +283,7 @@ ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELEC
 
 @pytest.fixture
 def kill(monkeypatch):
-    """Let a signal call a task's `on_kill` after a moment, as Airflow 3 does at SIGTERM; its code just goes on."""
+    """Call a task's `on_kill` from a signal handler after a delay, as Airflow 3 does at SIGTERM."""
     before = signal.getsignal(signal.SIGUSR1)
 
     def later(task, seconds=0.4):
@@ -291,22 +294,22 @@ def kill(monkeypatch):
     signal.signal(signal.SIGUSR1, before)
 
 
-def killed(task):
-    """Run a task that is to be killed, and return how long that took."""
-    begun = time.monotonic()
+def run_until_killed(task):
+    """Run a task that will be killed, and return the seconds that it ran."""
+    started = time.monotonic()
     with pytest.raises(TaskKilledError, match="was killed"):
         task.execute({})
-    return time.monotonic() - begun
+    return time.monotonic() - started
 
 
 @pytest.mark.parametrize("fault", ["/upload:slow:500000", "/upload:hang:60", "/upload:status:502"])
 def test_killed_while_uploading(sandbox, dataset_id, csv_file, kill, connect, fault):
-    """Killed while it sends, waits for the answer or for the next attempt, a task ends; the data is as before."""
+    """A task that is killed while it sends, or waits for the response or a retry, ends; the data is unchanged."""
     connect(host=sandbox.base_url, password=sandbox.pak, extra={"max_wait": 30})
     sandbox.faults.add(fault)
     task = FileToPolyteiaOperator(task_id="load", source=str(csv_file), dataset_id=dataset_id)
     kill(task)
-    assert killed(task) < 3
+    assert run_until_killed(task) < 3
     time.sleep(0.2)
     assert sandbox.content(dataset_id) == BEFORE
 
@@ -319,7 +322,7 @@ def test_killed_while_exporting(sandbox, dataset_id, tmp_path, kill, fault):
     path = str(tmp_path / "rows.csv")
     task = PolyteiaToFileOperator(task_id="save", sql="FROM {b}", datasets={"b": dataset_id}, destination=path)
     kill(task)
-    assert killed(task) < 3
+    assert run_until_killed(task) < 3
     assert list(tmp_path.iterdir()) == []
 
 
@@ -328,13 +331,13 @@ def test_killed_while_reading(sandbox, dataset_id, city, tmp_path, kill):
     (tmp_path / "temporary").mkdir()
     task = load(ENDLESS, dataset_id=dataset_id, temp_dir=str(tmp_path / "temporary"))
     kill(task)
-    assert killed(task) < 3
+    assert run_until_killed(task) < 3
     assert list((tmp_path / "temporary").iterdir()) == []
     assert sandbox.requests == []
 
 
-def test_killed_when_it_is_done(sandbox, dataset_id, csv_file):
-    """A task that is killed before or after its work, e.g. by its time-out, is not disturbed a second time."""
+def test_killed_when_not_running(sandbox, dataset_id, csv_file):
+    """Killing a task before or after its work, e.g. because of its timeout, raises nothing."""
     task = FileToPolyteiaOperator(task_id="load", source=str(csv_file), dataset_id=dataset_id)
     task.on_kill()
     task.execute({})

@@ -1,4 +1,4 @@
-"""Uploads: what goes over the wire, from which sources, and what is made of the reply."""
+"""Uploads: what goes over the wire, from which sources, and how replies are handled."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def token(value=TOKEN):
 
 
 def answering(server, *replies):
-    """Let the server give a token before each reply."""
+    """Make the server issue a token before each reply."""
     server.answer(*[reply for pair in zip([token()] * len(replies), replies, strict=True) for reply in pair])
 
 
 def part_of(request):
-    """The head and the content of the only part of a multipart request."""
+    """Return the head and the content of the only part of a multipart request."""
     boundary = re.fullmatch(r"multipart/form-data; boundary=(\w+)", request.headers["content-type"])[1].encode()
     opening, _, rest = request.body.partition(b"\r\n")
     head, _, rest = rest.partition(b"\r\n\r\n")
@@ -60,9 +60,9 @@ def test_wire(local, server, tmp_path):
     (tmp_path / "bookings.csv").write_bytes(b"a\n1\n")
     answering(server, status(200, b"stored", content_type="text/plain"))
     local.upload_dataset("ds_1", tmp_path / "bookings.csv")
-    asked, sent = server.requests
+    token_request, sent = server.requests
     params = {"id": "ds_1", "content_type": "text/csv"}
-    assert asked.json == {"command": "generate_dataset_upload_token", "params": params}
+    assert token_request.json == {"command": "generate_dataset_upload_token", "params": params}
     assert (sent.verb, sent.path) == ("POST", "/upload")
     assert sent.headers["authorization"] == f"Bearer {KEY}"
     assert sent.headers["x-upload-token"] == TOKEN
@@ -77,7 +77,7 @@ def test_wire(local, server, tmp_path):
 
 
 def test_result(hook, sandbox, dataset_id, csv_file):
-    """The result tells what was sent, and the platform holds the same bytes."""
+    """The result describes what was sent, and the platform stores the same bytes."""
     assert hook.upload_dataset(dataset_id, csv_file) == {
         "dataset_id": dataset_id,
         "bytes": csv_file.stat().st_size,
@@ -99,7 +99,7 @@ def test_result(hook, sandbox, dataset_id, csv_file):
     ],
 )
 def test_content_type_by_extension(local, server, tmp_path, name, expected):
-    """The extension decides about the content type, in whatever case it is written."""
+    """The extension determines the content type, in upper or lower case."""
     pq.write_table(pa.table({"id": [1, 2]}), tmp_path / name)
     answering(server, data({}))
     uploaded = local.upload_dataset("ds_1", str(tmp_path / name))
@@ -111,17 +111,17 @@ def test_content_type_by_extension(local, server, tmp_path, name, expected):
     ("begin", "end"), [(0, -1), (0, -4), (1, None), (0, 4), (0, 0)], ids=["cut", "no footer", "no head", "4 B", "empty"]
 )
 def test_incomplete_parquet(local, server, tmp_path, begin, end):
-    """A Parquet file that is still being written, or is none, is refused before anything is sent."""
+    """A file that is not a complete Parquet file, or not yet, is rejected before anything is sent."""
     pq.write_table(pa.table({"id": [1, 2]}), tmp_path / "whole")
     (tmp_path / "rows.parquet").write_bytes((tmp_path / "whole").read_bytes()[begin:end])
-    with pytest.raises(PolyteiaError, match=r"'rows.parquet' is no complete Parquet file") as caught:
+    with pytest.raises(PolyteiaError, match=r"'rows.parquet' is not a complete Parquet file") as caught:
         local.upload_dataset("ds_1", tmp_path / "rows.parquet")
     assert not isinstance(caught.value, AirflowFailException)  # it may be complete when Airflow tries again
     assert server.requests == []
 
 
 def test_other_name_for_the_platform(local, server, tmp_path):
-    """The name that the platform gets to see does not decide about the format."""
+    """The file name for the platform does not determine the format."""
     (tmp_path / "rows.csv").write_bytes(b"a\n")
     answering(server, data({}))
     assert local.upload_dataset("ds_1", tmp_path / "rows.csv", filename="delivery")["content_type"] == "text/csv"
@@ -129,7 +129,7 @@ def test_other_name_for_the_platform(local, server, tmp_path):
 
 @pytest.mark.parametrize("name", ["bookings.dat", "bookings", "bookings.csv.gz"])
 def test_unknown_extension(local, server, tmp_path, name):
-    """An extension that tells nothing is refused before anything is sent, with the argument that helps."""
+    """An unknown extension is rejected before anything is sent; the error names the argument to set."""
     (tmp_path / name).write_bytes(b"x")
     with pytest.raises(PolyteiaConfigurationError, match="argument 'content_type'"):
         local.upload_dataset("ds_1", tmp_path / name)
@@ -151,13 +151,13 @@ def test_file_name_is_escaped(local, server):
     "make", [str, lambda p: p, lambda p: f"file://{p}", lambda p: ObjectStoragePath(f"file://{p}")]
 )
 def test_sources_by_path(hook, sandbox, dataset_id, csv_file, make):
-    """A text, a path, a URL and an ObjectStoragePath all send the file under its name."""
+    """A string, a path, a URL and an ObjectStoragePath all send the file under its name."""
     assert hook.upload_dataset(dataset_id, make(csv_file))["filename"] == "bookings.csv"
     assert sandbox.content(dataset_id) == csv_file.read_bytes()
 
 
 def test_object_storage(hook, sandbox, dataset_id, object_storage):
-    """An object in a storage that is no file system is sent, and sent whole again after a drop."""
+    """An object in object storage is sent, and sent again completely after a dropped connection."""
     path = ObjectStoragePath(f"{object_storage}/bookings.csv")
     with path.open("wb") as file:
         file.write(b"id\n" + b"1\n" * 500_000)
@@ -166,8 +166,8 @@ def test_object_storage(hook, sandbox, dataset_id, object_storage):
     assert sandbox.content(dataset_id) == b"id\n" + b"1\n" * 500_000
 
 
-def test_open_file_is_read_from_where_it_stands(hook, sandbox, dataset_id):
-    """A file object is sent from its position on, at every attempt, and is left open."""
+def test_file_object_is_read_from_its_position(hook, sandbox, dataset_id):
+    """A file object is sent from its current position in every attempt, and is left open."""
     file = io.BytesIO(b"skipped" + b"id\n1\n")
     file.seek(7)
     sandbox.faults.add("/upload:drop-after:1-2")
@@ -178,7 +178,7 @@ def test_open_file_is_read_from_where_it_stands(hook, sandbox, dataset_id):
 
 
 def test_empty_file(hook, sandbox, dataset_id):
-    """A file without a byte empties the dataset; its length is still announced."""
+    """An empty file empties the dataset; its length is still announced."""
     hook.upload_dataset(dataset_id, io.BytesIO(), content_type="text/csv")
     assert sandbox.content(dataset_id) == b""
 
@@ -191,22 +191,25 @@ class Pipe(io.RawIOBase):
 @pytest.mark.parametrize(
     ("source", "problem"),
     [
-        (Pipe(), "cannot seek"),
-        (io.StringIO("a"), "open as text"),
+        (Pipe(), "not seekable"),
+        (io.StringIO("a"), "opened in text mode"),
         ("/", "not a file"),
-        ("nosuch://bucket/bookings.csv", "leads to no storage|cannot be uploaded: ValueError: No filesystem"),
+        (
+            "nosuch://bucket/bookings.csv",
+            "is not a supported storage URL|cannot be uploaded: ValueError: No filesystem",
+        ),
     ],
 )
 def test_unusable_sources(local, server, source, problem):
-    """A source that can never be uploaded is refused before anything is sent."""
+    """A source that can never be uploaded is rejected before anything is sent."""
     with pytest.raises(PolyteiaConfigurationError, match=problem):
         local.upload_dataset("ds_1", source, content_type="text/csv")
     assert server.requests == []
 
 
 @pytest.mark.parametrize("source", ["/nowhere/bookings.csv", "file:///nowhere/bookings.csv", "/nowhere/rows.parquet"])
-def test_source_that_is_not_there(local, server, source):
-    """A file that is not there is told before anything is sent; it may come, so the task's retries count."""
+def test_missing_source(local, server, source):
+    """A missing file fails before anything is sent; it may still appear, so the task may be retried."""
     with pytest.raises(PolyteiaError, match=r"cannot be uploaded: .*No such file") as caught:
         local.upload_dataset("ds_1", source)
     assert not isinstance(caught.value, AirflowFailException)
@@ -215,21 +218,24 @@ def test_source_that_is_not_there(local, server, source):
 
 @pytest.mark.parametrize("name", ["rows.parquet", "rows.csv"])
 def test_source_that_cannot_be_read(local, server, tmp_path, monkeypatch, name):
-    """A storage that fails when it is asked for the file ends in an error of ours, whatever it raises itself."""
+    """Whatever a storage raises when the file is opened becomes a PolyteiaError."""
 
     def fail(*_):
-        raise RuntimeError("the storage is on fire")
+        raise RuntimeError("storage failure")
 
     file = tmp_path / name
     file.write_bytes(b"PAR1PAR1")
     answering(server, data({}))
     monkeypatch.setattr(Path, "open", fail)
-    with pytest.raises(PolyteiaError, match=r"could not be read|cannot be read"):
+    with pytest.raises(
+        PolyteiaError,
+        match=r"could not be read completely \(RuntimeError|cannot be read: RuntimeError: storage failure",
+    ):
         local.upload_dataset("ds_1", file)
 
 
 class Changing(io.BytesIO):
-    """A file that has become longer or shorter since it was looked at."""
+    """A file that has grown or shrunk since its size was determined."""
 
     def __init__(self, content, change):
         super().__init__(content)
@@ -239,23 +245,25 @@ class Changing(io.BytesIO):
         return super().seek(offset, whence) + (self._change if whence == 2 else 0)
 
 
-@pytest.mark.parametrize(("change", "how"), [(-3, "longer"), (3, "shorter"), (-600_000, "longer"), (10**6, "shorter")])
+@pytest.mark.parametrize(
+    ("change", "how"), [(-3, "grew beyond"), (3, "shrank below"), (-600_000, "grew beyond"), (10**6, "shrank below")]
+)
 def test_source_changes_size(hook, sandbox, dataset_id, change, how):
-    """A source that is longer or shorter than announced breaks the upload off; the dataset is as it was."""
+    """A source that is longer or shorter than announced aborts the upload; the dataset is unchanged."""
     before = sandbox.content(dataset_id)
     source = Changing(b"id\n" + b"1\n" * 400_000, change)
-    with pytest.raises(PolyteiaError, match=f"became {how} than the"):
+    with pytest.raises(PolyteiaError, match=f"'data' {how} its initial size of"):
         hook.upload_dataset(dataset_id, source, content_type="text/csv")
     assert sandbox.content(dataset_id) == before
     assert sandbox.count("generate_dataset_upload_token") == 1
 
 
 def test_file_grows_while_it_is_sent(hook, sandbox, dataset_id, csv_file, monkeypatch):
-    """A real file that somebody appends to while it is sent breaks the upload off."""
+    """A file that grows while it is sent aborts the upload."""
     sandbox.faults.add("/upload:slow:20000000")
     size = csv_file.stat().st_size
     monkeypatch.setattr(progress.Progress, "advance", _appending(csv_file, progress.Progress.advance))
-    with pytest.raises(PolyteiaError, match=f"longer than the {size} bytes"):
+    with pytest.raises(PolyteiaError, match=f"grew beyond its initial size of {size} bytes"):
         hook.upload_dataset(dataset_id, csv_file)
     assert sandbox.content(dataset_id) == b"id,name\n1,Before\n"
 
@@ -270,17 +278,17 @@ def _appending(path, advance):
 
 
 class Broken(io.BytesIO):
-    """A storage that fails in the middle, with an error that looks like one of the network."""
+    """A storage that fails in the middle, with an error that looks like a network error."""
 
     def read(self, size=-1):
         if self.tell() > 300_000:
-            raise ConnectionResetError("the storage is gone")
+            raise ConnectionResetError("storage failure")
         return super().read(size)
 
 
 def test_unreadable_source(hook, sandbox, dataset_id):
-    """A source that cannot be read to its end is not taken for a failure of the platform, and not tried again."""
-    with pytest.raises(PolyteiaError, match=r"'data' could not be read to its end \(ConnectionResetError"):
+    """A source that cannot be read completely is not mistaken for a failure of the platform, and not retried."""
+    with pytest.raises(PolyteiaError, match=r"'data' could not be read completely \(ConnectionResetError"):
         hook.upload_dataset(dataset_id, Broken(b"1\n" * 400_000), content_type="text/csv")
     assert sandbox.content(dataset_id) == b"id,name\n1,Before\n"
     assert sandbox.count("generate_dataset_upload_token") == 1
@@ -291,7 +299,7 @@ def test_unreadable_source(hook, sandbox, dataset_id):
     [data({}), data(None), status(201, b""), status(204, b""), status(200, b"ok", content_type="text/plain")],
 )
 def test_replies_that_mean_success(local, server, reply):
-    """Any 2xx that is neither a page nor a JSON error means that the data is there."""
+    """Any 2xx response that is neither a web page nor a JSON error means that the data was replaced."""
     answering(server, reply)
     local.upload_dataset("ds_1", io.BytesIO(b"x"), content_type="text/csv")
     assert len(server.requests) == 2
@@ -311,7 +319,7 @@ def test_replies_that_mean_success(local, server, reply):
     ],
 )
 def test_replies_that_mean_failure(local, server, reply, error, attempts):
-    """A page, an error within HTTP 200, a redirect and an error status all fail; repeated is what may be."""
+    """A web page, an error inside HTTP 200, a redirect and an error status fail; transient failures are retried."""
     answering(server, *[reply] * 5)
     with pytest.raises(error):
         local.upload_dataset("ds_1", io.BytesIO(b"x"), content_type="text/csv")
@@ -320,15 +328,17 @@ def test_replies_that_mean_failure(local, server, reply, error, attempts):
 
 
 def test_too_large(local, server):
-    """HTTP 413 says how large the file is, and is not repeated."""
+    """The error for HTTP 413 contains the size of the file; the upload is not retried."""
     answering(server, status(413, b"too large", content_type="text/plain"))
-    with pytest.raises(PolyteiaAPIError, match=r"HTTP 413: 'too large'\. 2\.0 KiB is more than the platform") as caught:
+    with pytest.raises(
+        PolyteiaAPIError, match=r"HTTP 413: 'too large'\. The file \(2\.0 KiB\) exceeds the size limit of the platform"
+    ) as caught:
         local.upload_dataset("ds_1", io.BytesIO(bytes(2048)), content_type="text/csv")
     assert (caught.value.http_status, len(server.requests)) == (413, 2)
 
 
-def test_refused_upload_token(local, server):
-    """An upload token refused at the last moment is replaced by a fresh one, once, and the whole file sent again."""
+def test_rejected_upload_token(local, server):
+    """A rejected upload token is replaced by a new one, once, and the whole file is sent again."""
     server.answer(token("first-token"), status(401), token("second-token"), data({}))
     local.upload_dataset("ds_1", io.BytesIO(b"content"), content_type="text/csv")
     uploads = [request for request in server.requests if request.path == "/upload"]
@@ -336,16 +346,16 @@ def test_refused_upload_token(local, server):
     assert [part_of(upload)[1] for upload in uploads] == [b"content", b"content"]
 
 
-def test_upload_token_refused_twice(local, server):
-    """A second refusal in a row ends it as a refused key, after two uploads."""
+def test_upload_token_rejected_twice(local, server):
+    """A second rejection in a row fails like a rejected key, after two uploads."""
     answering(server, *[status(401)] * 4)
     with pytest.raises(PolyteiaAuthenticationError):
         local.upload_dataset("ds_1", io.BytesIO(b"x"), content_type="text/csv")
     assert server.calls.count("/upload") == 2
 
 
-def test_access_token_refused(make_hook, server):
-    """An organization's access token that is refused at the upload is exchanged, and the whole file sent again."""
+def test_access_token_rejected(make_hook, server):
+    """An organization's access token that is rejected for the upload is renewed, and the whole file is sent again."""
     hook = make_hook(host=server.url, password=KEY, organization_id="org_1")
     exchanged = [status(200, b'{"token": "access-%d"}' % number) for number in (1, 2)]
     server.answer(exchanged[0], token(), status(401), exchanged[1], data({}))
@@ -356,51 +366,53 @@ def test_access_token_refused(make_hook, server):
 
 
 def test_attempts_are_limited(make_hook, server):
-    """The limits of the connection hold for the upload as a whole; a slow attempt does not eat them up."""
+    """The connection's limits apply to the upload as a whole; the duration of attempts does not count."""
     hook = make_hook(host=server.url, password=KEY, max_attempts=3, max_elapsed=10)
-    clock = hook._client.clock
+    client = hook.get_conn()
 
     def slow(request):
-        hook._client._sleep(3600)
+        client.sleep(3600)
         return status(502)
 
     answering(server, *[slow] * 5)
-    with pytest.raises(PolyteiaServerError, match="Gave up after 3 attempt"):
+    with pytest.raises(PolyteiaServerError, match="Giving up after 3 attempt"):
         hook.upload_dataset("ds_1", io.BytesIO(b"x"), content_type="text/csv")
     assert server.calls.count("/upload") == 3
-    assert clock() > 3 * 3600
+    assert client.clock() > 3 * 3600
 
 
 def test_no_secret_is_logged(make_hook, server, caplog):
-    """At level DEBUG, and in what fails, neither key nor token is to be seen; the token is handed over for masking."""
-    learnt = []
+    """At level DEBUG, and after a failure, neither key nor token is logged; the token is passed on for masking."""
+    masked = []
     caplog.set_level(logging.DEBUG)
-    hook = make_hook(host=server.url, password=KEY, on_secret=learnt.append)
+    hook = make_hook(host=server.url, password=KEY, on_secret=masked.append)
     answering(server, status(502, TOKEN.encode(), content_type="text/plain"), data({}))
     hook.upload_dataset("ds_1", io.BytesIO(b"x"), content_type="text/csv")
-    assert learnt[0] == TOKEN
+    assert masked[0] == TOKEN
     assert "POST /upload" in caplog.text
     assert TOKEN not in caplog.text
     assert KEY not in caplog.text
 
 
 def test_progress_is_logged(hook, sandbox, dataset_id, csv_file, monkeypatch, caplog):
-    """An upload tells how much, which share, and how fast; and so at its end."""
+    """During an upload and at its end, the log shows the size, the share and the rate."""
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(progress, "INTERVAL", 0)
     hook.upload_dataset(dataset_id, csv_file)
     line = r"Uploading 'bookings.csv': [\d.]+ MiB of 2\.\d MiB \(\d+%\), [\d.]+ [KMG]iB/s"
     assert len(re.findall(line, caplog.text)) > 1
-    assert re.search(rf"Uploaded 'bookings.csv' into dataset '{dataset_id}': 2\.\d MiB in \d+\.\d s", caplog.text)
+    assert re.search(
+        rf"Uploaded 'bookings.csv' to dataset '{dataset_id}': 2\.\d MiB in \d+\.\d s \([\d.]+ [KMG]iB/s\)", caplog.text
+    )
 
 
-def test_progress_is_told_every_few_seconds(caplog):
-    """A transfer of an hour writes a line every five seconds, not one for each chunk."""
+def test_progress_is_logged_every_few_seconds(caplog):
+    """A transfer of a minute logs a line every five seconds, not one for each chunk."""
     caplog.set_level(logging.INFO)
     now = 0.0
-    told = progress.Progress("Uploading 'x'", 3600, clock=lambda: now)
+    reported = progress.Progress("Uploading 'x'", 3600, clock=lambda: now)
     for now in range(1, 61):  # noqa: B007 - the clock reads it
-        told.advance(1)
+        reported.advance(1)
     assert [record.getMessage() for record in caplog.records][:2] == [
         "Uploading 'x': 5 B of 3.5 KiB (0%), 1 B/s",
         "Uploading 'x': 10 B of 3.5 KiB (0%), 1 B/s",
@@ -411,9 +423,9 @@ def test_progress_is_told_every_few_seconds(caplog):
 @pytest.mark.parametrize(
     ("count", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (3 * 1024**3, "3.0 GiB"), (1e16, "9094.9 TiB")]
 )
-def test_sizes_for_people(count, text):
-    """Sizes are told in binary units with one place."""
-    assert progress.size_of(count) == text
+def test_format_size(count, text):
+    """Sizes are shown in binary units with one decimal place."""
+    assert progress.format_size(count) == text
 
 
 def test_one_connection_for_token_and_upload(make_hook):

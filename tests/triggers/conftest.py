@@ -1,4 +1,4 @@
-"""Fixtures of the triggers' tests."""
+"""Fixtures for the tests of triggers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from airflow_provider_polyteia.triggers import poller
 
 @pytest.fixture
 def sandbox(connect, monkeypatch):
-    monkeypatch.setattr(lookout, "JOINING_TIME", 0.02)
+    monkeypatch.setattr(poller, "JOINING_TIME", 0.02)
     with Sandbox() as running:
         connect(host=running.base_url, password=running.pak, extra={"max_attempts": 1})
         yield running

@@ -1,4 +1,4 @@
-"""The trigger that waits for a deferred sensor: one event, whatever happens."""
+"""The trigger of a deferred sensor yields exactly one event, whatever happens."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from servers import DROP, Reply, body_error, data, status
 
 from airflow_provider_polyteia import exceptions
 from airflow_provider_polyteia.triggers import shared_client
-from airflow_provider_polyteia.triggers.dataset import DatasetUploadedTrigger, rebuild_error
+from airflow_provider_polyteia.triggers.dataset import DatasetUploadedTrigger
 
 AT = "2026-03-01T06:04:58.512000Z"
 INFO = {"uploaded_at": AT, "size": 18234, "content_type": "text/csv"}
@@ -31,7 +31,7 @@ def make(**options):
 def events(trigger):
     async def main():
         found = [event.payload async for event in trigger.run()]
-        assert dict(shared._clients[asyncio.get_running_loop()]) == {}
+        assert dict(shared_client._clients[asyncio.get_running_loop()]) == {}
         return found
 
     return asyncio.run(main())
@@ -39,29 +39,29 @@ def events(trigger):
 
 def error_in(payload):
     assert payload["status"] == "failed"
-    return rebuild_error(payload["error"])
+    return exceptions.PolyteiaError.from_dict(payload["error"])
 
 
 def soon(seconds):
     return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
 
 
-def test_upload_is_there(connected):
-    """One look, one event with the upload's summary, and the client is closed."""
+def test_upload_exists(connected):
+    """One poll yields one event with the upload's summary, and the client is closed."""
     connected.answer(data(RECORD))
     assert events(make()) == [{"status": "uploaded", "dataset": SUMMARY}]
     assert connected.requests[0].json == {"query": "get_dataset", "params": {"id": "ds_1"}}
 
 
-def test_found_by_solution_and_slug(connected):
-    """A dataset may be named by solution and slug."""
+def test_lookup_by_solution_and_slug(connected):
+    """A dataset may be identified by its solution and slug."""
     connected.answer(data(RECORD))
     events(make(dataset_id=None, solution_id="sol_1", slug="bookings"))
     assert connected.requests[0].json["params"] == {"solution_id": "sol_1", "slug": "bookings"}
 
 
 def test_waits_for_a_later_and_bigger_upload(connected):
-    """No upload, one too old, one too small: not yet; then comes the one that is waited for."""
+    """A missing upload, one that is too old and one that is too small do not end the wait; a matching one does."""
     old = {**INFO, "uploaded_at": "2026-02-28T23:00:00Z"}
     small = {**INFO, "size": 10}
     infos = [None, old, small, INFO]
@@ -71,14 +71,14 @@ def test_waits_for_a_later_and_bigger_upload(connected):
     assert len(connected.requests) == 4
 
 
-def test_the_same_moment_is_not_later(connected):
-    """An upload at exactly `uploaded_after` is not waited for."""
+def test_the_same_time_is_not_later(connected):
+    """An upload at exactly `uploaded_after` does not match."""
     connected.answer(data(RECORD))
     assert events(make(uploaded_after=AT, deadline=soon(0.05))) == [{"status": "timed out"}]
 
 
 def test_deadline(connected):
-    """After the deadline there is one more look and then one event; the interval lies between looks."""
+    """After the deadline there is one last poll and then one event; polls are one interval apart."""
     connected.answer(data(EMPTY))
     assert events(make(poke_interval=0.1, deadline=soon(0.25))) == [{"status": "timed out"}]
     assert 2 <= len(connected.requests) <= 5
@@ -94,8 +94,8 @@ def test_deadline(connected):
         (status(302, Location="/x"), exceptions.PolyteiaProtocolError),
     ],
 )
-def test_final_errors_end_it_at_once(connected, reply, kind):
-    """One look, no repeat, and the event carries the error with its type and attributes."""
+def test_final_errors_end_the_wait_immediately(connected, reply, kind):
+    """There is a single request, and the event contains the error with its type and attributes."""
     connected.answer(reply)
     (payload,) = events(make())
     error = error_in(payload)
@@ -106,19 +106,19 @@ def test_final_errors_end_it_at_once(connected, reply, kind):
     assert len(connected.requests) == 1
 
 
-PASSING = [DROP, status(503, b"down", content_type="text/plain"), body_error(500), Reply(body=b"{"), status(429)]
+TRANSIENT = [DROP, status(503, b"down", content_type="text/plain"), body_error(500), Reply(body=b"{"), status(429)]
 
 
-def test_passing_errors_are_outlasted(connected):
-    """Five different errors in a row, none of which is final: one look, then the upload."""
-    connected.answer(*PASSING, data(RECORD))
+def test_transient_errors_are_retried(connected):
+    """Five different transient errors in a row are retried within a single poll."""
+    connected.answer(*TRANSIENT, data(RECORD))
     assert events(make(max_attempts=10)) == [{"status": "uploaded", "dataset": SUMMARY}]
     assert len(connected.requests) == 6
 
 
-@pytest.mark.parametrize("reply", PASSING)
-def test_passing_errors_come_to_an_end(connected, reply):
-    """The same error again and again ends the wait after `max_attempts` requests."""
+@pytest.mark.parametrize("reply", TRANSIENT)
+def test_persistent_errors_end_the_wait(connected, reply):
+    """A transient error that persists ends the wait after `max_attempts` requests."""
     connected.answer(reply)
     (payload,) = events(make(max_attempts=4))
     assert isinstance(error_in(payload), exceptions.PolyteiaError)
@@ -126,27 +126,27 @@ def test_passing_errors_come_to_an_end(connected, reply):
 
 
 def test_not_created_yet(connected):
-    """With `wait_for_creation` a missing dataset is 'not yet'."""
+    """With `wait_for_creation`, the wait continues while the dataset does not exist."""
     connected.answer(status(404), body_error(404), data(EMPTY), data(RECORD))
     assert events(make(wait_for_creation=True)) == [{"status": "uploaded", "dataset": SUMMARY}]
 
 
-def test_silent_fail_goes_on(connected):
-    """With `silent_fail` errors that don't fail a task at once are 'not yet', with a pause after each."""
+def test_silent_fail_continues(connected):
+    """With `silent_fail`, the wait continues after errors that do not fail a task immediately."""
     connected.answer(status(404), status(503), status(503), data(RECORD))
     assert events(make(silent_fail=True, max_attempts=1)) == [{"status": "uploaded", "dataset": SUMMARY}]
     assert len(connected.requests) == 4
 
 
-def test_silent_fail_does_not_hide_a_refused_key(connected):
-    """With `silent_fail` a 401 ends the wait all the same."""
+def test_silent_fail_does_not_hide_a_rejected_key(connected):
+    """Even with `silent_fail`, a 401 ends the wait."""
     connected.answer(status(401))
     (payload,) = events(make(silent_fail=True))
     assert type(error_in(payload)) is exceptions.PolyteiaAuthenticationError
 
 
-def test_timestamp_that_is_none(connected):
-    """A record with an upload time that is no time is an error, not 'not yet'."""
+def test_invalid_timestamp(connected):
+    """A record with an invalid upload timestamp is an error; the wait does not continue."""
     connected.answer(data({**RECORD, "metadata": {"asset_info": {"uploaded_at": "yesterday"}}}))
     (payload,) = events(make())
     assert type(error_in(payload)) is exceptions.PolyteiaProtocolError
@@ -154,31 +154,31 @@ def test_timestamp_that_is_none(connected):
 
 
 def test_missing_connection_is_an_event():
-    """A connection that is not there does not raise in the triggerer."""
+    """A missing connection does not raise in the triggerer."""
     (payload,) = events(make(polyteia_conn_id="nowhere"))
     assert type(error_in(payload)) is exceptions.PolyteiaConfigurationError
 
 
-def test_unforeseen_error_is_an_event(connected, monkeypatch):
-    """Even an error of a kind that nobody thought of does not raise in the triggerer."""
+def test_unexpected_error_is_an_event(connected, monkeypatch):
+    """An exception of any other type does not raise in the triggerer either."""
 
     async def fail(_):
         raise RuntimeError("out of order")
 
-    monkeypatch.setattr(shared, "get_async_connection", fail)
+    monkeypatch.setattr(shared_client, "get_async_connection", fail)
     (payload,) = events(make())
     assert str(error_in(payload)) == "RuntimeError: out of order"
 
 
 def test_payload_is_plain_json(connected):
-    """What goes through the database is JSON, also for an error with all its attributes."""
+    """The payload, which is stored in the database, is JSON even for an error with all its attributes."""
     connected.answer(status(429, Retry_After="0"))
     (payload,) = events(make(max_attempts=1))
     assert error_in(json.loads(json.dumps(payload))).retry_after == 0.0
 
 
 def test_no_key_in_event_or_serialized_trigger(connected):
-    """A platform that repeats the key in its error does not get it into the event."""
+    """A key that the platform includes in its error does not appear in the event."""
     connected.answer(lambda request: status(400, request.headers["authorization"].encode()))
     (payload,) = events(make())
     secret = connected.requests[0].headers["authorization"].split()[1]
@@ -186,35 +186,35 @@ def test_no_key_in_event_or_serialized_trigger(connected):
     assert secret not in str(make().serialize())
 
 
-def pause(looks, **options):
-    return make(**options)._pause(looks, 0.25, 1003.0)
+def delay(polls, *, now=1003.0, **options):
+    return make(**options).wait.next_delay(polls, offset=0.25, now=now)
 
 
 def test_intervals_of_the_same_length():
-    """Looks come at the same part of each interval, whenever the last one was over."""
-    assert [pause(looks, poke_interval=4.0) for looks in (0, 1, 9)] == [2.0, 2.0, 2.0]
-    assert make(poke_interval=4.0)._pause(1, 0.25, 1001.5) == 3.5
-    assert make(poke_interval=0)._pause(1, 0.25, 1001.5) <= 0.01
+    """Polls occur at the same offset in each interval, regardless of when the previous one ended."""
+    assert [delay(polls, poke_interval=4.0) for polls in (0, 1, 9)] == [2.0, 2.0, 2.0]
+    assert delay(1, now=1001.5, poke_interval=4.0) == 3.5
+    assert delay(1, now=1001.5, poke_interval=0) <= 0.01
 
 
 def test_intervals_that_grow():
-    """They double with jitter up to `max_wait`, and don't go beyond the deadline."""
+    """Intervals double, with jitter, up to `max_wait`, and do not exceed the deadline."""
     growing = {"poke_interval": 4.0, "exponential_backoff": True, "max_wait": 20.0}
-    assert pause(0, **growing) == 2.0
+    assert delay(0, **growing) == 2.0
     bounds = [(2, 4), (4, 8), (8, 16), (16, 20), (20, 20)]
-    for looks, (low, high) in enumerate(bounds, start=1):
-        assert low <= pause(looks, **growing) <= high
-    assert pause(5, poke_interval=100.0, exponential_backoff=True, deadline=soon(1)) <= 1
+    for polls, (low, high) in enumerate(bounds, start=1):
+        assert low <= delay(polls, **growing) <= high
+    assert delay(5, poke_interval=100.0, exponential_backoff=True, deadline=soon(1)) <= 1
 
 
-def test_looks_are_spread_evenly(connected):
-    """Waits that begin together look one after the other, at about the same distance."""
+def test_polls_are_spread_evenly(connected):
+    """Waits that begin together poll one after the other, at roughly equal distances."""
     at = []
     connected.answer(lambda _: at.append(time.monotonic()) or data(EMPTY))
     interval, number = 1.0, 20
 
     async def main():
-        waits = [asyncio.create_task(make(poke_interval=interval).outcome()) for _ in range(number)]
+        waits = [asyncio.create_task(make(poke_interval=interval).result()) for _ in range(number)]
         await asyncio.sleep(interval + 0.2)
         for wait in waits:
             wait.cancel()

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from types import SimpleNamespace
 
 import pytest
-from watching import CSV, IN_SOLUTION, INTERVAL, Store, Triggerer, looks, until, upload
+from asset_watchers import CSV, IN_SOLUTION, INTERVAL, Store, Triggerer, polls, until, upload
 
-from airflow_provider_polyteia.triggers import poller
 from airflow_provider_polyteia.triggers.dataset import DatasetUploadedEventTrigger
 
 pytest.importorskip("airflow.triggers.shared_stream", reason="needs Airflow 3.3")
 
 
-def test_many_watchers_share_each_look(sandbox, make_dataset):
+def test_many_watchers_share_each_poll(sandbox, make_dataset):
     """50 watchers of one solution cause one list per interval, on one connection, and each upload is one event."""
     ids = [make_dataset(f"d{number}") for number in range(50)]
     sandbox.upload(ids[49], CSV)  # so that the list shows an upload
@@ -23,9 +21,9 @@ def test_many_watchers_share_each_look(sandbox, make_dataset):
         async with Triggerer() as triggerer:
             for number in range(50):
                 triggerer.watch(DatasetUploadedEventTrigger(slug=f"d{number}", **IN_SOLUTION), Store())
-            await looks(sandbox, 3)
+            await polls(sandbox, 3)
             await upload(sandbox, ids[3], ids[30])
-            await looks(sandbox, 3)
+            await polls(sandbox, 3)
             return triggerer.events
 
     events = asyncio.run(main())
@@ -44,27 +42,27 @@ def test_many_watchers_share_each_look(sandbox, make_dataset):
     assert sandbox.connections == 1
 
 
-def test_what_is_there_at_the_first_look_is_no_event(sandbox, make_dataset):
-    """Data that was there before is not reported, the next upload is, and a third one again."""
+def test_data_at_the_first_poll_is_not_an_event(sandbox, make_dataset):
+    """Existing data is not reported; each of the two uploads after the first poll is."""
     dataset_id = make_dataset("d")
     sandbox.upload(dataset_id, CSV)
 
     async def main():
         async with Triggerer() as triggerer:
             triggerer.watch(DatasetUploadedEventTrigger(slug="d", **IN_SOLUTION), Store())
-            await looks(sandbox, 2)
+            await polls(sandbox, 2)
             assert triggerer.events == []
             for number in (1, 2):
                 await upload(sandbox, dataset_id)
                 await until(lambda number=number: len(triggerer.events) == number)
-            await looks(sandbox, 2)
+            await polls(sandbox, 2)
             return len(triggerer.events)
 
     assert asyncio.run(main()) == 2
 
 
 def test_a_restart_loses_nothing_and_repeats_nothing(sandbox, make_dataset):
-    """What was reported before a restart is not reported again; what was uploaded meanwhile is."""
+    """After a restart, earlier uploads are not reported again, and uploads in the meantime are reported."""
     seen, unseen = make_dataset("seen"), make_dataset("unseen")
     stores = {"seen": Store(), "unseen": Store()}
 
@@ -72,9 +70,9 @@ def test_a_restart_loses_nothing_and_repeats_nothing(sandbox, make_dataset):
         async with Triggerer() as triggerer:
             for slug, store in stores.items():
                 triggerer.watch(DatasetUploadedEventTrigger(slug=slug, **IN_SOLUTION), store)
-            await looks(sandbox, 1)
+            await polls(sandbox, 1)
             await before()
-            await looks(sandbox, 2)
+            await polls(sandbox, 2)
             return [payload["slug"] for _, payload in triggerer.events]
 
     assert asyncio.run(run(lambda: upload(sandbox, seen))) == ["seen"]
@@ -84,15 +82,15 @@ def test_a_restart_loses_nothing_and_repeats_nothing(sandbox, make_dataset):
 
 
 def test_an_event_that_airflow_has_not_stored_is_reported_again(sandbox, make_dataset):
-    """A triggerer that dies before the event is in Airflow's database does not take note of it."""
+    """A triggerer that is killed before Airflow stores the event does not save the watermark."""
     dataset_id, store = make_dataset("d"), Store()
 
     async def run(before, *, confirms):
         async with Triggerer(confirms=confirms) as triggerer:
             triggerer.watch(DatasetUploadedEventTrigger(slug="d", **IN_SOLUTION), store)
-            await looks(sandbox, 1)
+            await polls(sandbox, 1)
             await before()
-            await looks(sandbox, 2)
+            await polls(sandbox, 2)
             return len(triggerer.events)
 
     async def nothing():
@@ -103,14 +101,14 @@ def test_an_event_that_airflow_has_not_stored_is_reported_again(sandbox, make_da
     assert asyncio.run(run(nothing, confirms=True)) == 0
 
 
-def test_uploaded_after_reports_what_is_there(sandbox, make_dataset):
-    """With `uploaded_after` an upload before the first look is reported, once, if it is late and big enough."""
+def test_uploaded_after_reports_existing_data(sandbox, make_dataset):
+    """With `uploaded_after`, an upload before the first poll is reported once, if it is late and large enough."""
     sandbox.upload(make_dataset("early"), CSV)
 
     async def run(**options):
         async with Triggerer() as triggerer:
             triggerer.watch(DatasetUploadedEventTrigger(slug="early", **IN_SOLUTION, **options), Store())
-            await looks(sandbox, 3)
+            await polls(sandbox, 3)
             return len(triggerer.events)
 
     assert asyncio.run(run(uploaded_after="2020-01-01")) == 1
@@ -120,13 +118,13 @@ def test_uploaded_after_reports_what_is_there(sandbox, make_dataset):
 
 
 def test_dataset_without_its_solution(sandbox, make_dataset):
-    """A dataset named by its id alone is asked for alone, and its solution is not listed."""
+    """A dataset identified by its id alone is queried individually; no list is requested."""
     dataset_id = make_dataset("d")
 
     async def main():
         async with Triggerer() as triggerer:
             triggerer.watch(DatasetUploadedEventTrigger(dataset_id=dataset_id, poke_interval=INTERVAL), Store())
-            await looks(sandbox, 1, "get_dataset")
+            await polls(sandbox, 1, "get_dataset")
             await upload(sandbox, dataset_id)
             await until(lambda: triggerer.events)
             return triggerer.events[0][1]["id"]
@@ -135,13 +133,13 @@ def test_dataset_without_its_solution(sandbox, make_dataset):
     assert sandbox.count("list_datasets") == 0
 
 
-def test_dataset_that_comes_into_being_later(sandbox, make_dataset):
+def test_dataset_that_is_created_later(sandbox, make_dataset):
     """A watched slug may not exist yet; its first upload is reported."""
 
     async def main():
         async with Triggerer() as triggerer:
             triggerer.watch(DatasetUploadedEventTrigger(slug="later", **IN_SOLUTION), Store())
-            await looks(sandbox, 2)
+            await polls(sandbox, 2)
             await upload(sandbox, await asyncio.to_thread(make_dataset, "later"))
             await until(lambda: triggerer.events)
             return triggerer.events[0][1]["slug"]
@@ -153,14 +151,14 @@ FAULTS = ["drop-before", "status:503", "status:401", "body-error:403", "garbage"
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_watching_goes_on_after_errors(sandbox, make_dataset, fault):
-    """Whatever goes wrong, also a refused key, the watcher goes on and reports the upload afterwards."""
+def test_watching_continues_after_errors(sandbox, make_dataset, fault):
+    """After any error, including a rejected key, the watcher continues and reports the upload."""
     dataset_id = make_dataset("d")
 
     async def main():
         async with Triggerer() as triggerer:
             triggerer.watch(DatasetUploadedEventTrigger(slug="d", **IN_SOLUTION), Store())
-            await looks(sandbox, 1)
+            await polls(sandbox, 1)
             sandbox.faults.add(f"list_datasets:{fault}:1-2")
             await upload(sandbox, dataset_id)
             await until(lambda: triggerer.events)
@@ -169,36 +167,14 @@ def test_watching_goes_on_after_errors(sandbox, make_dataset, fault):
     assert asyncio.run(main()) == 1
 
 
-def test_pauses_grow_while_looks_fail(sandbox, monkeypatch):
-    """A platform that refuses the key is not asked in every interval, and is asked again after at most a while."""
-    slept = []
-
-    async def sleep(seconds):
-        slept.append(seconds)
-        if len(slept) > 14:
-            raise asyncio.CancelledError
-
-    monkeypatch.setattr(lookout, "asyncio", SimpleNamespace(sleep=sleep))
-    sandbox.faults.add("list_datasets:status:401")
-    watched = lookout.Lookout("polyteia_default", solution_id="sol_x", dataset_id=None, interval=60.0)
-
-    async def main():
-        async for _ in watched.snapshots():
-            pytest.fail("a snapshot of a look that failed")
-
-    with pytest.raises(asyncio.CancelledError):
-        asyncio.run(main())
-    assert slept[1:6] == [120.0, 240.0, 480.0, 900.0, 900.0]
-
-
-def test_bookmark_that_cannot_be_read_is_read_again(sandbox, make_dataset):
-    """When Airflow cannot tell what was reported, nothing is reported until it can."""
+def test_unreadable_watermark_is_read_again(sandbox, make_dataset):
+    """While the watermark cannot be read, no upload is reported; reading it is retried at each poll."""
     dataset_id, store = make_dataset("d"), Store()
 
     async def run(store):
         async with Triggerer() as triggerer:
             triggerer.watch(DatasetUploadedEventTrigger(slug="d", **IN_SOLUTION), store)
-            await looks(sandbox, 4)
+            await polls(sandbox, 4)
             return len(triggerer.events)
 
     assert asyncio.run(run(store)) == 0
@@ -215,7 +191,7 @@ def test_bookmark_that_cannot_be_read_is_read_again(sandbox, make_dataset):
 
 
 def test_one_trigger_for_several_assets(sandbox, make_dataset, caplog):
-    """Where Airflow cannot say whose bookmark it is, the watcher works from memory and says so."""
+    """If Airflow cannot assign the watermark to one asset, the watcher keeps it in memory and logs a warning."""
     dataset_id, store = make_dataset("d"), Store()
 
     async def several(key, default=None):
@@ -226,7 +202,7 @@ def test_one_trigger_for_several_assets(sandbox, make_dataset, caplog):
     async def main():
         async with Triggerer() as triggerer:
             triggerer.watch(DatasetUploadedEventTrigger(slug="d", **IN_SOLUTION), store)
-            await looks(sandbox, 1)
+            await polls(sandbox, 1)
             await upload(sandbox, dataset_id)
             await until(lambda: triggerer.events)
 

@@ -1,11 +1,11 @@
-"""`DatasetUploadedEventTrigger` as such, and without shared streams; Airflow 2 refuses it."""
+"""`DatasetUploadedEventTrigger` without shared streams: its arguments, its serialization, and Airflow before 3.3."""
 
 from __future__ import annotations
 
 import asyncio
 
 import pytest
-from watching import IN_SOLUTION, looks, upload
+from asset_watchers import IN_SOLUTION, polls, upload
 
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError
 from airflow_provider_polyteia.triggers import dataset
@@ -17,13 +17,13 @@ needs_airflow_3 = pytest.mark.skipif(not AIRFLOW_V_3_0_PLUS, reason="needs Airfl
 
 @needs_airflow_3
 def test_alone_before_airflow_3_3(sandbox, make_dataset):
-    """Without shared streams `run` does the same by itself, from memory."""
+    """Without shared streams, `run` polls itself and keeps the watermark in memory."""
     dataset_id = make_dataset("d")
 
     async def main():
         events = DatasetUploadedEventTrigger(slug="d", **IN_SOLUTION).run()
         first = asyncio.ensure_future(anext(events))
-        await looks(sandbox, 1)
+        await polls(sandbox, 1)
         await upload(sandbox, dataset_id)
         async with asyncio.timeout(5):
             payload = (await first).payload
@@ -34,8 +34,8 @@ def test_alone_before_airflow_3_3(sandbox, make_dataset):
 
 
 @needs_airflow_3
-def test_who_shares_and_who_does_not():
-    """Connection, solution and interval make the group; the dataset makes the watcher."""
+def test_which_watchers_share_polls():
+    """Watchers with the same connection, solution and interval share polls; the dataset distinguishes watchers."""
     from airflow.triggers.base import BaseEventTrigger  # noqa: PLC0415 - new in Airflow 3
 
     def make(**options):
@@ -54,8 +54,8 @@ def test_who_shares_and_who_does_not():
 
 
 @needs_airflow_3
-def test_serialized_and_made_again():
-    """What Airflow stores makes the same trigger, moments as ISO 8601 in UTC."""
+def test_serialization():
+    """What Airflow stores creates the same trigger; timestamps are ISO 8601 in UTC."""
     trigger = DatasetUploadedEventTrigger(dataset_id="ds_1", uploaded_after="2026-03-01", min_size=3, poke_interval=5)
     path, options = trigger.serialize()
     assert path == f"{dataset.__name__}.DatasetUploadedEventTrigger"
@@ -76,13 +76,13 @@ def test_serialized_and_made_again():
     ],
 )
 def test_unusable_arguments(options):
-    """They are refused while the DAG file is read."""
+    """Unusable arguments are rejected when the DAG file is parsed."""
     with pytest.raises(PolyteiaConfigurationError):
         DatasetUploadedEventTrigger(**options)
 
 
-def test_not_for_airflow_2(monkeypatch):
-    """On Airflow 2 the error says what to use instead."""
+def test_airflow_2(monkeypatch):
+    """On Airflow 2, the error recommends the sensor."""
     monkeypatch.setattr(dataset, "AIRFLOW_V_3_0_PLUS", False)
     with pytest.raises(PolyteiaConfigurationError, match=r"needs Airflow 3\.0 or newer.*DatasetUploadedSensor"):
         DatasetUploadedEventTrigger(dataset_id="ds_1")

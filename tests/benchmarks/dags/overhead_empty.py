@@ -1,4 +1,4 @@
-"""A task that does nothing. Not an EmptyOperator: the scheduler would not give that to a worker."""
+"""A task that does nothing. Not an EmptyOperator, because the scheduler does not send that to a worker."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ class NothingOperator(BaseOperator):
     """Does nothing, in a worker."""
 
     def execute(self, context):
-        """Return at once."""
+        """Return immediately."""
 
 
 with DAG("overhead_empty", schedule=None):

@@ -54,12 +54,12 @@ def decode(status, content_type, body, call=CALL, **headers):
         (200, JSON, {}, None),
         (200, JSON, {"error": None, "data": 1, "new_field": 2}, 1),
         (200, JSON, {"data": 1, "code": 404, "message": "data wins"}, 1),
-        (200, JSON, {"code": "many", "message": "no number"}, None),
+        (200, JSON, {"code": "many", "message": "not a number"}, None),
         (200, JSON, {"code": 404}, None),
     ],
 )
 def test_success(status, content_type, body, expected):
-    """Any 2xx with a JSON object and no error is a success, whatever its data."""
+    """Any 2xx response with a JSON object and no error is a success, regardless of its data."""
     assert decode(status, content_type, body).data == expected
 
 
@@ -72,7 +72,7 @@ def test_success(status, content_type, body, expected):
         (200, JSON, {"error": {"code": 500, "message": "internal error"}}, PolyteiaServerError, 500),
         (200, JSON, {"error": {"code": 500, "message": "internal error", "details": []}}, PolyteiaServerError, 500),
         (401, JSON, {"error": {"code": 401, "message": "x", "details": []}}, PolyteiaAuthenticationError, 401),
-        # docs/platform-api.md#decoding-rules, rules 2 to 4: the HTTP status decides, whatever the body.
+        # Rules 2 to 4 of docs/platform-api.md#decoding-rules: the HTTP status decides, whatever the body.
         (401, "text/plain", b"no", PolyteiaAuthenticationError, 401),
         (401, "text/html", b"<html>login</html>", PolyteiaAuthenticationError, 401),
         (401, JSON, b"", PolyteiaAuthenticationError, 401),
@@ -90,7 +90,7 @@ def test_success(status, content_type, body, expected):
         (504, "", b"", PolyteiaServerError, 504),
         (407, "text/plain", b"proxy", PolyteiaConfigurationError, None),
         (302, "text/html", b"", PolyteiaProtocolError, None),
-        # Rules 5 and 6: HTTP 200 proves nothing.
+        # Rules 5 and 6: a success must be a JSON object.
         (200, "text/html", b"<!doctype html><html></html>", PolyteiaProtocolError, None),
         (200, "", b"", PolyteiaProtocolError, None),
         (204, "", b"", PolyteiaProtocolError, None),
@@ -102,7 +102,7 @@ def test_success(status, content_type, body, expected):
         (200, JSON, [1], PolyteiaProtocolError, None),
         (200, JSON, b"null", PolyteiaProtocolError, None),
         (200, JSON, b"", PolyteiaProtocolError, None),
-        # Rule 7: an error counts even beside data; object, text, anything.
+        # Rule 7: an error counts even beside data, whether it is an object, a string or any other value.
         (200, JSON, {"error": {"code": 404, "message": "x"}, "data": {"id": "ds_1"}}, PolyteiaNotFoundError, 404),
         (200, JSON, {"error": {"code": 401}}, PolyteiaAuthenticationError, 401),
         (200, JSON, {"error": {"code": 403}}, PolyteiaPermissionError, 403),
@@ -112,7 +112,7 @@ def test_success(status, content_type, body, expected):
         (200, JSON, {"error": ["a", 1]}, PolyteiaAPIError, None),
         (200, JSON, {"error": False}, PolyteiaAPIError, None),
         (200, JSON, {"error": {}}, PolyteiaAPIError, None),
-        # Rules 8 and 10: a bare code and message; numeric texts.
+        # Rules 8 and 10: code and message at the top level; numeric strings.
         (200, JSON, {"code": 403, "message": "forbidden"}, PolyteiaPermissionError, 403),
         (200, JSON, {"code": "404", "message": "not found"}, PolyteiaNotFoundError, 404),
         (200, JSON, {"error": {"code": "500", "message": "x"}}, PolyteiaServerError, 500),
@@ -142,9 +142,9 @@ def test_attributes_of_an_error():
 @pytest.mark.parametrize("value", [None, {}, {"id": ""}, {"id": 5}, [], "ds_1"])
 def test_missing_id_is_a_protocol_error(value):
     """A success without a required field is a protocol error."""
-    needy = make_call("query", "get_dataset", {"id": "ds_1"}, required_field="id")
+    call = make_call("query", "get_dataset", {"id": "ds_1"}, required_field="id")
     with pytest.raises(PolyteiaProtocolError, match="missing the required field 'id'"):
-        decode(200, JSON, {"data": value}, needy)
+        decode(200, JSON, {"data": value}, call)
 
 
 @pytest.mark.parametrize(
@@ -162,14 +162,14 @@ def test_missing_id_is_a_protocol_error(value):
     ],
 )
 def test_retry_after(value, seconds):
-    """Retry-After is read as seconds or as a date, the latter against the server's own clock."""
+    """Retry-After is read as seconds, or as a date relative to the server's Date."""
     with pytest.raises(PolyteiaRateLimitError) as caught:
         decode(429, JSON, {}, **{"retry-after": value, "date": "Tue, 24 Nov 2026 10:00:00 GMT"})
     assert caught.value.retry_after == seconds
 
 
-def test_retry_after_date_without_server_clock():
-    """Without a Date header, the date is compared with our own clock."""
+def test_retry_after_date_without_server_time():
+    """Without a Date header, the date is compared with the local clock."""
     when = datetime.now(UTC) + timedelta(seconds=60)
     with pytest.raises(PolyteiaRateLimitError) as caught:
         decode(429, JSON, {}, **{"retry-after": when.strftime("%a, %d %b %Y %H:%M:%S GMT")})
@@ -188,7 +188,7 @@ def test_retry_after_date_without_server_clock():
     ],
 )
 def test_upload_response(content_type, body, fails):
-    """The response to an upload may be anything but an error or a web page."""
+    """Any response to an upload is a success, except an error or a web page (docs/platform-api.md#upload-responses)."""
     credentials = Credentials(config.from_connection("city", password=KEY))
     text = body if isinstance(body, bytes) else json.dumps(body).encode()
     response = Response(200, {"content-type": content_type}, text)
@@ -210,7 +210,7 @@ def test_upload_response(content_type, body, fails):
     ],
 )
 def test_echoed_key_is_redacted(status, content_type, body):
-    """A key that a response echoes enters no exception, not even in part."""
+    """A key that a response echoes is not in the exception, not even in part."""
     with pytest.raises(PolyteiaError) as caught:
         decode(status, content_type, body)
     shown = repr(caught.value.__dict__) + str(caught.value)
@@ -242,7 +242,7 @@ header_values = st.text() | st.sampled_from(["1", "99" * 300, "Mon, 31 Feb 9999 
 
 @given(st.integers(100, 599), content_types, bodies, header_values, header_values)
 def test_anything_becomes_data_or_a_polyteia_error(status, content_type, body, date, retry_after):
-    """Whatever arrives, only exceptions of this provider are raised, and each can be classified."""
+    """For any response, only exceptions of this provider are raised, and each can be classified."""
     error = None
     try:
         decode(status, content_type, body, date=date, **{"retry-after": retry_after})

@@ -1,4 +1,4 @@
-"""The client says and understands what the API reference writes down, as the sandbox does (see tests/fixtures)."""
+"""The client sends and accepts what docs/platform-api.md describes, as the sandbox does (see tests/fixtures)."""
 
 from __future__ import annotations
 
@@ -18,45 +18,53 @@ CALLS = sorted((FIXTURES / "calls").glob("*.json"))
 ERRORS = json.loads((FIXTURES / "errors.json").read_text())
 
 
-def send(client, server, exchange):
-    """Send what the exchange asks, answered as it says."""
-    answer = exchange["response"]
-    server.answer(Reply(answer["status"], json.dumps(answer["json"]).encode()))
-    asked = exchange["request"]["json"]
-    kind = "command" if "command" in asked else "query"
-    return send(client, make_call(kind, asked[kind], asked["params"])).data
+def replay(client, server, exchange):
+    """Send the request of an exchange to a server that sends its response."""
+    response, body = exchange["response"], exchange["request"]["json"]
+    server.answer(Reply(response["status"], json.dumps(response["json"]).encode()))
+    kind = "command" if "command" in body else "query"
+    return send(client, make_call(kind, body[kind], body["params"])).data
 
 
 @pytest.mark.parametrize("path", [path for path in CALLS if path.stem != "exchange_token"], ids=lambda path: path.stem)
 def test_calls(path, client, server):
-    """Each documented call goes over the wire as written, and its answer is the `data` of the response."""
-    exchange = json.loads(re.sub(r"<(\w+) token>", r"\1-token", path.read_text()))  # a token has no blanks
+    """Each documented call is sent as documented, and its result is the `data` of the response."""
+    exchange = json.loads(re.sub(r"<(\w+) token>", r"\1-token", path.read_text()))  # a token contains no whitespace
     expected = exchange["response"]["json"]
-    assert send(client, server, exchange) == expected["data"]
+    assert replay(client, server, exchange) == expected["data"]
     (request,) = server.requests
-    wanted = exchange["request"]
-    assert (request.verb, request.path, request.json) == (wanted["method"], wanted["path"], wanted["json"])
-    for name, value in wanted["headers"].items():
+    expected_request = exchange["request"]
+    assert (request.verb, request.path, request.json) == (
+        expected_request["method"],
+        expected_request["path"],
+        expected_request["json"],
+    )
+    for name, value in expected_request["headers"].items():
         assert request.headers[name.lower()] == value.replace("<PAK>", KEY)
 
 
 def test_token_exchange(make_client, server):
-    """The exchange goes over the wire as written."""
+    """The token exchange is sent as documented."""
     exchange = json.loads((FIXTURES / "calls" / "exchange_token.json").read_text())
-    wanted = exchange["request"]
+    expected_request = exchange["request"]
     server.answer(Reply(200, b'{"token": "tok-123456"}'), Reply(200, b'{"data": 1}'))
     send(
-        make_client(organization_id=wanted["json"]["organization_id"]), make_call("query", "get_dataset", {"id": "ds"})
+        make_client(organization_id=expected_request["json"]["organization_id"]),
+        make_call("query", "get_dataset", {"id": "ds"}),
     )
     request = server.requests[0]
-    assert (request.verb, request.path, request.json) == (wanted["method"], wanted["path"], wanted["json"])
-    for name, value in wanted["headers"].items():
+    assert (request.verb, request.path, request.json) == (
+        expected_request["method"],
+        expected_request["path"],
+        expected_request["json"],
+    )
+    for name, value in expected_request["headers"].items():
         assert request.headers[name.lower()] == value.replace("<PAK>", KEY)
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: error["name"])
 def test_errors(error, make_client, server):
-    """Each error body that was ever seen becomes an error with the platform's code and words."""
+    """Each documented error body becomes an exception with the platform's code and message."""
     server.answer(Reply(error["status"], json.dumps(error["json"]).encode()))
     with pytest.raises(PolyteiaAPIError) as caught:
         send(make_client(max_attempts=1), make_call("query", "get_dataset", {"id": "ds"}))

@@ -1,4 +1,4 @@
-"""What goes over the wire, and what comes back."""
+"""What the requests client sends, and how it handles connections, tokens and proxies."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DOCUMENTED = {
 
 
 def test_documented_call(server, client):
-    """The documented command is one POST to /api with the bearer, the content type and the documented body."""
+    """A documented command is one POST to /api with the bearer, content type and body (docs/platform-api.md#calls)."""
     send(client, make_call("command", "create_dataset", DOCUMENTED))
     (request,) = server.requests
     assert (request.verb, request.path) == ("POST", "/api")
@@ -36,13 +36,13 @@ def test_documented_call(server, client):
 
 
 def test_query_has_its_own_key(server, client):
-    """A query is sent under the key 'query', with params even if there are none."""
-    send(client, make_call("query", "list_somethings"))
-    assert server.requests[0].json == {"query": "list_somethings", "params": {}}
+    """A query is sent under the key 'query', with params even if they are empty."""
+    send(client, make_call("query", "list_unknown"))
+    assert server.requests[0].json == {"query": "list_unknown", "params": {}}
 
 
 def test_special_path(server, client):
-    """execute_sql goes to its own path and repeats its name in the body, as the vendor's SDK does."""
+    """execute_sql has its own path, and its name is in the body as well (docs/platform-api.md#endpoints)."""
     send(client, make_call("command", "execute_sql", {"sql": "SELECT 1"}))
     assert server.requests[0].path == "/api/execute_sql"
     assert server.requests[0].json["command"] == "execute_sql"
@@ -55,8 +55,8 @@ def test_one_connection_for_many_calls(server, client):
     assert (len(server.requests), server.connections) == (5, 1)
 
 
-def test_idle_connection_is_not_used_again(server, client, fake_time):
-    """A connection that rested longer than a server may keep it is replaced before anything is sent on it."""
+def test_idle_connection_is_not_reused(server, client, fake_time):
+    """A connection that was idle too long is replaced before anything is sent on it."""
     send(client, make_call("query", "get_dataset", {"id": "ds_1"}))
     fake_time.now += 6
     send(client, make_call("query", "get_dataset", {"id": "ds_1"}))
@@ -73,7 +73,7 @@ def test_netrc_does_not_replace_the_key(server, client, tmp_path, monkeypatch):
     assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
 
 
-def test_cookies_are_refused(server, client):
+def test_cookies_are_not_kept(server, client):
     """A gateway's cookie is not sent back."""
     server.answer(data({}, **{"Set-Cookie": "sticky=1; Path=/"}))
     send(client, make_call("query", "get_dataset", {"id": "ds_1"}))
@@ -83,7 +83,7 @@ def test_cookies_are_refused(server, client):
 
 @pytest.mark.parametrize("code", [301, 302, 307, 308])
 def test_redirects_are_not_followed(server, client, code):
-    """A redirect is an error after one request: a POST would become a GET, and the key would travel."""
+    """A redirect fails after one request: following it would turn POST into GET and forward the key."""
     server.answer(status(code, b"", location=server.url + "/elsewhere"))
     with pytest.raises(Exception, match="a redirect, which is never followed") as caught:
         send(client, make_call("query", "get_dataset", {"id": "ds_1"}))
@@ -110,22 +110,22 @@ def bundle(authority, tmp_path):
     return str(path)
 
 
-def test_own_authority(tls_server, make_client, bundle):
-    """A CA bundle named in the connection is trusted."""
+def test_private_ca(tls_server, make_client, bundle):
+    """A CA bundle set in the connection is trusted."""
     send(make_client(host=tls_server.url, verify=bundle), make_call("query", "get_dataset", {"id": "ds_1"}))
     assert len(tls_server.requests) == 1
 
 
 def test_untrusted_certificate(tls_server, make_client, fake_time):
-    """A certificate that is not trusted fails at once, nothing is sent, and the text says what to set."""
+    """An untrusted certificate fails immediately, nothing is sent, and the exception names the extra to set."""
     with pytest.raises(PolyteiaConfigurationError, match=r"not trusted .* extra \"verify\" of connection 'city'"):
         send(make_client(host=tls_server.url), make_call("query", "get_dataset", {"id": "ds_1"}))
     assert (tls_server.requests, fake_time.slept) == ([], 0)
 
 
-@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")  # urllib3's, and right: it is switched off
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")  # raised by urllib3 because verification is disabled
 def test_environment_does_not_override_verify(tls_server, make_client, bundle, monkeypatch):
-    """The connection's verify wins over REQUESTS_CA_BUNDLE."""
+    """The connection's verify takes precedence over REQUESTS_CA_BUNDLE."""
     other = trustme.CA()
     with other.cert_pem.tempfile() as path:
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", path)
@@ -135,7 +135,7 @@ def test_environment_does_not_override_verify(tls_server, make_client, bundle, m
 
 
 def test_missing_bundle_in_the_environment(make_client, tls_server, monkeypatch):
-    """A REQUESTS_CA_BUNDLE that does not exist is named, not raised as a bare OSError."""
+    """A REQUESTS_CA_BUNDLE that does not exist raises a configuration error that names it, not an OSError."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
     with pytest.raises(PolyteiaConfigurationError, match="REQUESTS_CA_BUNDLE"):
         send(make_client(host=tls_server.url), make_call("query", "get_dataset", {"id": "ds_1"}))
@@ -146,9 +146,9 @@ def exchange(token):
 
 
 def test_token_exchange(server, make_client):
-    """With an organization, the key is exchanged once, and the token is used for all calls."""
-    learnt = []
-    client = make_client(organization_id="org_1", on_secret=learnt.append)
+    """With an organization, the key is exchanged once, and all calls use the token (docs/platform-api.md#token-exchange)."""
+    secrets = []
+    client = make_client(organization_id="org_1", on_secret=secrets.append)
     server.answer(exchange("tok-A-123"), data(1), data(2))
     call = make_call("query", "get_dataset", {"id": "ds_1"})
     assert [send(client, call).data, send(client, call).data] == [1, 2]
@@ -159,21 +159,21 @@ def test_token_exchange(server, make_client):
         "Bearer tok-A-123",
         "Bearer tok-A-123",
     ]
-    assert learnt == ["tok-A-123"]
+    assert secrets == ["tok-A-123"]
 
 
-@pytest.mark.parametrize("refusal", [status(401), body_error(401)])
-def test_token_is_exchanged_again_once(server, make_client, refusal):
-    """A kept token that is refused is exchanged once more, and the call repeated once, even a create."""
+@pytest.mark.parametrize("rejection", [status(401), body_error(401)])
+def test_token_is_renewed_once(server, make_client, rejection):
+    """If a token is rejected, the key is exchanged once more and the call, even a create, is sent again."""
     client = make_client(organization_id="org_1")
-    server.answer(exchange("tok-A-123"), data(1), refusal, exchange("tok-B-456"), data(2))
+    server.answer(exchange("tok-A-123"), data(1), rejection, exchange("tok-B-456"), data(2))
     send(client, make_call("query", "get_dataset", {"id": "ds_1"}))
     assert send(client, make_call("command", "create_tag", {"name": "x"})).data == 2
     assert server.requests[-1].headers["authorization"] == "Bearer tok-B-456"
 
 
-def test_second_refusal_is_final(server, make_client, fake_time):
-    """A token that is refused right after its exchange ends the call at once."""
+def test_second_rejection_is_final(server, make_client, fake_time):
+    """If a new token is rejected, the call fails immediately, without retries."""
     client = make_client(organization_id="org_1")
     server.answer(exchange("tok-A-123"), data(1), status(401), exchange("tok-B-456"), status(401))
     send(client, make_call("query", "get_dataset", {"id": "ds_1"}))
@@ -182,8 +182,8 @@ def test_second_refusal_is_final(server, make_client, fake_time):
     assert (len(server.requests), fake_time.slept) == (5, 0)
 
 
-def test_wrong_key_at_the_exchange(server, make_client):
-    """HTTP 401 with the observed text body at the exchange fails at once, as a wrong key."""
+def test_invalid_key_at_the_exchange(server, make_client):
+    """HTTP 401 at the exchange fails immediately as an invalid key (docs/platform-api.md#error-bodies, no. 1)."""
     server.answer(status(401, b'{"error": "Unauthorized"}'))
     with pytest.raises(PolyteiaAuthenticationError, match="create a new key"):
         send(make_client(organization_id="org_1"), make_call("query", "get_dataset", {"id": "ds_1"}))
@@ -191,29 +191,29 @@ def test_wrong_key_at_the_exchange(server, make_client):
 
 
 def test_unknown_organization(server, make_client):
-    """The observed bare 404 at the exchange names the organization and the extra."""
+    """After HTTP 404 at the exchange the exception names the organization and the extra (error body no. 2)."""
     server.answer(status(404, b'{"code": 404, "message": "not found"}'))
-    with pytest.raises(PolyteiaConfigurationError, match="'org_9' named in its extra 'organization_id'"):
+    with pytest.raises(PolyteiaConfigurationError, match="'org_9' set in its extra 'organization_id'"):
         send(make_client(organization_id="org_9"), make_call("query", "get_dataset", {"id": "ds_1"}))
     assert len(server.requests) == 1
 
 
-def test_trouble_at_the_exchange_is_harmless_to_a_write(server, make_client):
-    """A write whose token exchange failed was not sent, so it is repeated."""
+def test_write_is_retried_after_a_failed_exchange(server, make_client):
+    """A write whose token exchange failed was not sent, so it is retried."""
     client = make_client(organization_id="org_1")
     server.answer(status(502), exchange("tok-A-123"), data({"id": "tag_1"}))
     assert send(client, make_call("command", "create_tag", {"name": "x"})).data == {"id": "tag_1"}
 
 
 def test_proxy_is_used(server, make_client):
-    """A proxy of the connection gets the request."""
+    """A proxy of the connection receives the request."""
     client = make_client(host="http://polyteia.example", allow_http=True, proxies={"http": server.url})
     send(client, make_call("query", "get_dataset", {"id": "ds_1"}))
     assert server.requests[0].path == "http://polyteia.example/api"
 
 
 def test_proxy_of_the_environment(server, make_client, monkeypatch):
-    """The worker's HTTP_PROXY gets the request."""
+    """The proxy in HTTP_PROXY receives the request."""
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HTTP_PROXY", server.url)
@@ -222,8 +222,8 @@ def test_proxy_of_the_environment(server, make_client, monkeypatch):
     assert server.requests[0].path == "http://polyteia.example/api"
 
 
-def test_no_proxy_of_the_environment(server, client, monkeypatch):
-    """The worker's NO_PROXY is obeyed."""
+def test_no_proxy(server, client, monkeypatch):
+    """NO_PROXY in the environment is respected."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     send(client, make_call("query", "get_dataset", {"id": "ds_1"}))
@@ -231,7 +231,7 @@ def test_no_proxy_of_the_environment(server, client, monkeypatch):
 
 
 def test_refused_connection_names_the_host(make_client):
-    """A refused connection is said to be one, with the address and how often it was tried."""
+    """The exception for a refused connection states the URL and the number of attempts."""
     client = make_client(host="http://127.0.0.1:1", max_attempts=3)
     with pytest.raises(PolyteiaTransportError, match=r"http://127.0.0.1:1.* refused .* after 3 attempt") as caught:
         send(client, make_call("command", "create_tag", {"name": "x"}))

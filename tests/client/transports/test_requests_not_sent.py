@@ -1,7 +1,7 @@
-"""What proves that a request was never sent, and what does not: on real sockets.
+"""Which failures prove to the requests client that a request was not sent, on real sockets.
 
-Each case is tried with a write that must not be repeated. If it was certainly never sent, the client tries again and
-ends with a transport error; if it may have been carried out, the client stops at once and says so.
+Each case sends a write that is not idempotent. If it was certainly not sent, the client retries it and raises a
+transport error; if it may have been applied, the client raises an exception that says so, without a retry.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ QUICK = {"timeout": [0.3, 0.3], "max_attempts": 2}
 
 @pytest.fixture
 def raw():
-    """Start servers that misbehave, and stop them."""
+    """Start servers that fail in a given way, and stop them."""
     running = []
 
     def start(behave):
@@ -44,7 +44,7 @@ def raw():
         server.__exit__()
 
 
-def never_sent(client):
+def not_sent(client):
     with pytest.raises(PolyteiaTransportError) as caught:
         send(client, WRITE)
     assert caught.value.not_applied
@@ -53,18 +53,18 @@ def never_sent(client):
     return str(caught.value)
 
 
-def test_name_is_not_resolved(make_client):
-    """A name that cannot be resolved: never sent."""
-    assert "could not be resolved" in never_sent(make_client(host="https://polyteia.invalid", **QUICK))
+def test_dns_failure(make_client):
+    """A DNS failure counts as not sent."""
+    assert "could not be resolved" in not_sent(make_client(host="https://polyteia.invalid", **QUICK))
 
 
 def test_connection_refused(make_client):
-    """A refused connection: never sent."""
-    assert "refused the connection" in never_sent(make_client(host="http://127.0.0.1:1", **QUICK))
+    """A refused connection counts as not sent."""
+    assert "refused the connection" in not_sent(make_client(host="http://127.0.0.1:1", **QUICK))
 
 
 def test_connect_timeout(make_client):
-    """A connection that does not come about in time: never sent."""
+    """A connect timeout counts as not sent."""
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -72,65 +72,65 @@ def test_connect_timeout(make_client):
         for filler in fillers:
             filler.setblocking(False)  # noqa: FBT003 - the socket's own signature
             filler.connect_ex(full.getsockname())
-        text = never_sent(make_client(host=f"http://127.0.0.1:{full.getsockname()[1]}", **QUICK))
+        text = not_sent(make_client(host=f"http://127.0.0.1:{full.getsockname()[1]}", **QUICK))
         for filler in fillers:
             filler.close()
     assert "within 0.3 s" in text
 
 
 def test_tls_handshake_is_reset(make_client, raw):
-    """A reset during the TLS handshake: never sent."""
+    """A reset during the TLS handshake counts as not sent."""
     server = raw(lambda connection: (connection.recv(100), reset(connection)))
-    never_sent(make_client(host=f"https://127.0.0.1:{server.port}", **QUICK))
+    not_sent(make_client(host=f"https://127.0.0.1:{server.port}", **QUICK))
     assert server.accepted == 2
 
 
 def test_tls_handshake_is_closed(make_client, raw):
-    """An end of file during the TLS handshake: never sent."""
+    """A connection closed during the TLS handshake counts as not sent."""
     server = raw(lambda connection: (connection.recv(100), connection.close()))
-    never_sent(make_client(host=f"https://127.0.0.1:{server.port}", **QUICK))
+    not_sent(make_client(host=f"https://127.0.0.1:{server.port}", **QUICK))
     assert server.accepted == 2
 
 
 def test_tls_handshake_hangs(make_client, raw):
-    """Silence during the TLS handshake: never sent, although requests calls it a read timeout."""
+    """A timeout during the TLS handshake counts as not sent, although requests reports a read timeout."""
     server = raw(lambda connection: None)
-    assert "within 0.3 s" in never_sent(make_client(host=f"https://127.0.0.1:{server.port}", **QUICK))
+    assert "within 0.3 s" in not_sent(make_client(host=f"https://127.0.0.1:{server.port}", **QUICK))
 
 
-def test_tls_server_talks_plain(make_client, raw):
-    """A server that does not speak TLS: never sent."""
+def test_server_does_not_speak_tls(make_client, raw):
+    """A server that does not speak TLS counts as not sent."""
     server = raw(lambda connection: (connection.recv(100), connection.sendall(b"HTTP/1.1 400 Bad\r\n\r\n" * 5)))
-    assert "TLS handshake" in never_sent(make_client(host=f"https://127.0.0.1:{server.port}", **QUICK))
+    assert "TLS handshake" in not_sent(make_client(host=f"https://127.0.0.1:{server.port}", **QUICK))
 
 
 def test_proxy_is_down(make_client):
-    """A proxy that refuses the connection: never sent."""
+    """A proxy that refuses the connection counts as not sent."""
     client = make_client(host="https://polyteia.example", proxies={"https": "http://127.0.0.1:1"}, **QUICK)
-    assert "or the proxy before it, refused the connection" in never_sent(client)
+    assert "or the proxy in front of it, refused the connection" in not_sent(client)
 
 
 def test_proxy_cannot_reach_the_platform(make_client, raw):
-    """A proxy that answers CONNECT with 502: never sent."""
+    """A proxy that responds to CONNECT with 502 counts as not sent."""
     server = raw(
         lambda c: (read_request(c), c.sendall(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n"), c.close())
     )
     proxies = {"https": f"http://127.0.0.1:{server.port}"}
     client = make_client(host="https://polyteia.example", proxies=proxies, **QUICK)
-    assert "the proxy would not connect to https://polyteia.example (HTTP 502)" in never_sent(client)
+    assert "the proxy refused to connect to https://polyteia.example (HTTP 502)" in not_sent(client)
     assert server.accepted == 2
 
 
 def test_proxy_hangs(make_client, raw):
-    """A proxy that never answers CONNECT: never sent."""
+    """A proxy that does not respond to CONNECT counts as not sent."""
     server = raw(lambda connection: None)
     proxies = {"https": f"http://127.0.0.1:{server.port}"}
-    never_sent(make_client(host="https://polyteia.example", proxies=proxies, **QUICK))
+    not_sent(make_client(host="https://polyteia.example", proxies=proxies, **QUICK))
 
 
 @pytest.mark.parametrize("scheme", ["https", "http"])
-def test_proxy_wants_credentials(make_client, raw, scheme):
-    """A proxy that answers 407 fails at once, without a word of the credentials it was given."""
+def test_proxy_rejects_credentials(make_client, raw, scheme):
+    """HTTP 407 from a proxy is not retried, and the exception does not contain the proxy's password."""
     server = raw(lambda c: (read_request(c), c.sendall(b"HTTP/1.1 407 Auth\r\nContent-Length: 0\r\n\r\n"), c.close()))
     proxies = {scheme: f"http://city:proxySECRET@127.0.0.1:{server.port}"}
     client = make_client(host=f"{scheme}://polyteia.example", allow_http=True, proxies=proxies, **QUICK)
@@ -142,7 +142,7 @@ def test_proxy_wants_credentials(make_client, raw, scheme):
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1:1", "http://[::1", "127.0.0.1:port"])
 def test_unusable_proxy(make_client, monkeypatch, url):
-    """A proxy of the environment that cannot be used is named as such."""
+    """An unusable proxy in the environment raises a configuration error that names the variable."""
     monkeypatch.setenv("HTTP_PROXY", url)
     client = make_client(host="http://polyteia.example", allow_http=True, **QUICK)
     with pytest.raises(PolyteiaConfigurationError, match="HTTPS_PROXY"):
@@ -150,16 +150,16 @@ def test_unusable_proxy(make_client, monkeypatch, url):
 
 
 def test_socks_proxy(make_client):
-    """A SOCKS proxy that is down: never sent; without its package: named as unusable."""
+    """A SOCKS proxy that is down counts as not sent; without its package it is a configuration error."""
     client = make_client(host="http://127.0.0.1:1", proxies={"http": "socks5://127.0.0.1:1"}, **QUICK)
     if importlib.util.find_spec("socks"):
-        never_sent(client)
+        not_sent(client)
     else:
         with pytest.raises(PolyteiaConfigurationError, match='its extra "proxies"'):
             send(client, WRITE)
 
 
-def in_doubt(client, server):
+def outcome_unknown(client, server):
     with pytest.raises(PolyteiaOutcomeUnknownError) as caught:
         send(client, WRITE)
     assert server.accepted == 1
@@ -169,25 +169,27 @@ def in_doubt(client, server):
 
 
 def test_reset_after_the_request(make_client, raw):
-    """A reset after the request was read: in doubt."""
+    """After a reset that follows the request, the outcome is unknown."""
     server = raw(lambda connection: (read_request(connection), reset(connection)))
-    assert "broke off" in in_doubt(make_client(host=f"http://127.0.0.1:{server.port}", **QUICK), server)
+    assert "was lost" in outcome_unknown(make_client(host=f"http://127.0.0.1:{server.port}", **QUICK), server)
 
 
 def test_reset_before_the_request_is_read(make_client, raw):
-    """A reset of an established connection proves nothing, even if the server has hardly begun to read: in doubt."""
+    """After a reset of an established connection the outcome is unknown, even if the server read only one byte."""
     server = raw(lambda connection: (connection.recv(1), reset(connection)))
-    in_doubt(make_client(host=f"http://127.0.0.1:{server.port}", **QUICK), server)
+    outcome_unknown(make_client(host=f"http://127.0.0.1:{server.port}", **QUICK), server)
 
 
-def test_silence_after_the_request(make_client, raw):
-    """No answer in time: in doubt."""
+def test_read_timeout(make_client, raw):
+    """After a read timeout the outcome is unknown."""
     server = raw(read_request)
-    assert "silent for 0.3 s" in in_doubt(make_client(host=f"http://127.0.0.1:{server.port}", **QUICK), server)
+    assert "for 0.3 s (read timeout)" in outcome_unknown(
+        make_client(host=f"http://127.0.0.1:{server.port}", **QUICK), server
+    )
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
         b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
@@ -198,14 +200,14 @@ def test_silence_after_the_request(make_client, raw):
         b"\x00" * 100_000,
     ],
 )
-def test_broken_answers(make_client, raw, answer):
-    """An answer that is cut short or is no HTTP: in doubt."""
-    server = raw(lambda connection: (read_request(connection), connection.sendall(answer), connection.close()))
-    in_doubt(make_client(host=f"http://127.0.0.1:{server.port}", **QUICK), server)
+def test_broken_responses(make_client, raw, response):
+    """After a response that is truncated or not HTTP the outcome is unknown."""
+    server = raw(lambda connection: (read_request(connection), connection.sendall(response), connection.close()))
+    outcome_unknown(make_client(host=f"http://127.0.0.1:{server.port}", **QUICK), server)
 
 
 def test_tls_broken_after_the_request(make_client, raw, tmp_path):
-    """Garbage inside an established TLS connection is an SSL error, but no proof: in doubt."""
+    """After an SSL error on an established connection the outcome is unknown."""
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
@@ -214,17 +216,17 @@ def test_tls_broken_after_the_request(make_client, raw, tmp_path):
     def behave(connection):
         secure = context.wrap_socket(connection.dup(), server_side=True)
         read_request(secure)
-        connection.sendall(b"this is no TLS record" * 10)
+        connection.sendall(b"not a TLS record" * 10)
         secure.close()
         connection.close()
 
     server = raw(behave)
     client = make_client(host=f"https://127.0.0.1:{server.port}", verify=str(tmp_path / "ca.pem"), **QUICK)
-    in_doubt(client, server)
+    outcome_unknown(client, server)
 
 
-def test_kept_connection_is_reset(make_client, raw):
-    """A kept connection that the server closes as we send on it: in doubt, as nobody knows what was read."""
+def test_reused_connection_is_reset(make_client, raw):
+    """If the server resets a reused connection while the request is sent, the outcome is unknown."""
     ok = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\n{"data": 1}'
 
     def behave(connection):
@@ -235,11 +237,11 @@ def test_kept_connection_is_reset(make_client, raw):
     server = raw(behave)
     client = make_client(host=f"http://127.0.0.1:{server.port}", **QUICK)
     assert send(client, make_call("query", "get_tag", {"id": "tag_1"})).data == 1
-    in_doubt(client, server)
+    outcome_unknown(client, server)
 
 
 def test_no_secret_in_any_chain(make_client, raw):
-    """The original errors of requests, whose texts show URLs, are not the context of ours."""
+    """The exceptions of requests, whose texts contain URLs, are not chained to the one raised."""
     server = raw(lambda connection: (read_request(connection), reset(connection)))
     client = make_client(host=f"http://127.0.0.1:{server.port}", max_attempts=1)
     with pytest.raises(PolyteiaTransportError) as caught:
@@ -249,11 +251,11 @@ def test_no_secret_in_any_chain(make_client, raw):
     assert KEY not in str(caught.value)
 
 
-def test_trouble_of_the_callers_own(make_client, raw):
-    """What the caller is dealing with, here another service that is down, says nothing about our request."""
+def test_exception_handled_by_the_caller(make_client, raw):
+    """An exception that the caller is handling, here of another service, does not affect the classification."""
     server = raw(lambda connection: (read_request(connection), reset(connection)))
     client = make_client(host=f"http://127.0.0.1:{server.port}", **QUICK)
     try:
         requests.get("http://127.0.0.1:1/", timeout=1)
     except requests.ConnectionError:
-        in_doubt(client, server)
+        outcome_unknown(client, server)

@@ -1,4 +1,4 @@
-"""A task that creates a dataset, and one that fails although its dataset's id is known; run by the browser tests."""
+"""For the browser tests: a task that creates a dataset, and one that fails although its dataset's id is known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An operator and a `@task` that use the connection the run names; both would be retried three times."""
+"""An operator and a `@task` with three retries, both with the connection that the run specifies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The smallest DAG that shows the harness works: one XCom, one template field, one retry, one failure."""
+"""Minimal DAGs to test the harness: one XCom, one template field, one retry, one failure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ with DAG("harness_failure", schedule=None):
 
     @task
     def fail():
-        """Fail for good."""
+        """Fail on every try."""
         raise ValueError("this is meant to fail")
 
     fail()

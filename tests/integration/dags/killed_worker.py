@@ -1,4 +1,4 @@
-"""One dataset, made by a task whose process is killed while it waits for the answer."""
+"""A task that creates a dataset, and whose process is killed while it waits for the response."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two loads with outlets, and the DAGs that they start. The test puts host and ids where the @ are."""
+"""Two loads with outlets, and the DAGs that they trigger. The test replaces the names in @ with host and ids."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Nothing(BaseOperator):
     """Do nothing."""
 
     def execute(self, context: Context) -> None:
-        """Do it."""
+        """Return None."""
 
 
 with DAG("outlet_known", schedule=None):

@@ -1,4 +1,4 @@
-"""A task that hides a permanent error of the platform behind one of its own, and would be retried three times."""
+"""A task with three retries that raises its own exception because of a permanent error of the platform."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ with DAG("retry_policy", schedule=None, default_args={"retries": 3, "retry_delay
 
     @task(retry_policy=PolyteiaRetryPolicy())
     def report():
-        """Fail as a task does that knows better words."""
+        """Raise an exception of its own."""
         try:
-            PolyteiaHook("refused_http_401_string").query("get_dataset", {"id": "report"})
+            PolyteiaHook("rejected_http_401_string").query("get_dataset", {"id": "report"})
         except PolyteiaError as error:
-            raise RuntimeError("no report today") from error
+            raise RuntimeError("the report failed") from error
 
     report()

@@ -1,4 +1,4 @@
-"""From a database to the platform, and from there to a file; and a load that takes long."""
+"""A round trip from a database to the platform and back to a file, and a slow load."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ with DAG("round_trip", schedule=None, params=PARAMS):
         source_timestamp="2026-03-31",
         temp_dir="{{ params.folder }}",
     )
-    ask = PolyteiaSqlOperator(
-        task_id="ask",
+    query = PolyteiaSqlOperator(
+        task_id="query",
         sql="SELECT count(*), sum(amount) FROM {bookings} WHERE paid",
         datasets={"bookings": load.output["dataset_id"]},
     )
@@ -33,7 +33,7 @@ with DAG("round_trip", schedule=None, params=PARAMS):
         datasets={"bookings": load.output["dataset_id"]},
         destination="{{ params.folder }}/bookings.parquet",
     )
-    ask >> save
+    query >> save
 
 with DAG("long_load", schedule=None, params=PARAMS):
     SqlToPolyteiaOperator(

@@ -1,4 +1,4 @@
-"""Deferred sensors, and one that has nothing to wait for."""
+"""A deferrable sensor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One sensor for each way a wait can end and each mode; each has a connection of its own."""
+"""One sensor for each way in which a wait can end and each mode, each with its own connection."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ with DAG("waiting_matrix", schedule=None, default_args={"retries": 1, "retry_del
                 task_id=f"{case}.{name}",
                 dataset_id="ds_1",
                 uploaded_after="2026-01-01",
-                # Airflow counts a task as failed that is back before the executor has reported that it was gone.
+                # Airflow fails a task that resumes before the executor has reported that it was deferred.
                 poke_interval=12,
                 polyteia_conn_id=f"wait_{case}_{name}",
                 **{"timeout": 300, **options, **mode},

@@ -1,4 +1,4 @@
-"""100 watched datasets of one solution, and for each a DAG that its uploads start."""
+"""100 watched datasets of one solution, each with a DAG that its uploads trigger."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""The replies that say 'this key may not', in every form the platform was seen to use (API reference 3.2, 3.4)."""
+"""Replies that reject a key, in all forms of the platform (docs/platform-api.md#error-bodies)."""
 
 from __future__ import annotations
 
 from reply_server import Reply
 
-REFUSALS = {
+ERROR_REPLIES = {
     "http_401_string": Reply(401, b'{"error": "Unauthorized"}'),
     "http_401_object": Reply(401, b'{"error": {"code": 401, "message": "invalid key", "details": []}}'),
     "http_403_json": Reply(403, b'{"error": {"code": 403, "message": "not allowed"}}'),
@@ -14,5 +14,5 @@ REFUSALS = {
     "bare_code_403": Reply(200, b'{"code": 403, "message": "not allowed"}'),
 }
 
-# A key of its own for each: it tells the requests apart, and must not be found anywhere afterwards.
-KEYS = {name: f"pak_refused_{name}_a81c5e" for name in REFUSALS}
+# Each reply has its own key, which identifies its requests and must not appear in any log or record.
+KEYS = {name: f"pak_rejected_{name}_a81c5e" for name in ERROR_REPLIES}

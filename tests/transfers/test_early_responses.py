@@ -1,4 +1,4 @@
-"""A server that refuses an upload before it has read it: its answer is heard, over TCP and over TLS."""
+"""A server that rejects an upload before it has read it: its response is received, over TCP and over TLS."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from conftest import KEY
 from servers import RawServer
 
 from airflow_provider_polyteia.client.multipart import UploadSource
-from airflow_provider_polyteia.client.upload import upload
 from airflow_provider_polyteia.exceptions import (
     PolyteiaAPIError,
     PolyteiaAuthenticationError,
@@ -25,7 +24,7 @@ SIZE = 32 * 1024 * 1024  # more than the sockets' buffers hold
 
 
 class Zeros:
-    """A file of `SIZE` zeros that takes no memory; it remembers how much of it was read."""
+    """A file of `SIZE` zeros that takes no memory and counts how much of it is left to read."""
 
     def __init__(self):
         self.left = SIZE
@@ -38,7 +37,7 @@ class Zeros:
 
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory):
-    """A server's TLS context, and the bundle that it is trusted with."""
+    """The TLS context of a server, and the path of the CA bundle that it is trusted with."""
     authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(context)
     bundle = tmp_path_factory.mktemp("tls") / "ca.pem"
@@ -52,8 +51,8 @@ def http(status, body=b"{}"):
     return head.encode() + f"Connection: {connection}\r\n\r\n".encode() + body
 
 
-def platform(answer, *, context, lingers):
-    """Behave like a server that gives tokens, and answers an upload after its first bytes."""
+def platform(response, *, context, lingers):
+    """Behave like a server that issues tokens, and responds to an upload after its first bytes."""
 
     def serve(connection):
         with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
@@ -63,7 +62,7 @@ def platform(answer, *, context, lingers):
                     stream.sendall(http(200, b'{"data": {"token": "upload-token"}}'))
                     continue
                 stream.recv(1000)
-                stream.sendall(answer)
+                stream.sendall(response)
                 while lingers and stream.recv(1024 * 1024):
                     pass
                 return
@@ -72,7 +71,7 @@ def platform(answer, *, context, lingers):
 
 
 def _head(stream):
-    """Read a request's head, and its body if it is a short one."""
+    """Read the head of a request, and its body if it is short."""
     received = b""
     while b"\r\n\r\n" not in received:
         part = stream.recv(65536)
@@ -96,12 +95,12 @@ def _head(stream):
         ("401", PolyteiaAuthenticationError, 2),
         ("", PolyteiaTransportError, 2),
     ],
-    ids=["413", "403", "401", "no answer"],
+    ids=["413", "403", "401", "no response"],
 )
-def test_early_answer(make_hook, tls, status, error, uploads, over_tls, lingers):
-    """The refusal is told, not the broken connection; without any answer, it is the connection."""
+def test_early_response(make_hook, tls, status, error, uploads, over_tls, lingers):
+    """The error is the rejection, not the broken connection; without any response, it is the connection."""
     context, bundle = tls if over_tls else (None, None)
-    answer = http(status, b'{"error": "because"}') if status else b""
+    response = http(status, b'{"error": "because"}') if status else b""
     sent = []
 
     def opened():
@@ -109,12 +108,13 @@ def test_early_answer(make_hook, tls, status, error, uploads, over_tls, lingers)
         return contextlib.nullcontext(sent[-1])
 
     if lingers and not status:
-        pytest.skip("a server that says nothing and reads everything is not early")
-    with RawServer(platform(answer, context=context, lingers=lingers)) as server:
+        pytest.skip("a server that sends nothing and reads everything does not respond early")
+    with RawServer(platform(response, context=context, lingers=lingers)) as server:
         host = f"{'https' if over_tls else 'http'}://localhost:{server.port}"
-        client = make_hook(host=host, password=KEY, max_attempts=2, verify=bundle).get_conn()
+        hook = make_hook(host=host, password=KEY, max_attempts=2, verify=bundle)
+        source = UploadSource("zeros.csv", SIZE, opened)
         with pytest.raises(error) as caught:
-            upload(client, "ds_1", Source("zeros.csv", SIZE, opened), "text/csv", timeout=10)
+            hook.get_conn().run(hook.api.upload("ds_1", source, "text/csv", 10))
     assert getattr(caught.value, "http_status", None) == (int(status) if status else None)
     assert len(sent) == uploads
     assert lingers or all(zeros.left for zeros in sent)

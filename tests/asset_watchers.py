@@ -1,4 +1,4 @@
-"""What tests of `DatasetUploadedEventTrigger` share: Airflow's part, and waiting for what happens at the sandbox."""
+"""Helpers for tests of `DatasetUploadedEventTrigger`: Airflow's part of watching assets, and the sandbox's polls."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ IN_SOLUTION = {"solution_id": SANDBOX_SOLUTION_ID, "poke_interval": INTERVAL}
 
 
 class Store:
-    """Stands in for Airflow's asset_state_store, which needs an API server."""
+    """Replaces Airflow's asset_state_store, which needs an API server."""
 
     def __init__(self):
         self.values = {}
@@ -61,7 +61,7 @@ class Triggerer:
             task.cancel()
         outcomes = await asyncio.gather(*self._tasks, return_exceptions=True)
         assert all(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes), outcomes
-        assert dict(shared._clients[asyncio.get_running_loop()]) == {}
+        assert dict(shared_client._clients[asyncio.get_running_loop()]) == {}
 
 
 async def until(condition):
@@ -70,8 +70,8 @@ async def until(condition):
             await asyncio.sleep(0.01)
 
 
-async def looks(sandbox, number, name="list_datasets"):
-    """Wait for some more looks to be over."""
+async def polls(sandbox, number, name="list_datasets"):
+    """Wait until `number` more polls are complete."""
     goal = sandbox.count(name) + number + 1
     await until(lambda: sandbox.count(name) >= goal)
 

@@ -1,4 +1,4 @@
-"""What a write tells those who wait for the task's outlets."""
+"""The extra of the asset events that a write emits for the task's outlets."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ EXTRA = {"rows": 3, "bytes": 120, "source_timestamp": None}
 
 
 def alias_events(accessor):
-    """(URI, extra) of the events that go through an alias."""
+    """(URI, extra) of the events that are emitted through an alias."""
     try:
         return [(event.dest_asset_key.uri, event.extra) for event in accessor.asset_alias_events]
     except AttributeError:
         return [(event["dest_dataset_uri"], event["extra"]) for event in accessor.dataset_alias_events]
 
 
-def describe(*outlets):
+def emit(*outlets):
     events = outlet_events()
     task = BaseOperator(task_id="load", outlets=list(outlets))
     add_event_extra({"outlet_events": events}, task, HOST, "ds_1", EXTRA)
@@ -29,24 +29,24 @@ def describe(*outlets):
 
 
 def test_dataset_among_the_outlets():
-    """The event of that asset gets the extra, without what is not known; others don't."""
-    mine, other, foreign = polyteia_asset("ds_1"), polyteia_asset("ds_2"), Asset(uri="s3://bucket/key")
-    events = describe(other, mine, foreign)
-    assert events[mine].extra == {"rows": 3, "bytes": 120}
+    """The event of the dataset's asset gets the extra, without unknown values; other events do not."""
+    written, other, file = polyteia_asset("ds_1"), polyteia_asset("ds_2"), Asset(uri="s3://bucket/key")
+    events = emit(other, written, file)
+    assert events[written].extra == {"rows": 3, "bytes": 120}
     assert events[other].extra == {}
-    assert events[foreign].extra == {}
+    assert events[file].extra == {}
 
 
 def test_alias():
-    """Through an alias the dataset becomes an asset that is only known at run time."""
+    """An alias adds the dataset as an asset that is only known at run time."""
     alias = AssetAlias("bookings")
-    events = describe(alias)
+    events = emit(alias)
     assert alias_events(events[alias]) == [("polyteia://app.polyteia.com/ds_1", {"rows": 3, "bytes": 120})]
 
 
 @pytest.mark.parametrize("context", [{}, {"outlet_events": None}])
 def test_no_outlets(context):
-    """Without outlets there is nobody to tell, and nothing is asked of the context."""
+    """Without outlets, the context is not used."""
     before = dict(context)
     add_event_extra(context, BaseOperator(task_id="load"), HOST, "no id", EXTRA)
     assert context == before

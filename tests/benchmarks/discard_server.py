@@ -1,7 +1,7 @@
-"""A platform that takes uploads as fast as they come and forgets them, and whose exports are a gigabyte of nothing.
+"""A server that discards uploads and serves a 1 GiB export of zero bytes, used as the benchmark target.
 
-A process of its own, so that what it needs is not counted; and hardly anything but copies, so that the client's own
-speed is what is measured.
+It runs in a separate process, whose memory is not counted, and does little except copy bytes, so that the speed of the
+client is measured.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ EXPORT = 1024 * 1024 * 1024
 _BLOCK = 1024 * 1024
 
 
-class Swallower:
+class DiscardServer:
     """Starts and stops the process; a context manager.
 
-    :param certificate: file with key and certificate of localhost.
+    :param certificate: path of a file with key and certificate of localhost.
 
-    :ivar url: where it listens.
+    :ivar url: URL of the server.
     """
 
     def __init__(self, certificate: Path) -> None:
@@ -47,7 +47,7 @@ class Swallower:
 
 
 def serve(certificate: str) -> None:
-    """Serve one connection after the other."""
+    """Serve one connection at a time."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     listening = socket.create_server(("127.0.0.1", 0))
@@ -55,11 +55,11 @@ def serve(certificate: str) -> None:
     while True:
         accepted, _ = listening.accept()
         with suppress(ConnectionError, ssl.SSLError), context.wrap_socket(accepted, server_side=True) as connection:
-            while _answer(connection):
+            while _respond(connection):
                 pass
 
 
-def _answer(connection: socket.socket) -> bool:
+def _respond(connection: socket.socket) -> bool:
     received = b""
     while b"\r\n\r\n" not in received:
         part = connection.recv(65536)
@@ -68,7 +68,7 @@ def _answer(connection: socket.socket) -> bool:
         received += part
     head, _, body = received.partition(b"\r\n\r\n")
     found = re.search(rb"content-length: (\d+)", head.lower())
-    _swallow(connection, int(found[1]) - len(body) if found else 0)
+    _discard(connection, int(found[1]) - len(body) if found else 0)
     if head.startswith(b"GET /download"):
         _send(connection, "text/csv", EXPORT, b"")
         block = bytes(_BLOCK)
@@ -80,7 +80,7 @@ def _answer(connection: socket.socket) -> bool:
     return True
 
 
-def _swallow(connection: socket.socket, left: int) -> None:
+def _discard(connection: socket.socket, left: int) -> None:
     buffer = memoryview(bytearray(_BLOCK))
     while left > 0:
         left -= connection.recv_into(buffer, min(left, _BLOCK))

@@ -1,7 +1,7 @@
-"""The ways of moving data that `transfers.py` compares: one of them, once, in a process of its own.
+"""The scenarios that `transfers.py` compares; runs one of them once in this process.
 
-Prints the seconds it took, and its peak of memory above idle. Idle is a process with the library imported, and for our
-operators with Airflow, as a task's process is before `execute`. The peak is the kernel's (VmHWM).
+Prints the time in seconds and the peak of memory above idle. Idle is the process after importing the library, and for
+our operators after importing Airflow, like the process of a task before `execute`. The peak is the kernel's VmHWM.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ URL = os.environ["PLATFORM"]
 HEADERS = {"Authorization": "Bearer pak-of-the-benchmark", "X-Upload-Token": "token-of-the-benchmark"}
 
 
-def main(way: str, path: str) -> None:
-    """Transfer once, and print the figures."""
-    transfer = WAYS[way](path)
-    if "our" in way:
+def main(scenario: str, path: str) -> None:
+    """Run a scenario once, and print the figures."""
+    transfer = SCENARIOS[scenario](path)
+    if "our" in scenario:
         _begin_task()
-    Path("/proc/self/clear_refs").write_text("5")  # from here on, the peak is counted anew
-    idle, begun = _memory("VmRSS"), time.perf_counter()
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
+    idle, started = _memory("VmRSS"), time.perf_counter()
     transfer()
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - started
     print(json.dumps({"mib": (_memory("VmHWM") - idle) / 1024, "seconds": seconds}))
 
 
@@ -41,7 +41,7 @@ def _memory(name: str) -> int:
 
 
 def _begin_task():
-    """Load what a task's process has loaded before `execute`: Airflow's plugins, by way of its listeners."""
+    """Load what the process of a task loads before `execute`: Airflow's listeners, and with them its plugins."""
     from airflow.sdk.listener import get_listener_manager
 
     get_listener_manager()
@@ -121,7 +121,7 @@ def _httpx(path):
 
 
 def _pandas(_):
-    """As SqlToS3Operator of the Amazon provider does it: a data frame, its types mended, Parquet in memory."""
+    """Like SqlToS3Operator of the Amazon provider: a data frame with converted types, as Parquet in memory."""
     import requests
     from airflow.providers.amazon.aws.transfers.sql_to_s3 import FILE_FORMAT, SqlToS3Operator
     from airflow.providers.postgres.hooks.postgres import PostgresHook
@@ -138,7 +138,7 @@ def _pandas(_):
 
 
 def _duckdb(_):
-    """As the vendor's connector does it: DuckDB copies the table into a Parquet file, which is then uploaded."""
+    """Like the vendor's connector: DuckDB copies the table to a Parquet file, which is then uploaded."""
     import duckdb
     import duckdb_extension_postgres_scanner as extension
 
@@ -162,7 +162,7 @@ def _duckdb(_):
     return load
 
 
-WAYS = {
+SCENARIOS = {
     "our upload": _upload,
     "curl": _curl_upload,
     "requests, files= (the SDK's way)": _requests,

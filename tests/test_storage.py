@@ -1,0 +1,27 @@
+"""`storage`: the names of files as valid text."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_polyteia.storage import display_name
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("Straße.csv", "Straße.csv"),
+        (Path("/data/Straße.csv"), "/data/Straße.csv"),
+        ("s3://bucket/\U0001f333.csv", "s3://bucket/\U0001f333.csv"),
+        (os.fsdecode(b"Stra\xdfe.csv"), "Stra\ufffde.csv"),
+        (Path(os.fsdecode(b"/data/Stra\xdfe.csv")), "/data/Stra\ufffde.csv"),
+        (os.fsdecode("Straße".encode() + b"\xff.csv"), "Straße\ufffd.csv"),
+        ("s3://bucket/a\ud800.csv", "s3://bucket/a\ufffd.csv"),
+    ],
+)
+def test_display_name(name, shown):
+    """Valid names are unchanged; everything that is not valid UTF-8 is replaced."""
+    assert display_name(name) == shown
