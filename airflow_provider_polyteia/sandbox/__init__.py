@@ -40,7 +40,7 @@ def __getattr__(name: str) -> Any:
     """Load `Sandbox` when it is first asked for: the constants alone need no extra."""
     if name != "Sandbox":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from airflow_provider_polyteia.sandbox.extras import require_extras  # noqa: PLC0415 - loaded on demand
+    from airflow_provider_polyteia.sandbox.optional_dependencies import require_extras  # noqa: PLC0415 - loaded on demand
 
     require_extras()
     from airflow_provider_polyteia.sandbox.server import Sandbox  # noqa: PLC0415 - loaded on demand

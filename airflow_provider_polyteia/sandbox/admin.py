@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from airflow_provider_polyteia.sandbox import overview
-from airflow_provider_polyteia.sandbox.faults import FaultError, Faults
-from airflow_provider_polyteia.sandbox.state import PREFIXES
+from airflow_provider_polyteia.sandbox.backend import summaries
+from airflow_provider_polyteia.sandbox.backend.store import PREFIXES
+from airflow_provider_polyteia.sandbox.faults.specs import FaultError, Faults
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -21,7 +21,7 @@ async def state(request: Request) -> Response:
     """Everything stored: records by kind; datasets with rows, size and checksum of their data."""
     platform = request.app.state.platform
     records: dict[str, Any] = {f"{kind}s": platform.store.all(kind) for kind in (*PREFIXES, "member")}
-    records["datasets"] = await overview.datasets(platform, records["datasets"], checksums=True)
+    records["datasets"] = await summaries.datasets(platform, records["datasets"], checksums=True)
     return JSONResponse(records)
 
 

@@ -14,9 +14,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from airflow_provider_polyteia.sandbox import admin, misbehave, pages, transfer
-from airflow_provider_polyteia.sandbox.core import Platform, Session
-from airflow_provider_polyteia.sandbox.errors import (
+from airflow_provider_polyteia.sandbox import admin
+from airflow_provider_polyteia.sandbox.backend.errors import (
     FORBIDDEN,
     INTERNAL,
     ApiError,
@@ -25,10 +24,14 @@ from airflow_provider_polyteia.sandbox.errors import (
     forbidden,
     not_found,
 )
-from airflow_provider_polyteia.sandbox.faults import PATHS, Faults
-from airflow_provider_polyteia.sandbox.methods import METHODS, Method
+from airflow_provider_polyteia.sandbox.backend.platform import Platform, Session
+from airflow_provider_polyteia.sandbox.command_api import files as transfer
+from airflow_provider_polyteia.sandbox.command_api.methods import METHODS, Method
+from airflow_provider_polyteia.sandbox.faults import effects
+from airflow_provider_polyteia.sandbox.faults.connection import Wire
+from airflow_provider_polyteia.sandbox.faults.specs import PATHS, Faults
 from airflow_provider_polyteia.sandbox.recorder import RecordedRequest, Recorder
-from airflow_provider_polyteia.sandbox.wire import Wire
+from airflow_provider_polyteia.sandbox.web_ui import pages
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
@@ -108,7 +111,7 @@ async def exchange_token(platform: Platform, request: Request) -> Response:
 
 async def web_app(_platform: Platform, _request: Request) -> Response:
     """What the platform's host says on every path it does not know (API reference 1.1, HTML trap)."""
-    return HTMLResponse(misbehave.WEB_APP)
+    return HTMLResponse(effects.WEB_APP)
 
 
 class Endpoint:
@@ -153,16 +156,16 @@ class Endpoint:
         fault = self._faults.pick(recorded.name) if recorded.name else None
         recorded.fault = fault.spec if fault else None
         if fault and fault.shaping:
-            misbehave.shape(fault, wire)
+            effects.shape(fault, wire)
         elif fault and not fault.applied_first:
-            await misbehave.instead_of_answer(fault, wire)
+            await effects.instead_of_answer(fault, wire)
             return
         if self._platform.options.latency:
             await asyncio.sleep(self._platform.options.latency)
         response = await self._answer(request, recorded)
         if fault and fault.applied_first:
             await response(wire.scope, wire.receive, _discard)
-            await misbehave.instead_of_answer(fault, wire)
+            await effects.instead_of_answer(fault, wire)
         else:
             await response(wire.scope, wire.receive, wire.send)
 

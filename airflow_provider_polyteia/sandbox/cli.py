@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_polyteia import __version__
 from airflow_provider_polyteia.sandbox.constants import SANDBOX_PAK
-from airflow_provider_polyteia.sandbox.extras import require_extras
+from airflow_provider_polyteia.sandbox.optional_dependencies import require_extras
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,7 @@ A fault is <call>:<kind>[:<argument>][:<which>], for instance
   create_dataset:drop-after:1    the first create is applied, its answer lost
   /upload:drop-at:50             every upload is broken off after half of it
   *:status:503:p=0.3             three in ten calls, of whatever kind, get HTTP 503 (see --seed)
-All kinds: python -m pydoc airflow_provider_polyteia.sandbox.faults
+All kinds: python -m pydoc airflow_provider_polyteia.sandbox.faults.specs
 """
 
 

@@ -13,12 +13,13 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from airflow_provider_polyteia.sandbox import overview, transfer
-from airflow_provider_polyteia.sandbox.access import Caller
 from airflow_provider_polyteia.sandbox.app import build_app, logger
-from airflow_provider_polyteia.sandbox.core import Platform, Session, UploadTarget
-from airflow_provider_polyteia.sandbox.faults import Faults
-from airflow_provider_polyteia.sandbox.methods import METHODS
+from airflow_provider_polyteia.sandbox.backend import summaries
+from airflow_provider_polyteia.sandbox.backend.access import Caller
+from airflow_provider_polyteia.sandbox.backend.platform import Platform, Session, UploadTarget
+from airflow_provider_polyteia.sandbox.command_api import files as transfer
+from airflow_provider_polyteia.sandbox.command_api.methods import METHODS
+from airflow_provider_polyteia.sandbox.faults.specs import Faults
 from airflow_provider_polyteia.sandbox.options import Options
 from airflow_provider_polyteia.sandbox.recorder import RecordedRequest, Recorder
 
@@ -149,7 +150,7 @@ class Sandbox:
     def datasets(self) -> list[dict[str, Any]]:
         """All datasets, oldest first; `data` of each holds content_type, size, uploaded_at, rows and sha256."""
         records = self.platform.store.all("dataset")
-        return self._on_loop(overview.datasets(self.platform, records, checksums=True))
+        return self._on_loop(summaries.datasets(self.platform, records, checksums=True))
 
     def records(self, kind: str) -> list[dict[str, Any]]:
         """All records of a kind ("workspace", "solution", "dataset", "tag", ...), oldest first."""

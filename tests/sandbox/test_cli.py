@@ -11,7 +11,7 @@ import time
 import pytest
 import requests
 
-from airflow_provider_polyteia.sandbox import SANDBOX_PAK, SANDBOX_SOLUTION_ID, extras
+from airflow_provider_polyteia.sandbox import SANDBOX_PAK, SANDBOX_SOLUTION_ID, optional_dependencies
 
 COMMAND = [sys.executable, "-m", "airflow_provider_polyteia.sandbox"]
 
@@ -119,9 +119,9 @@ def test_arguments_that_make_no_sense_end_it_with_one_line(arguments, code, abou
 
 def test_missing_extras_are_named(monkeypatch):
     """Without the extra's packages the error names them and the pip command."""
-    monkeypatch.setattr(extras, "PACKAGES", ("duckdb", "no_such_package"))
+    monkeypatch.setattr(optional_dependencies, "PACKAGES", ("duckdb", "no_such_package"))
     with pytest.raises(ModuleNotFoundError, match="no_such_package") as caught:
-        extras.require_extras()
+        optional_dependencies.require_extras()
     assert 'pip install "airflow-provider-polyteia[sandbox]"' in str(caught.value)
 
 

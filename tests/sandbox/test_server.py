@@ -17,7 +17,7 @@ from airflow_provider_polyteia.sandbox import (
     SANDBOX_WORKSPACE_ID,
     Sandbox,
 )
-from airflow_provider_polyteia.sandbox.core import Platform
+from airflow_provider_polyteia.sandbox.backend.platform import Platform
 from airflow_provider_polyteia.sandbox.options import Options
 
 CSV = b"id,name\n1,<script>alert(1)</script>\n2,b\n"

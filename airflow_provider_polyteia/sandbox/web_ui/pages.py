@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from airflow_provider_polyteia.sandbox import data, overview
+from airflow_provider_polyteia.sandbox.backend import summaries, tabular
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from starlette.requests import Request
 
-    from airflow_provider_polyteia.sandbox.core import Platform
-    from airflow_provider_polyteia.sandbox.state import Record
+    from airflow_provider_polyteia.sandbox.backend.platform import Platform
+    from airflow_provider_polyteia.sandbox.backend.store import Record
 
 SHOWN_DATASETS = 200
 SHOWN_ROWS = 20
@@ -135,7 +135,7 @@ async def _datasets(platform: Platform, records: list[Record]) -> str:
     """The newest datasets as a table."""
     if not records:
         return "<p>None yet.</p>"
-    shown = await overview.datasets(platform, records[: -SHOWN_DATASETS - 1 : -1])
+    shown = await summaries.datasets(platform, records[: -SHOWN_DATASETS - 1 : -1])
     rows = []
     for dataset in shown:
         facts = _counted(dataset["data"] or {})
@@ -157,7 +157,7 @@ async def dataset_page(request: Request) -> Response:
     record = platform.store.get("dataset", request.path_params["id"])
     if record is None:
         return _missing("dataset")
-    (dataset,) = await overview.datasets(platform, [record])
+    (dataset,) = await summaries.datasets(platform, [record])
     solution = platform.store.get("solution", record["solution_id"])
     facts = _counted(dataset["data"] or {})
     place = link(f"/ui/solutions/{record['solution_id']}", solution["name"] if solution else record["solution_id"])
@@ -187,8 +187,8 @@ async def _first_rows(platform: Platform, record: Record) -> str:
     with platform.readable([asset]) as files:
         path, content_type = files[record["id"]]
         try:
-            columns, rows = await asyncio.to_thread(data.first_rows, path, content_type, SHOWN_ROWS)
-        except data.UnreadableError as error:
+            columns, rows = await asyncio.to_thread(tabular.first_rows, path, content_type, SHOWN_ROWS)
+        except tabular.UnreadableError as error:
             return f"<p>No rows to show: {text(str(error))}.</p>"
     return table(columns, rows)
 

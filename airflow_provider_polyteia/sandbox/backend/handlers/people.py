@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_polyteia.sandbox.errors import bad_request, not_found, slug_taken
-from airflow_provider_polyteia.sandbox.handlers import records
-from airflow_provider_polyteia.sandbox.state import Record, new_id
+from airflow_provider_polyteia.sandbox.backend.errors import bad_request, not_found, slug_taken
+from airflow_provider_polyteia.sandbox.backend.handlers import records
+from airflow_provider_polyteia.sandbox.backend.store import Record, new_id
 
 if TYPE_CHECKING:
-    from airflow_provider_polyteia.sandbox.core import Session
-    from airflow_provider_polyteia.sandbox.handlers.records import Params
+    from airflow_provider_polyteia.sandbox.backend.handlers.records import Params
+    from airflow_provider_polyteia.sandbox.backend.platform import Session
 
 _DPA_FIELDS = ("slug", "status", "toggleable", "attributes")
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import JSONResponse, Response
 
-from airflow_provider_polyteia.sandbox import data
-from airflow_provider_polyteia.sandbox.core import Export, Platform, Session, UploadTarget
-from airflow_provider_polyteia.sandbox.errors import Unauthorized, not_found
-from airflow_provider_polyteia.sandbox.handlers.content import assets
-from airflow_provider_polyteia.sandbox.multipart import receive_file
+from airflow_provider_polyteia.sandbox.backend import tabular
+from airflow_provider_polyteia.sandbox.backend.errors import Unauthorized, not_found
+from airflow_provider_polyteia.sandbox.backend.handlers.content import assets
+from airflow_provider_polyteia.sandbox.backend.platform import Export, Platform, Session, UploadTarget
+from airflow_provider_polyteia.sandbox.command_api.multipart import receive_file
 
 if TYPE_CHECKING:
     from io import FileIO
@@ -65,8 +65,8 @@ async def take_in(platform: Platform, target: UploadTarget, path: Path, size: in
 def _schema(target: UploadTarget, path: Path) -> dict[str, dict[str, str]]:
     """What can be read of the columns; a file that cannot be read is stored all the same."""
     try:
-        return data.describe(path, target.content_type) if target.kind == "dataset" else {}
-    except data.UnreadableError:
+        return tabular.describe(path, target.content_type) if target.kind == "dataset" else {}
+    except tabular.UnreadableError:
         return {}
 
 
@@ -81,7 +81,7 @@ async def download(platform: Platform, request: Request) -> Response:
     if not isinstance(export, Export):
         raise not_found("export not found")
     with platform.readable(assets(session, list(export.datasets))) as sources, platform.files.arriving() as path:
-        await asyncio.to_thread(data.export, export.sql, export.args, sources, path, export.content_type)
+        await asyncio.to_thread(tabular.export, export.sql, export.args, sources, path, export.content_type)
         # Open, it can be read to the end although its name is gone.
         return _OpenFile(path.open("rb", buffering=0), export.content_type)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_polyteia.client.methods import METHODS as CLIENT_METHODS
+from airflow_provider_polyteia.client.command_api.methods import METHODS as CLIENT_METHODS
 from airflow_provider_polyteia.sandbox import (
     SANDBOX_ORGANIZATION_ID,
     SANDBOX_SOLUTION_ID,
     SANDBOX_USER_ID,
     SANDBOX_WORKSPACE_ID,
 )
-from airflow_provider_polyteia.sandbox.methods import METHODS
+from airflow_provider_polyteia.sandbox.command_api.methods import METHODS
 
 ORGANIZATION = {"organization_id": SANDBOX_ORGANIZATION_ID}
 PAGE = {"page": 1, "size": 100}

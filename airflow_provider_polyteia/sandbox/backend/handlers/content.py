@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_polyteia.sandbox import data
-from airflow_provider_polyteia.sandbox.core import Export, Session, UploadTarget
-from airflow_provider_polyteia.sandbox.errors import bad_request
-from airflow_provider_polyteia.sandbox.handlers import records
-from airflow_provider_polyteia.sandbox.state import Record, timestamp
+from airflow_provider_polyteia.sandbox.backend import tabular
+from airflow_provider_polyteia.sandbox.backend.errors import bad_request
+from airflow_provider_polyteia.sandbox.backend.handlers import records
+from airflow_provider_polyteia.sandbox.backend.platform import Export, Session, UploadTarget
+from airflow_provider_polyteia.sandbox.backend.store import Record, timestamp
 
 if TYPE_CHECKING:
-    from airflow_provider_polyteia.sandbox.handlers.records import Params
+    from airflow_provider_polyteia.sandbox.backend.handlers.records import Params
 
 _LISTABLE = ("dataset", "insight", "report")
 
@@ -71,7 +71,7 @@ def generate_report_image_upload_token(session: Session, params: Params) -> dict
 
 def generate_query_export_token(session: Session, params: Params) -> dict[str, str]:
     """A token for one download of the query's rows (API reference 8); the query runs at the download."""
-    if not data.can_write(params["format"]):
+    if not tabular.can_write(params["format"]):
         raise bad_request(f"params.format: the sandbox exports Parquet, CSV and JSON, not {params['format']}")
     assets(session, params["datasets"])  # refuses what may not be read
     export = Export(params["sql"], tuple(params["datasets"]), tuple(params["args"]), params["format"])
@@ -84,7 +84,7 @@ async def execute_sql(session: Session, params: Params) -> dict[str, Any]:
     if positional and named:
         raise bad_request("give args or named_args, not both")
     with session.platform.readable(assets(session, params["datasets"])) as sources:
-        return await asyncio.to_thread(data.execute, params["sql"], positional or named, sources)
+        return await asyncio.to_thread(tabular.execute, params["sql"], positional or named, sources)
 
 
 def assets(session: Session, dataset_ids: list[str]) -> list[Record]:

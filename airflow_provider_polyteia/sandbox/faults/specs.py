@@ -38,7 +38,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from airflow_provider_polyteia.sandbox.methods import METHODS
+from airflow_provider_polyteia.sandbox.command_api.methods import METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ from typing import Any
 
 import duckdb
 
-from airflow_provider_polyteia.sandbox.errors import bad_request
+from airflow_provider_polyteia.sandbox.backend.errors import bad_request
 
 PARQUET = "application/vnd.apache.parquet"
 CSV = "text/csv"

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 
-from airflow_provider_polyteia.sandbox.errors import ApiError
+from airflow_provider_polyteia.sandbox.backend.errors import ApiError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from starlette.types import Message, Receive, Send
 
-    from airflow_provider_polyteia.sandbox.faults import Fault
-    from airflow_provider_polyteia.sandbox.wire import Wire
+    from airflow_provider_polyteia.sandbox.faults.connection import Wire
+    from airflow_provider_polyteia.sandbox.faults.specs import Fault
 
 WEB_APP = "<!doctype html><html><head><title>Polyteia</title></head><body>The web application.</body></html>"
 _TICK = 0.02

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_polyteia.sandbox.access import Access, Caller, Tickets
-from airflow_provider_polyteia.sandbox.errors import forbidden, not_found
-from airflow_provider_polyteia.sandbox.files import Files
-from airflow_provider_polyteia.sandbox.state import Record, Store, timestamp
+from airflow_provider_polyteia.sandbox.backend.access import Access, Caller, Tickets
+from airflow_provider_polyteia.sandbox.backend.errors import forbidden, not_found
+from airflow_provider_polyteia.sandbox.backend.files import Files
+from airflow_provider_polyteia.sandbox.backend.store import Record, Store, timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -7,11 +7,11 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_polyteia.sandbox.errors import Unauthorized
+from airflow_provider_polyteia.sandbox.backend.errors import Unauthorized
 
 if TYPE_CHECKING:
+    from airflow_provider_polyteia.sandbox.backend.store import Record
     from airflow_provider_polyteia.sandbox.options import Options
-    from airflow_provider_polyteia.sandbox.state import Record
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from airflow_provider_polyteia.sandbox.core import Session
-from airflow_provider_polyteia.sandbox.errors import bad_request, slug_taken
-from airflow_provider_polyteia.sandbox.state import PREFIXES, Record, new_id, timestamp
+from airflow_provider_polyteia.sandbox.backend.errors import bad_request, slug_taken
+from airflow_provider_polyteia.sandbox.backend.platform import Session
+from airflow_provider_polyteia.sandbox.backend.store import PREFIXES, Record, new_id, timestamp
 
 Params = dict[str, Any]
 Handler = Callable[[Session, Params], Any]

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_polyteia.sandbox import data
-from airflow_provider_polyteia.sandbox.files import sha256
+from airflow_provider_polyteia.sandbox.backend import tabular
+from airflow_provider_polyteia.sandbox.backend.files import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from airflow_provider_polyteia.sandbox.core import Platform
-    from airflow_provider_polyteia.sandbox.state import Record
+    from airflow_provider_polyteia.sandbox.backend.platform import Platform
+    from airflow_provider_polyteia.sandbox.backend.store import Record
 
 
 async def datasets(platform: Platform, records: Iterable[Record], *, checksums: bool = False) -> list[dict[str, Any]]:
@@ -53,6 +53,6 @@ def _facts(
 def count_rows(path: Path, content_type: str) -> int | None:
     """The number of rows of a file; None when it cannot be read as rows."""
     try:
-        return data.count_rows(path, content_type)
-    except data.UnreadableError:
+        return tabular.count_rows(path, content_type)
+    except tabular.UnreadableError:
         return None

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from airflow_provider_polyteia.sandbox import SANDBOX_SOLUTION_ID
-from airflow_provider_polyteia.sandbox.faults import KINDS, FaultError, Faults, parse_fault
+from airflow_provider_polyteia.sandbox.faults.specs import KINDS, FaultError, Faults, parse_fault
 
 CONTENT = b"a\n" + b"1\n" * 500_000
 

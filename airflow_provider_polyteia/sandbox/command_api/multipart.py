@@ -6,7 +6,7 @@ import asyncio
 import re
 from typing import TYPE_CHECKING
 
-from airflow_provider_polyteia.sandbox.errors import ApiError, bad_request
+from airflow_provider_polyteia.sandbox.backend.errors import ApiError, bad_request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

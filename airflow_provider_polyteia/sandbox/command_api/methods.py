@@ -7,12 +7,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_polyteia.sandbox.errors import bad_request
-from airflow_provider_polyteia.sandbox.handlers import content, people, records
+from airflow_provider_polyteia.sandbox.backend.errors import bad_request
+from airflow_provider_polyteia.sandbox.backend.handlers import content, people, records
 
 if TYPE_CHECKING:
-    from airflow_provider_polyteia.sandbox.core import Session
-    from airflow_provider_polyteia.sandbox.handlers.records import Handler, Params
+    from airflow_provider_polyteia.sandbox.backend.handlers.records import Handler, Params
+    from airflow_provider_polyteia.sandbox.backend.platform import Session
 
 _TYPES: dict[str, tuple[type[Any], str]] = {
     "": (str, "text"),
