@@ -1,7 +1,7 @@
-"""A local stand-in for the Polyteia platform: for demos, for tests, for users' own DAG tests.
+"""A local emulator of the Polyteia API, called the sandbox, for demos, tests and users' own DAG tests.
 
-It speaks the documented first-generation API over real sockets and keeps what it is told. It shares no code
-with the provider's client, so that the two cannot be wrong together. ::
+It serves the command API over HTTP and stores what it receives. It does not share code with the provider's client, so
+that a mistake in one of them cannot hide in the other. ::
 
     from airflow_provider_polyteia.sandbox import Sandbox
 
@@ -37,12 +37,14 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load `Sandbox` when it is first asked for: the constants alone need no extra."""
+    """Import `Sandbox` on first use, because the constants do not need the extra."""
     if name != "Sandbox":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from airflow_provider_polyteia.sandbox.optional_dependencies import require_extras  # noqa: PLC0415 - loaded on demand
+    from airflow_provider_polyteia.sandbox.optional_dependencies import (  # noqa: PLC0415 - loaded on demand
+        require_packages,
+    )
 
-    require_extras()
+    require_packages()
     from airflow_provider_polyteia.sandbox.server import Sandbox  # noqa: PLC0415 - loaded on demand
 
     return Sandbox

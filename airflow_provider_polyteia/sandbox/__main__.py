@@ -1,4 +1,4 @@
-"""`python -m airflow_provider_polyteia.sandbox` is `polyteia-sandbox`."""
+"""Run the command `polyteia-sandbox` with `python -m airflow_provider_polyteia.sandbox`."""
 
 from __future__ import annotations
 

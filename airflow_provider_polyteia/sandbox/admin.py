@@ -1,4 +1,4 @@
-"""The sandbox's own JSON interface under `/_sandbox`: for tests that run it as another process. No key needed."""
+"""JSON interface of the sandbox under `/_sandbox`, for tests that run it in another process. It needs no key."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from airflow_provider_polyteia.sandbox.backend import summaries
 from airflow_provider_polyteia.sandbox.backend.store import PREFIXES
-from airflow_provider_polyteia.sandbox.faults.specs import FaultError, Faults
+from airflow_provider_polyteia.sandbox.faults import FaultError, Faults
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -18,34 +18,34 @@ _BAD_REQUEST = 400
 
 
 async def state(request: Request) -> Response:
-    """Everything stored: records by kind; datasets with rows, size and checksum of their data."""
+    """Return all records by kind; datasets with row count, size and checksum of their data."""
     platform = request.app.state.platform
     records: dict[str, Any] = {f"{kind}s": platform.store.all(kind) for kind in (*PREFIXES, "member")}
-    records["datasets"] = await summaries.datasets(platform, records["datasets"], checksums=True)
+    records["datasets"] = await summaries.summarize_datasets(platform, records["datasets"], checksums=True)
     return JSONResponse(records)
 
 
 async def requests(request: Request) -> Response:
-    """How many calls there were of each name, and how many connections. Holds no secret."""
+    """Return the number of calls by name and the number of connections. Contains no secrets."""
     recorder = request.app.state.recorder
     return JSONResponse({"counts": dict(recorder.counts), "connections": recorder.connections})
 
 
 async def clear_requests(request: Request) -> Response:
-    """Count anew."""
+    """Reset the counts of calls."""
     request.app.state.recorder.clear()
     return await requests(request)
 
 
 async def faults(request: Request) -> Response:
-    """The active faults, how many calls each has seen, and how many it struck."""
+    """Return the active faults, each with the number of its calls and hits."""
     active: Faults = request.app.state.faults
     listed = [{"fault": fault.spec, "calls": fault.calls, "hits": fault.hits} for fault in active.active]
     return JSONResponse({"faults": listed})
 
 
 async def add_faults(request: Request) -> Response:
-    """Add the faults of a body `{"faults": ["create_dataset:drop-after:1"]}`, all of them or none."""
+    """Add the faults of a body such as `{"faults": ["create_dataset:drop-after:1"]}`. Adds none if one is invalid."""
     try:
         specs = (await request.json())["faults"]
         request.app.state.faults.add(*map(str, specs))

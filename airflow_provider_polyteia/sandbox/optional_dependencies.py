@@ -1,4 +1,4 @@
-"""The packages of the extra `sandbox`: asked for by name when they are missing."""
+"""Packages of the extra `sandbox`."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from importlib.util import find_spec
 PACKAGES = ("duckdb", "pyarrow", "starlette", "uvicorn")
 
 
-def require_extras() -> None:
-    """Check that what the sandbox runs on is installed.
+def require_packages() -> None:
+    """Check that the packages of the extra `sandbox` are installed.
 
-    :raises ModuleNotFoundError: naming what is missing and the command that installs it.
+    :raises ModuleNotFoundError: if packages are missing; the message contains the command to install them.
     """
     missing = [package for package in PACKAGES if find_spec(package) is None]
     if missing:
         raise ModuleNotFoundError(
-            f'The Polyteia sandbox needs {", ".join(missing)}: pip install "airflow-provider-polyteia[sandbox]"',
+            f"The Polyteia sandbox needs {', '.join(missing)}. Install the missing packages with: "
+            'pip install "airflow-provider-polyteia[sandbox]"',
             name=missing[0],
         )

@@ -1,6 +1,6 @@
-"""pytest fixture for testing DAGs offline, against a sandbox of one's own.
+"""pytest fixture for testing DAGs offline with the sandbox.
 
-Switch it on in `conftest.py`::
+Enable it in `conftest.py`::
 
     pytest_plugins = ["airflow_provider_polyteia.sandbox.pytest_plugin"]
 """
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def polyteia_sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    """A fresh running sandbox, to which the Airflow connection `polyteia_default` points.
+    """A new running sandbox, to which the Airflow connection `polyteia_default` points.
 
-    Let calls go wrong with `polyteia_sandbox.faults.add("create_dataset:drop-after:1")`, see what was asked with
-    `.requests` and `.count("create_dataset")`, and what is stored with `.datasets` and `.content(dataset_id)`.
+    Inject faults with `polyteia_sandbox.faults.add("create_dataset:drop-after:1")`, inspect requests with `.requests`
+    and `.count("create_dataset")`, and inspect stored data with `.datasets` and `.content(dataset_id)`.
     """
     with Sandbox() as sandbox:
         monkeypatch.setenv("AIRFLOW_CONN_POLYTEIA_DEFAULT", sandbox.airflow_connection())

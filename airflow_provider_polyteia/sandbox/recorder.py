@@ -1,4 +1,4 @@
-"""What was asked of the sandbox: for tests to look at."""
+"""Recorded requests, which tests can inspect."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any
 
-KEPT = 10_000
+MAX_REQUESTS = 10_000
 
 
 @dataclass
 class RecordedRequest:
-    """One request, as it arrived. Its representation shows no secret.
+    """One request as received. Its representation does not contain secrets.
 
-    :param name: command or query; the path for `/upload`, `/download` and `/auth/pak/token`; empty otherwise.
-    :param headers: as sent, names in lower case. Holds secrets.
-    :param query: the query string. Holds secrets.
-    :param body: the bytes of a JSON request; empty for uploads.
-    :param json: the decoded body of a JSON request. May hold secrets.
-    :param fault: the fault that was applied to it, as written.
-    :param error: the code of the business error answered.
-    :param status: the HTTP status answered; None while there is none, or none was sent.
+    :param name: Command or query; the path for `/upload`, `/download` and `/auth/pak/token`; otherwise empty.
+    :param method: HTTP method.
+    :param path: Path of the URL.
+    :param headers: Headers as sent, with names in lower case. Contains secrets.
+    :param query: Query string of the URL. Contains secrets.
+    :param body: Body of a JSON request. Empty for uploads.
+    :param json: Decoded body of a JSON request. May contain secrets.
+    :param fault: Fault that was applied to the call, as written by the user.
+    :param error: Code of the business error that was sent.
+    :param status: HTTP status that was sent. None before the response, or if no response was sent.
     """
 
     name: str
@@ -36,28 +38,28 @@ class RecordedRequest:
 
     @property
     def params(self) -> dict[str, Any]:
-        """The `params` of a command or query."""
+        """The parameters of a command or query."""
         params = self.json.get("params") if isinstance(self.json, dict) else None
         return params if isinstance(params, dict) else {}
 
 
 @dataclass
 class Recorder:
-    """The latest 10,000 requests, and how many there were of each name.
+    """The latest 10,000 requests, and the number of requests by name.
 
-    :param connections: TCP connections accepted.
+    :param connections: Number of TCP connections accepted.
     """
 
-    requests: deque[RecordedRequest] = field(default_factory=lambda: deque(maxlen=KEPT), repr=False)
+    requests: deque[RecordedRequest] = field(default_factory=lambda: deque(maxlen=MAX_REQUESTS), repr=False)
     counts: Counter[str] = field(default_factory=Counter)
     connections: int = 0
 
     def add(self, request: RecordedRequest) -> None:
-        """Remember a request."""
+        """Record a request."""
         self.requests.append(request)
         self.counts[request.name] += 1
 
     def clear(self) -> None:
-        """Forget all requests; connections are counted on."""
+        """Remove all requests and reset their counts. The number of connections is not reset."""
         self.requests.clear()
         self.counts.clear()

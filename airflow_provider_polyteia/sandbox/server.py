@@ -1,10 +1,12 @@
-"""A running sandbox: uvicorn on a background thread of this process."""
+"""Runs a sandbox with uvicorn, in a background thread of this process."""
 
 from __future__ import annotations
 
 import asyncio
 import copy
+import functools
 import json
+import operator
 import socket
 import threading
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -17,9 +19,9 @@ from airflow_provider_polyteia.sandbox.app import build_app, logger
 from airflow_provider_polyteia.sandbox.backend import summaries
 from airflow_provider_polyteia.sandbox.backend.access import Caller
 from airflow_provider_polyteia.sandbox.backend.platform import Platform, Session, UploadTarget
-from airflow_provider_polyteia.sandbox.command_api import files as transfer
+from airflow_provider_polyteia.sandbox.command_api import COMMAND_API
 from airflow_provider_polyteia.sandbox.command_api.methods import METHODS
-from airflow_provider_polyteia.sandbox.faults.specs import Faults
+from airflow_provider_polyteia.sandbox.faults import Faults
 from airflow_provider_polyteia.sandbox.options import Options
 from airflow_provider_polyteia.sandbox.recorder import RecordedRequest, Recorder
 
@@ -29,44 +31,46 @@ if TYPE_CHECKING:
 
 _START_TIMEOUT = 10.0
 _CALL_TIMEOUT = 60.0
-_KEEP_ALIVE = 75  # seconds, as common web servers have it
+_KEEP_ALIVE = 75  # seconds, a common default of web servers
+_APIS = (COMMAND_API,)
 
 T = TypeVar("T")
 
 
 class SandboxProtocol(H11Protocol):
-    """uvicorn's HTTP, which also lets the application reach the connection, and counts connections."""
+    """uvicorn's HTTP protocol. It also counts connections, and gives the application access to the transport."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in the base
-        """Take a new connection."""
+        """Handle a new connection."""
         super().connection_made(transport)
         self.logger = logger
-        self.access_log = False  # it would hold query strings, and with them tokens
+        self.access_log = False  # it would contain query strings with tokens
         self.app_state["recorder"].connections += 1
         self.app_state = {**self.app_state, "transport": transport}
 
 
 class Sandbox:
-    """A local Polyteia for this process and others on this machine.
+    """A local emulator of the Polyteia API, for this process and other processes on this machine.
 
     ::
 
         with Sandbox() as sandbox:
             requests.post(f"{sandbox.base_url}/api", ...)
 
-    :param host: address to listen on. Default: loopback.
-    :param port: port to listen on; 0 takes a free one.
-    :param options: see `Options`: paks, read_only_paks, shut_out, data_dir, faults, seed, latency,
+    :param host: Address to listen on. Default: loopback.
+    :param port: Port to listen on. Default: 0, a free port.
+    :param options: Fields of `Options`: paks, read_only_paks, denied_solutions, data_dir, faults, seed, latency,
         ingest_delay, token_lifetime, http_403.
-    :raises ValueError: a fault or option makes no sense.
+    :raises ValueError: if a fault or option is invalid.
 
-    :ivar faults: `add("create_dataset:drop-after:1")`, `clear()`.
-    :ivar recorder: what was asked, see `requests`, `count` and `connections`.
+    :ivar faults: Active faults: `add("create_dataset:drop-after:1")`, `clear()`.
+    :ivar recorder: Recorded requests; see `requests`, `count` and `connections`.
     """
 
     def __init__(self, *, host: str = "127.0.0.1", port: int = 0, **options: Any) -> None:
         self.options = Options(**options)
-        self.faults = Faults(seed=self.options.seed)
+        names = functools.reduce(operator.or_, (api.calls for api in _APIS))
+        self.faults = Faults(names, seed=self.options.seed)
         self.faults.add(*self.options.faults)
         self.recorder = Recorder()
         self.base_url = ""
@@ -79,17 +83,17 @@ class Sandbox:
 
     @property
     def pak(self) -> str:
-        """The first key that may do everything."""
+        """The first key with full access."""
         return next(iter(self.options.paks))
 
     def start(self) -> Self:
-        """Listen; returns when calls are answered.
+        """Start listening and wait until the sandbox is ready.
 
-        :raises OSError: the port is taken.
-        :raises RuntimeError: another sandbox uses the data directory.
+        :raises OSError: if the port is in use.
+        :raises RuntimeError: if the sandbox is already running, or another sandbox uses the data directory.
         """
         if self._thread:
-            raise RuntimeError(f"The sandbox runs already, at {self.base_url}")
+            raise RuntimeError(f"The sandbox is already running at {self.base_url}")
         self._socket = _listen(*self._address)
         try:
             self.platform = Platform(self.options)
@@ -106,7 +110,7 @@ class Sandbox:
         return self
 
     def stop(self) -> None:
-        """Break off all connections and stop listening. What is in the data directory stays there."""
+        """Close all connections and stop listening. The data directory is not removed."""
         if self._thread is None:
             return
         self._loop.call_soon_threadsafe(self._stopping.set)
@@ -132,60 +136,60 @@ class Sandbox:
 
     @property
     def connections(self) -> int:
-        """TCP connections accepted so far."""
+        """The number of TCP connections accepted so far."""
         return self.recorder.connections
 
     def count(self, name: str) -> int:
-        """How often a command, query or path (`/upload`) was called."""
+        """Return the number of calls of a command, query or path (such as `/upload`)."""
         return self.recorder.counts[name]
 
     def airflow_connection(self, password: str | None = None) -> str:
-        """An Airflow connection to this sandbox as JSON, fit for `AIRFLOW_CONN_<ID>`.
+        """Return an Airflow connection to this sandbox as JSON, for `AIRFLOW_CONN_<ID>`.
 
-        :param password: what to say for the key. Default: the first key that may do everything.
+        :param password: Key of the connection. Default: the first key with full access.
         """
         return json.dumps({"conn_type": "polyteia", "host": self.base_url, "password": password or self.pak})
 
     @property
     def datasets(self) -> list[dict[str, Any]]:
-        """All datasets, oldest first; `data` of each holds content_type, size, uploaded_at, rows and sha256."""
+        """All datasets, oldest first, each with `data`: content_type, size, uploaded_at, rows and sha256."""
         records = self.platform.store.all("dataset")
-        return self._on_loop(summaries.datasets(self.platform, records, checksums=True))
+        return self._on_loop(summaries.summarize_datasets(self.platform, records, checksums=True))
 
     def records(self, kind: str) -> list[dict[str, Any]]:
-        """All records of a kind ("workspace", "solution", "dataset", "tag", ...), oldest first."""
+        """Return all records of a kind ("workspace", "solution", "dataset", "tag", ...), oldest first."""
         return copy.deepcopy(self.platform.store.all(kind))
 
     def content(self, dataset_id: str) -> bytes:
-        """The bytes stored for a dataset.
+        """Return the stored data of a dataset.
 
-        :raises KeyError: it has no data.
+        :raises KeyError: if the dataset does not have data.
         """
         asset = self.platform.store.get("asset", dataset_id)
         if asset is None:
-            raise KeyError(f"{dataset_id} has no data")
+            raise KeyError(f"{dataset_id} does not have data")
         return self.platform.files.path(asset["file"]).read_bytes()
 
     def call(self, name: str, params: dict[str, Any]) -> Any:
-        """Do what a command or query does, not over HTTP: no fault strikes, nothing is counted.
+        """Run a command or query directly, without HTTP. Faults are not injected and the call is not counted.
 
-        :raises ApiError: the business error.
+        :raises BusinessError: if the call is invalid or fails.
         """
         session = Session(self.platform, Caller())
         return self._on_loop(METHODS[name].call(session, params))
 
     def upload(self, dataset_id: str, content: bytes, content_type: str = "text/csv") -> None:
-        """Replace a dataset's data, as if somebody else had delivered it; as `call`, not over HTTP.
+        """Replace the data of a dataset directly, without HTTP, like a delivery by another client.
 
-        :raises ApiError: 404, there is no such dataset.
+        :raises BusinessError: 404, if the dataset does not exist.
         """
         target = UploadTarget("dataset", dataset_id, content_type)
-        self._on_loop(self._take_in(target, content))
+        self._on_loop(self._ingest(target, content))
 
-    async def _take_in(self, target: UploadTarget, content: bytes) -> None:
-        with self.platform.files.arriving() as path:
+    async def _ingest(self, target: UploadTarget, content: bytes) -> None:
+        with self.platform.files.receiving() as path:
             await asyncio.to_thread(path.write_bytes, content)
-            await transfer.take_in(self.platform, target, path, len(content))
+            await self.platform.ingest(target, path, len(content))
 
     def _on_loop(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(_CALL_TIMEOUT)
@@ -194,10 +198,10 @@ class Sandbox:
         asyncio.run(self._serve(ready))
 
     async def _serve(self, ready: threading.Event) -> None:
-        """Serve until `stop`. Like uvicorn's own server, but it starts and ends within milliseconds."""
+        """Serve until `stop`. Unlike uvicorn's own server, this starts and stops within milliseconds."""
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
-        app = build_app(self.platform, self.faults, self.recorder)
+        app = build_app(_APIS, self.platform, self.faults, self.recorder)
         config = uvicorn.Config(app, ws="none", lifespan="off", log_config=None, timeout_keep_alive=_KEEP_ALIVE)
         config.load()
         state = ServerState()
@@ -206,7 +210,7 @@ class Sandbox:
         ready.set()
         await self._stopping.wait()
         server.close()
-        for _ in range(3):  # the loop's steps from accepting a connection to knowing it
+        for _ in range(3):  # steps of the event loop from accepting a connection to registering it
             await asyncio.sleep(0)
         for connection in list(state.connections):
             connection.transport.abort()
@@ -216,7 +220,10 @@ class Sandbox:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Open the socket, as TCP by name: asyncio switches off Nagle's algorithm, which costs 40 ms, only then."""
+    """Return a listening socket.
+
+    Its protocol is set to TCP explicitly, because only then asyncio disables Nagle's algorithm, which costs 40 ms.
+    """
     family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     listening = socket.socket(family, kind, socket.IPPROTO_TCP)
     try:

@@ -67,7 +67,7 @@ def test_it_says_where_it_is_and_how_to_connect_and_ends_at_sigterm(serve):
 
 def test_given_keys_are_neither_printed_nor_logged(serve):
     """With keys of one's own the well-known one is refused, and the own ones appear nowhere."""
-    process, url = serve("--pak", 'k"ONE', "--read-only-pak", "k-TWO", "--shut-out", f"k-THREE={SANDBOX_SOLUTION_ID}")
+    process, url = serve("--pak", 'k"ONE', "--read-only-pak", "k-TWO", "--deny", f"k-THREE={SANDBOX_SOLUTION_ID}")
     answers = [create(url, key) for key in ('k"ONE', "k-TWO", "k-THREE", SANDBOX_PAK)]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 401]
     assert [answer.json().get("error", {}).get("code") for answer in answers[:3]] == [None, 403, 403]
@@ -100,7 +100,7 @@ def test_a_killed_sandbox_has_lost_nothing(serve, tmp_path):
     ("arguments", "code", "about"),
     [
         (["--fault", "nonsense"], 2, "nonsense"),
-        (["--shut-out", "key-SECRET"], 2, "KEY=SOLUTION"),
+        (["--deny", "key-SECRET"], 2, "KEY=SOLUTION"),
         (["--latency", "-1"], 2, "latency"),
         (["--port", "x"], 2, "--port"),
         (["--host", "192.0.2.1"], 1, "assign"),
@@ -121,7 +121,7 @@ def test_missing_extras_are_named(monkeypatch):
     """Without the extra's packages the error names them and the pip command."""
     monkeypatch.setattr(optional_dependencies, "PACKAGES", ("duckdb", "no_such_package"))
     with pytest.raises(ModuleNotFoundError, match="no_such_package") as caught:
-        optional_dependencies.require_extras()
+        optional_dependencies.require_packages()
     assert 'pip install "airflow-provider-polyteia[sandbox]"' in str(caught.value)
 
 

@@ -130,7 +130,7 @@ def test_pages_show_what_is_there_and_escape_it(sandbox, api):
     start_page = page(sandbox, "/").text
     assert "Stadt Musterhausen" in start_page
     assert f'<a href="/ui/datasets/{dataset}">&lt;b&gt;Bookings&lt;/b&gt;</a>' in start_page
-    assert "Nothing was uploaded yet" in page(sandbox, f"/ui/datasets/{dataset}").text
+    assert "No data was uploaded yet" in page(sandbox, f"/ui/datasets/{dataset}").text
     api.upload(api.upload_token(dataset), CSV)
     shown = page(sandbox, f"/ui/datasets/{dataset}").text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in shown
@@ -211,8 +211,8 @@ def test_the_log_has_a_line_for_each_call_and_no_secret(start, connect, caplog):
         "generate_query_export_token 200",
         "/download 200",
         "/auth/pak/token 200",
-        "POST (no API call) 200, error 404",
-        "GET (no API call) 200",
+        "POST (not an API call) 200, error 404",
+        "GET (not an API call) 200",
     ]
     server_side = "\n".join(record.getMessage() for record in caplog.records if "urllib3" not in record.name)
     assert [secret for secret in ("k-SECRET", upload_token, export_token, token) if secret in server_side] == []

@@ -1,4 +1,4 @@
-"""Who is calling, and what they may do: keys and the tokens that stand for them."""
+"""Callers and their permissions: keys, access tokens, and tokens for uploads and exports."""
 
 from __future__ import annotations
 
@@ -16,104 +16,108 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Caller:
-    """The rights behind a key or access token.
+    """The permissions of a key or access token.
 
-    :param read_only: may not call anything that writes.
-    :param shut_out: ids of the solutions whose content is refused.
-    :param organization_id: the only organization an exchanged token is good for; None for a key.
+    :param read_only: Whether calls that write are rejected.
+    :param denied_solutions: Ids of the solutions to which access is denied, including their content.
+    :param organization_id: Organization for which an access token is valid. Default: all organizations (a key).
     """
 
     read_only: bool = False
-    shut_out: frozenset[str] = frozenset()
+    denied_solutions: frozenset[str] = frozenset()
     organization_id: str | None = None
 
-    def belongs(self, record: Record) -> bool:
-        """Tell whether the record is inside what this credential is for at all."""
+    def has_in_scope(self, record: Record) -> bool:
+        """Return True if the record belongs to an organization for which the credential is valid."""
         return self.organization_id in (None, record["id"], record.get("organization_id"))
 
-    def is_shut_out(self, record: Record) -> bool:
-        """Tell whether the record is, or lies in, a solution this caller is refused."""
-        return record["id"] in self.shut_out or record.get("solution_id") in self.shut_out
+    def is_denied(self, record: Record) -> bool:
+        """Return True if the record is one of the denied solutions or is contained in one."""
+        return record["id"] in self.denied_solutions or record.get("solution_id") in self.denied_solutions
 
 
 @dataclass(frozen=True)
-class _Ticket:
-    """What a token is good for, and until when (seconds on the monotonic clock)."""
+class _Token:
+    """What a token stands for, and when it expires (seconds on the monotonic clock, or None)."""
 
     content: Any
     expires: float | None = None
 
 
 @dataclass
-class Tickets:
-    """Tokens handed out, in memory only. Unguessable and never shown."""
+class TokenStore:
+    """Issued tokens, in memory only. They are random and never shown."""
 
-    _tickets: dict[str, _Ticket] = field(default_factory=dict, repr=False)
+    _tokens: dict[str, _Token] = field(default_factory=dict, repr=False)
 
     def issue(self, content: Any, lifetime: float | None = None) -> str:
-        """A new token for the content, good for `lifetime` seconds or for ever."""
+        """Return a new token.
+
+        :param content: Object that the token stands for.
+        :param lifetime: Time in seconds until the token expires. Default: it does not expire.
+        """
         token = secrets.token_urlsafe(32)
         expires = None if lifetime is None else time.monotonic() + lifetime
-        self._tickets[token] = _Ticket(content, expires)
+        self._tokens[token] = _Token(content, expires)
         return token
 
-    def look(self, token: str) -> Any:
-        """What the token is good for; None when it is unknown or over."""
-        ticket = self._tickets.get(token)
-        if ticket is None or (ticket.expires is not None and time.monotonic() >= ticket.expires):
+    def peek(self, token: str) -> Any:
+        """Return what the token stands for, or None if it is unknown or expired."""
+        known = self._tokens.get(token)
+        if known is None or (known.expires is not None and time.monotonic() >= known.expires):
             return None
-        return ticket.content
+        return known.content
 
-    def take(self, token: str) -> Any:
-        """As `look`, and the token is used up."""
-        content = self.look(token)
-        self._tickets.pop(token, None)
+    def consume(self, token: str) -> Any:
+        """Return the same as `peek`, and invalidate the token."""
+        content = self.peek(token)
+        self._tokens.pop(token, None)
         return content
 
 
 class Access:
-    """Keys, and the tokens they were exchanged for."""
+    """The keys of a sandbox and the access tokens for which they were exchanged."""
 
     def __init__(self, options: Options) -> None:
         self._callers = {key: Caller() for key in options.paks}
         self._callers |= {key: Caller(read_only=True) for key in options.read_only_paks}
-        for key, solutions in options.shut_out.items():
+        for key, solutions in options.denied_solutions.items():
             known = self._callers.get(key, Caller())
-            self._callers[key] = replace(known, shut_out=frozenset(solutions))
-        self._tokens = Tickets()
+            self._callers[key] = replace(known, denied_solutions=frozenset(solutions))
+        self._tokens = TokenStore()
         self._token_lifetime = options.token_lifetime
 
-    def caller(self, authorization: str | None) -> Caller:
-        """The caller behind an `Authorization` header.
+    def caller(self, credential: str) -> Caller:
+        """Return the caller who owns a key or access token.
 
-        :raises Unauthorized: there is none, or the key or token is wrong or over.
+        :raises Unauthorized: if the credential is empty, invalid or expired.
         """
-        credential = _bearer(authorization)
-        caller = self._callers.get(credential) or self._tokens.look(credential)
+        caller = self._callers.get(credential) or self._tokens.peek(credential)
         if not isinstance(caller, Caller):
             raise Unauthorized
         return caller
 
-    def key_holder(self, authorization: str | None) -> Caller:
-        """As `caller`, but only a key is good enough: what the token exchange asks for.
+    def key_holder(self, credential: str) -> Caller:
+        """Return the caller who owns a key. An access token is not accepted.
 
-        :raises Unauthorized: as `caller`.
+        :raises Unauthorized: if the key is empty or invalid.
         """
-        caller = self._callers.get(_bearer(authorization))
+        caller = self._callers.get(credential)
         if caller is None:
             raise Unauthorized
         return caller
 
     def exchange(self, caller: Caller, organization_id: str) -> str:
-        """An access token with the caller's rights, for one organization (API reference 2.2)."""
+        """Return an access token with the caller's permissions in one organization.
+
+        See docs/platform-api.md#token-exchange.
+        """
         scoped = replace(caller, organization_id=organization_id)
         return self._tokens.issue(scoped, self._token_lifetime)
 
     def revoke(self, key: str) -> None:
-        """Make a key invalid at once, as deleting it in the web interface does (API reference 2.1)."""
+        """Invalidate a key immediately, like deleting it in the web interface.
+
+        See docs/platform-api.md#personal-access-keys.
+        """
         self._callers.pop(key, None)
-
-
-def _bearer(authorization: str | None) -> str:
-    scheme, _, credential = (authorization or "").partition(" ")
-    return credential if scheme.lower() == "bearer" else ""

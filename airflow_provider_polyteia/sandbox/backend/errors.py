@@ -1,4 +1,4 @@
-"""How the platform says no (API reference 3)."""
+"""Business errors of the platform. How an API reports them is up to the API."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ NOT_FOUND = 404
 INTERNAL = 500
 
 
-class ApiError(Exception):
-    """A business error: answered with HTTP 200 and an `error` object.
+class BusinessError(Exception):
+    """The platform rejects a call or fails to process it.
 
-    :param code: 400, 403, 404 or 500 (API reference 3.3).
-    :param message: what is wrong, for the caller.
-    :param details: the `details` array, or None to leave the key out (body 3 of API reference 3.2 has none).
+    :param code: 400, 403, 404 or 500 (docs/platform-api.md#error-codes).
+    :param message: Cause of the error, for the caller.
+    :param details: List of details. None (default): the platform reports no details (error body 3 of
+        docs/platform-api.md#error-bodies).
     """
 
     def __init__(self, code: int, message: str, details: list[Any] | None = None) -> None:
@@ -24,33 +25,26 @@ class ApiError(Exception):
         self.message = message
         self.details = details
 
-    def body(self) -> dict[str, Any]:
-        """The JSON body of the answer."""
-        error: dict[str, Any] = {"code": self.code, "message": self.message}
-        if self.details is not None:
-            error["details"] = self.details
-        return {"error": error}
+
+class Unauthorized(Exception):  # noqa: N818 - the platform uses this name
+    """The credentials are missing or invalid, whatever the call."""
 
 
-class Unauthorized(Exception):  # noqa: N818 - named as the platform names it
-    """Missing or wrong credentials: answered with HTTP 401 whatever was asked."""
+def bad_request(message: str) -> BusinessError:
+    """Return the error for an invalid or incomplete call."""
+    return BusinessError(BAD_REQUEST, message, details=[])
 
 
-def bad_request(message: str) -> ApiError:
-    """The request is malformed or lacks something."""
-    return ApiError(BAD_REQUEST, message, details=[])
+def forbidden(message: str = "permission denied") -> BusinessError:
+    """Return the error for a valid key whose account does not have permission for the call."""
+    return BusinessError(FORBIDDEN, message, details=[])
 
 
-def forbidden(message: str = "permission denied") -> ApiError:
-    """The key is valid, its account may not do this."""
-    return ApiError(FORBIDDEN, message, details=[])
+def not_found(message: str = "not found") -> BusinessError:
+    """Return the error for a resource that does not exist or is not visible to the caller."""
+    return BusinessError(NOT_FOUND, message, details=[])
 
 
-def not_found(message: str = "not found") -> ApiError:
-    """There is no such resource, or the caller cannot see it."""
-    return ApiError(NOT_FOUND, message, details=[])
-
-
-def slug_taken() -> ApiError:
-    """What the platform was seen to answer when a slug exists already (API reference 3.2, body 3)."""
-    return ApiError(INTERNAL, "internal error")
+def slug_taken() -> BusinessError:
+    """Return the error for a slug that is already used (docs/platform-api.md#taken-slugs)."""
+    return BusinessError(INTERNAL, "internal error")

@@ -1,4 +1,4 @@
-"""The uploaded bytes: arriving in a temporary file, becoming a dataset's data in one step."""
+"""Uploaded files: received in a temporary file, then stored in one step."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 class Files:
-    """A directory of immutable files, each named by the record that refers to it.
+    """A directory of immutable files. Records refer to them by name.
 
-    :param root: directory; None takes a temporary one that `close` removes.
+    :param root: Directory for the files. Default: a temporary directory, which `close` removes.
     """
 
     def __init__(self, root: Path | None = None) -> None:
@@ -30,36 +30,39 @@ class Files:
         self._work.mkdir()
 
     def path(self, name: str) -> Path:
-        """Where the stored file of this name is."""
+        """Return the path of a stored file."""
         return self._stored / name
 
     @contextmanager
-    def arriving(self) -> Iterator[Path]:
-        """A path to receive a file at; what is still there in the end is removed."""
+    def receiving(self) -> Iterator[Path]:
+        """Return a path for a temporary file. The file is removed at the end of the block unless it was stored."""
         path = self._work / uuid4().hex
         try:
             yield path
         finally:
             path.unlink(missing_ok=True)
 
-    def keep(self, arrived: Path) -> str:
-        """Take the received file in; returns the name it is stored under."""
-        arrived.rename(self._stored / arrived.name)
-        return arrived.name
+    def store(self, received: Path) -> str:
+        """Store a received file and return its name."""
+        received.rename(self._stored / received.name)
+        return received.name
 
-    def drop(self, name: str) -> None:
+    def remove(self, name: str) -> None:
         """Remove a stored file."""
         (self._stored / name).unlink(missing_ok=True)
 
-    def drop_all_but(self, names: set[str]) -> None:
-        """Remove what a killed sandbox left behind."""
+    def prune(self, names: set[str]) -> None:
+        """Remove all stored files except these, for instance the files of an upload that was killed."""
         for path in self._stored.iterdir():
             if path.name not in names:
                 path.unlink()
 
     @contextmanager
     def snapshot(self, names: Mapping[str, str]) -> Iterator[dict[str, Path]]:
-        """Second names for stored files (key -> path): they stay readable when an upload replaces them."""
+        """Return hard links to stored files, which stay readable when an upload replaces the files.
+
+        :param names: Names of stored files by key; the paths returned have the same keys.
+        """
         directory = Path(tempfile.mkdtemp(dir=self._work))
         try:
             for key, name in names.items():
@@ -69,11 +72,11 @@ class Files:
             shutil.rmtree(directory)
 
     def close(self) -> None:
-        """Remove what is temporary."""
+        """Remove temporary files and directories."""
         shutil.rmtree(self.root if self._temporary else self._work, ignore_errors=True)
 
 
 def sha256(path: Path) -> str:
-    """Checksum of a file, as hexadecimal text."""
+    """Return the checksum of a file as a hexadecimal string."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,13 +1,15 @@
-"""The platform itself, without HTTP: its records and files, and one caller's view of them."""
+"""The platform: its records and files, and the view that a caller has of them."""
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_polyteia.sandbox.backend.access import Access, Caller, Tickets
+from airflow_provider_polyteia.sandbox.backend import tabular
+from airflow_provider_polyteia.sandbox.backend.access import Access, Caller, TokenStore
 from airflow_provider_polyteia.sandbox.backend.errors import forbidden, not_found
 from airflow_provider_polyteia.sandbox.backend.files import Files
 from airflow_provider_polyteia.sandbox.backend.store import Record, Store, timestamp
@@ -20,7 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class UploadTarget:
-    """What an upload token is good for: new data of a dataset, or an image of a report."""
+    """What an upload token stands for: a dataset whose data is replaced, or an image of a report.
+
+    :param kind: "dataset" or "image".
+    """
 
     kind: str
     record_id: str
@@ -29,7 +34,7 @@ class UploadTarget:
 
 @dataclass(frozen=True)
 class Export:
-    """What an export token is good for: a query whose rows come as a file of this MIME type."""
+    """What an export token stands for: a query, and the MIME type of the file with its rows."""
 
     sql: str
     datasets: tuple[str, ...]
@@ -38,7 +43,12 @@ class Export:
 
 
 class Platform:
-    """Everything one sandbox holds."""
+    """The state of one sandbox.
+
+    :raises RuntimeError: if another sandbox uses the data directory.
+
+    :ivar file_stats: Row counts and checksums by the name of the stored file; see `summaries`.
+    """
 
     def __init__(self, options: Options) -> None:
         data_dir = Path(options.data_dir) if options.data_dir is not None else None
@@ -47,20 +57,35 @@ class Platform:
         self.options = options
         self.store = Store(data_dir / "records.sqlite" if data_dir else None)
         self.files = Files(data_dir)
-        self.files.drop_all_but({asset["file"] for asset in self.store.all("asset")})
+        self.files.prune({asset["file"] for asset in self.store.all("asset")})
         self.access = Access(options)
-        self.uploads = Tickets()
-        self.exports = Tickets()
-        self.facts: dict[str, dict[str, Any]] = {}  # stored file -> what `overview` found out of it
+        self.uploads = TokenStore()
+        self.exports = TokenStore()
+        self.file_stats: dict[str, dict[str, Any]] = {}
 
-    def replace_data(self, target: UploadTarget, file: str, size: int, schema: Record) -> None:
-        """Let a stored file be the target's data from now on, and forget what was there before.
+    async def ingest(self, target: UploadTarget, path: Path, size: int) -> None:
+        """Make a received file the data of its target, immediately or after the ingest delay.
 
-        :param schema: column name -> what is known of the column (API reference 5.4).
+        :raises BusinessError: 404, if the dataset does not exist.
+        """
+        columns = await asyncio.to_thread(_describe_columns, target, path)
+        if target.kind == "dataset" and self.store.get("dataset", target.record_id) is None:
+            raise not_found("dataset not found")
+        file = self.files.store(path)
+        delay = self.options.ingest_delay
+        if delay:
+            asyncio.get_running_loop().call_later(delay, self.replace_data, target, file, size, columns)
+        else:
+            self.replace_data(target, file, size, columns)
+
+    def replace_data(self, target: UploadTarget, file: str, size: int, columns: Record) -> None:
+        """Make a stored file the data of its target, and remove the previous data.
+
+        :param columns: Description of each column by name (docs/platform-api.md#columns).
         """
         dataset = self.store.get("dataset", target.record_id)
-        if target.kind == "dataset" and dataset is None:  # deleted since
-            self.files.drop(file)
+        if target.kind == "dataset" and dataset is None:  # deleted during the ingest delay
+            self.files.remove(file)
             return
         previous = self.store.get("asset", target.record_id)
         asset_info = {
@@ -74,74 +99,86 @@ class Platform:
             metadata = {
                 **dataset.get("metadata", {}),
                 "asset_info": asset_info,
-                "schema": {"columns": schema},
+                "schema": {"columns": columns},
             }
             self.store.put("dataset", {**dataset, "metadata": metadata})
         self.store.commit()
         if previous is not None:
-            self._drop(previous)
+            self._remove_file(previous)
 
     @contextmanager
     def readable(self, assets: Iterable[Record]) -> Iterator[dict[str, tuple[Path, str]]]:
-        """Files and content types of these assets, by the id of whose data they are.
+        """Return path and content type of stored data, by the id of the record to which the data belongs.
 
-        They stay readable to the end of the block, even when an upload replaces them meanwhile.
+        The files stay readable until the end of the block, even if an upload replaces them in the meantime.
         """
         by_id = {asset["id"]: asset for asset in assets}
         with self.files.snapshot({key: asset["file"] for key, asset in by_id.items()}) as paths:
             yield {key: (path, by_id[key]["content_type"]) for key, path in paths.items()}
 
     def remove_asset(self, record_id: str) -> None:
-        """Forget the data of a record, if it has any."""
+        """Remove the data of a record if it has any."""
         asset = self.store.get("asset", record_id)
         if asset is not None:
             self.store.remove("asset", record_id)
-            self._drop(asset)
+            self._remove_file(asset)
 
-    def _drop(self, asset: Record) -> None:
-        self.files.drop(asset["file"])
-        self.facts.pop(asset["file"], None)
+    def _remove_file(self, asset: Record) -> None:
+        self.files.remove(asset["file"])
+        self.file_stats.pop(asset["file"], None)
 
     def close(self) -> None:
-        """Release files."""
+        """Close the store and remove temporary files."""
         self.store.close()
         self.files.close()
 
 
+def _describe_columns(target: UploadTarget, path: Path) -> dict[str, dict[str, str]]:
+    """Return the columns of a dataset's file. A file that cannot be read is stored without columns."""
+    try:
+        return tabular.describe(path, target.content_type) if target.kind == "dataset" else {}
+    except tabular.UnreadableError:
+        return {}
+
+
 @dataclass(frozen=True)
 class Session:
-    """The platform as one caller sees it."""
+    """The view that one caller has of the platform."""
 
     platform: Platform
     caller: Caller
 
     @property
     def store(self) -> Store:
-        """The platform's records, whoever may see them."""
+        """All records of the platform, regardless of the caller's permissions."""
         return self.platform.store
 
     def find(self, kind: str, record_id: str) -> Record:
-        """The record, if the caller may see it.
+        """Return a record that the caller can access.
 
-        :raises ApiError: 404 not there or of another organization; 403 the caller is shut out.
+        :raises BusinessError: 404, if the record does not exist or belongs to another organization; 403, if access
+            to its solution is denied.
         """
         return self._permit(kind, self.store.get(kind, record_id))
 
     def find_by_slug(self, kind: str, solution_id: str, slug: str) -> Record:
-        """As `find`, by the slug inside a solution."""
+        """Return the record with this slug in a solution.
+
+        :raises BusinessError: 404 or 403, as in `find`.
+        """
         self.find("solution", solution_id)
         return self._permit(kind, self.store.by_slug(kind, solution_id, slug))
 
     def visible(self, kind: str) -> list[Record]:
-        """All records of a kind that the caller may see."""
+        """Return all records of a kind that the caller can access."""
         records = self.store.all(kind)
-        if self.caller.organization_id is None and not self.caller.shut_out:
+        if self.caller.organization_id is None and not self.caller.denied_solutions:
             return records
-        return [record for record in records if self.caller.belongs(record) and not self.caller.is_shut_out(record)]
+        return [record for record in records if self.caller.has_in_scope(record) and not self.caller.is_denied(record)]
 
     def _permit(self, kind: str, record: Record | None) -> Record:
-        if record is None or not self.caller.belongs(record):
+        if record is None or not self.caller.has_in_scope(record):
             raise not_found(f"{kind} not found")
-        if self.caller.is_shut_out(record):
+        if self.caller.is_denied(record):
             raise forbidden()
         return record

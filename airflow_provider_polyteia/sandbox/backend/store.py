@@ -1,4 +1,4 @@
-"""What the platform remembers: records by kind and id, in memory or in an SQLite file."""
+"""Records by kind and id, in memory or in an SQLite file."""
 
 from __future__ import annotations
 
@@ -28,30 +28,33 @@ PREFIXES = {
     "group": "grp",
     "user": "usr",
 }
-"""Kinds whose records have an id of the platform. org, ws, sol, ds are documented, the others are ours."""
+"""Kinds whose records have an id of their own, with its prefix.
+
+org, ws, sol and ds are documented, the others are ours (docs/platform-api.md#ids).
+"""
 
 SIDE_TABLES = ("settings", "member", "roles", "tagging", "dpa_entry", "asset")
-"""Kinds that only belong to another record; their id says to which."""
+"""Kinds that belong to another record, which their id identifies."""
 
 _ID_ALPHABET = "0123456789abcdefghijklmnopqrstuv"
-_random = random.Random()  # noqa: S311 - ids only have to differ, not to be hard to guess
+_random = random.Random()  # noqa: S311 - ids must be unique, but not unpredictable
 
 
 def new_id(kind: str) -> str:
-    """A fresh id: the kind's prefix and 20 characters of 0-9a-v (API reference 5)."""
+    """Return a new id: the prefix of the kind and 20 characters of 0-9a-v (docs/platform-api.md#ids)."""
     return f"{PREFIXES[kind]}_{''.join(_random.choices(_ID_ALPHABET, k=20))}"
 
 
 def timestamp() -> str:
-    """Now, as RFC 3339 in UTC with microseconds and Z (API reference 5)."""
+    """Return the current time as an RFC 3339 string in UTC (docs/platform-api.md#timestamps)."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 class Store:
-    """All records. Used from one thread only; records are replaced, never changed in place.
+    """All records of a platform. Records are replaced, never changed in place. Not thread-safe.
 
-    :param database: SQLite file that keeps the records over a restart; None keeps them in memory only.
-    :raises RuntimeError: another sandbox uses the file.
+    :param database: SQLite file that preserves the records across restarts. Default: in memory only.
+    :raises RuntimeError: if another sandbox uses the file.
     """
 
     def __init__(self, database: Path | None = None) -> None:
@@ -61,26 +64,26 @@ class Store:
         if self._database:
             rows = self._database.execute("SELECT kind, body FROM records ORDER BY position")
             for kind, body in rows:
-                self._remember(kind, json.loads(body))
+                self._set(kind, json.loads(body))
         if not self._tables["organization"]:
             self._seed()
 
     def get(self, kind: str, record_id: str) -> Record | None:
-        """The record, or None."""
+        """Return a record, or None if it does not exist."""
         return self._tables[kind].get(record_id)
 
     def all(self, kind: str) -> list[Record]:
-        """All records of a kind, oldest first."""
+        """Return all records of a kind, oldest first."""
         return list(self._tables[kind].values())
 
     def by_slug(self, kind: str, solution_id: str, slug: str) -> Record | None:
-        """The record that has this slug in the solution, or None."""
+        """Return the record with this slug in a solution, or None if not found."""
         record_id = self._slugs.get((kind, solution_id, slug))
         return self._tables[kind][record_id] if record_id else None
 
     def put(self, kind: str, record: Record) -> Record:
-        """Add the record, or replace the one with the same id. Lasting after the next `commit`."""
-        self._remember(kind, record)
+        """Add a record or replace the one with the same id. The next `commit` makes it permanent."""
+        self._set(kind, record)
         if self._database:
             self._database.execute(
                 "INSERT INTO records (kind, id, body) VALUES (?, ?, ?)"
@@ -90,11 +93,11 @@ class Store:
         return record
 
     def change(self, kind: str, record: Record, changes: Mapping[str, Any]) -> Record:
-        """Replace the record by one with these changes and a new `updated_at`."""
+        """Replace a record by a copy with these changes and a new `updated_at`."""
         return self.put(kind, {**record, **changes, "updated_at": timestamp()})
 
     def remove(self, kind: str, record_id: str) -> None:
-        """Forget the record, if there is one. Lasting after the next `commit`."""
+        """Remove a record if it exists. The next `commit` makes it permanent."""
         record = self._tables[kind].pop(record_id, None)
         if record is not None:
             self._slugs.pop(_slug_key(kind, record), None)
@@ -102,16 +105,16 @@ class Store:
             self._database.execute("DELETE FROM records WHERE kind = ? AND id = ?", (kind, record_id))
 
     def commit(self) -> None:
-        """Make everything since the last commit survive a restart, all of it or nothing."""
+        """Make all changes since the last commit permanent, in one transaction."""
         if self._database and self._database.in_transaction:
             self._database.commit()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the SQLite file."""
         if self._database:
             self._database.close()
 
-    def _remember(self, kind: str, record: Record) -> None:
+    def _set(self, kind: str, record: Record) -> None:
         previous = self._tables[kind].get(record["id"])
         if previous is not None:
             self._slugs.pop(_slug_key(kind, previous), None)
@@ -153,10 +156,10 @@ def _slug_key(kind: str, record: Record) -> tuple[str, str, str]:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    """Open the file for this process alone."""
+    """Open the file for exclusive use by this process."""
     database = sqlite3.connect(path, timeout=0, check_same_thread=False)
     try:
-        # Without sync a commit survives a killed process, though not a power cut: enough for a sandbox.
+        # Without sync, a commit survives a killed process but not a power failure, which is enough for a sandbox.
         database.executescript(
             "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF;"
             "CREATE TABLE IF NOT EXISTS records (position INTEGER PRIMARY KEY AUTOINCREMENT,"
@@ -165,5 +168,5 @@ def _open(path: Path) -> sqlite3.Connection:
         )
     except sqlite3.OperationalError as error:
         database.close()
-        raise RuntimeError(f"{path} cannot be used ({error}): is another sandbox running on it?") from error
+        raise RuntimeError(f"{path} cannot be opened ({error}). Is another sandbox using it?") from error
     return database

@@ -1,4 +1,4 @@
-"""Reading uploaded files, with DuckDB: their columns, their first rows, and the callers' SQL."""
+"""Reads uploaded files with DuckDB: columns, first rows, and the SQL of callers."""
 
 from __future__ import annotations
 
@@ -37,57 +37,57 @@ _CANONICAL = {
 Parameters = Sequence[Any] | Mapping[str, Any]
 
 Sources = Mapping[str, tuple[Path, str]]
-"""The datasets a query may read: id -> file and content type."""
+"""File and content type of the datasets that a query can read, by id."""
 
 
 class UnreadableError(Exception):
-    """The stored bytes cannot be read as rows; the message says why."""
+    """A stored file cannot be read as rows; the message contains the cause."""
 
 
 def media_type(content_type: str) -> str:
-    """The MIME type without its parameters: `text/csv; charset=utf-8` is CSV."""
+    """Return a MIME type without parameters: `text/csv` for `text/csv; charset=utf-8`."""
     return content_type.partition(";")[0].strip().lower()
 
 
 def can_write(content_type: str) -> bool:
-    """Tell whether exports come in this format."""
+    """Return True if exports can be written in this format."""
     return media_type(content_type) in _WRITERS
 
 
 def describe(path: Path, content_type: str) -> dict[str, dict[str, str]]:
-    """What is known of each column of a file: its physical type and its canonical one.
+    """Return the physical and the canonical type of each column of a file, by name.
 
-    :raises UnreadableError: the file is not what the content type says, or of a kind nobody reads here.
+    :raises UnreadableError: if the content type does not match the file or is not supported.
     """
-    with _reading(path, content_type) as relation:
+    with _open(path, content_type) as relation:
         types = zip(relation.columns, relation.types, strict=True)
-        return {name: {"canonical_type": _canonical(str(kind)), "type": str(kind)} for name, kind in types}
+        return {name: {"canonical_type": _canonical_type(str(kind)), "type": str(kind)} for name, kind in types}
 
 
 def count_rows(path: Path, content_type: str) -> int:
-    """The number of rows of a file.
+    """Return the number of rows of a file.
 
-    :raises UnreadableError: as `describe`.
+    :raises UnreadableError: if the content type does not match the file or is not supported.
     """
-    with _reading(path, content_type) as relation:
+    with _open(path, content_type) as relation:
         return int(relation.count("*").fetchall()[0][0])
 
 
 def first_rows(path: Path, content_type: str, limit: int) -> tuple[list[str], list[list[Any]]]:
-    """Column names and the first rows of a file, as JSON-safe values.
+    """Return the column names and the first rows of a file, as JSON-serializable values.
 
-    :raises UnreadableError: as `describe`.
+    :raises UnreadableError: if the content type does not match the file or is not supported.
     """
-    with _reading(path, content_type) as relation:
+    with _open(path, content_type) as relation:
         return list(relation.columns), _rows(relation.limit(limit))
 
 
 def execute(sql: str, parameters: Parameters, sources: Sources) -> dict[str, Any]:
-    """Answer a query over these datasets: columns and JSON-safe rows.
+    """Return columns and JSON-serializable rows of a query on datasets.
 
-    :raises ApiError: 400, the statement is not one query, or DuckDB refuses it.
+    :raises BusinessError: 400, if the statement is not exactly one query or DuckDB rejects it.
     """
-    with _connect() as connection, _refusing():
+    with _connect() as connection, _sql_errors():
         query = _prepare(connection, sql, sources)
         relation = connection.sql(query, params=parameters or None)
         types = zip(relation.columns, relation.types, strict=True)
@@ -104,17 +104,17 @@ def export(
 ) -> None:
     """Write the rows of a query to a file.
 
-    :raises ApiError: as `execute`.
+    :raises BusinessError: 400, if the statement is not exactly one query or DuckDB rejects it.
     """
-    with _connect() as connection, _refusing():
+    with _connect() as connection, _sql_errors():
         query = _prepare(connection, sql, sources, writable=destination)
         options = f"{_WRITERS[media_type(content_type)]}, USE_TMP_FILE false"
         connection.execute(f"COPY ({query}\n) TO {_quote(str(destination))} ({options})", parameters or None)
 
 
 @contextmanager
-def _refusing() -> Iterator[None]:
-    """Tell the caller what DuckDB, or a file, says against the query."""
+def _sql_errors() -> Iterator[None]:
+    """Raise errors of DuckDB and unreadable files as business errors with code 400."""
     try:
         yield
     except (duckdb.Error, UnreadableError) as error:
@@ -122,14 +122,14 @@ def _refusing() -> Iterator[None]:
 
 
 @contextmanager
-def _reading(path: Path, content_type: str) -> Iterator[duckdb.DuckDBPyRelation]:
-    with _trusted().cursor() as connection, _explaining(path, content_type):
+def _open(path: Path, content_type: str) -> Iterator[duckdb.DuckDBPyRelation]:
+    with _own_connection().cursor() as connection, _file_errors(path, content_type):
         yield connection.sql(f"FROM {_scan(path, content_type)}")
 
 
 @contextmanager
-def _explaining(path: Path, content_type: str) -> Iterator[None]:
-    """Say of DuckDB's message what matters, without our paths and statements."""
+def _file_errors(path: Path, content_type: str) -> Iterator[None]:
+    """Raise errors of DuckDB as `UnreadableError`, without the local path and our SQL."""
     try:
         yield
     except duckdb.Error as error:
@@ -138,14 +138,14 @@ def _explaining(path: Path, content_type: str) -> Iterator[None]:
 
 
 @functools.cache
-def _trusted() -> duckdb.DuckDBPyConnection:
-    """A connection for the sandbox's own questions; never for callers' SQL."""
+def _own_connection() -> duckdb.DuckDBPyConnection:
+    """Return a connection for the sandbox's own queries. It must not run the SQL of callers."""
     return _connect()
 
 
 def _connect() -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(":memory:")
-    # Otherwise a table's name could mean a variable of this program.
+    # By default, DuckDB resolves unknown table names as variables of this program.
     connection.execute("SET python_enable_replacements = false")
     return connection
 
@@ -153,7 +153,7 @@ def _connect() -> duckdb.DuckDBPyConnection:
 def _scan(path: Path, content_type: str) -> str:
     reader = _READERS.get(media_type(content_type))
     if reader is None:
-        raise UnreadableError(f"the sandbox stores {content_type}, but does not read it")
+        raise UnreadableError(f"the sandbox stores {content_type}, but cannot read it")
     return f"{reader}({_quote(str(path))})"
 
 
@@ -163,16 +163,16 @@ def _prepare(
     sources: Sources,
     writable: Path | None = None,
 ) -> str:
-    """Make the datasets views by their ids, lock the connection to them, and return the query to run."""
+    """Create a view for each dataset, restrict the connection to these files, and return the query to run."""
     unlisted = set(_REFERENCE.findall(sql)) - set(sources)
     if unlisted:
-        raise bad_request(f"{', '.join(sorted(unlisted))}: used in the SQL, but not listed in `datasets`")
+        raise bad_request(f"{', '.join(sorted(unlisted))}: used in the SQL, but missing from `datasets`")
     for dataset_id, (path, content_type) in sources.items():
-        with _explaining(path, content_type):
+        with _file_errors(path, content_type):
             connection.execute(f'CREATE VIEW "{dataset_id}" AS FROM {_scan(path, content_type)}')
     allowed = [str(path) for path, _ in sources.values()] + ([str(writable)] if writable else [])
     connection.execute(f"SET allowed_paths = [{', '.join(map(_quote, allowed))}]")
-    # From here on nothing but these files can be reached, and the statement cannot change that.
+    # From here on, only these files are accessible, and the statement cannot change these settings.
     connection.execute("SET enable_external_access = false; SET lock_configuration = true")
     query = _REFERENCE.sub(r"\1", sql).strip().rstrip(";")
     _require_one_query(connection, query)
@@ -182,18 +182,18 @@ def _prepare(
 def _require_one_query(connection: duckdb.DuckDBPyConnection, query: str) -> None:
     statements = connection.extract_statements(query)
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-        raise bad_request("SQL: exactly one query is allowed, and nothing that writes")
+        raise bad_request("SQL: the statement must be exactly one query, and it must not write")
 
 
 def _rows(relation: duckdb.DuckDBPyRelation) -> list[list[Any]]:
-    # Through Arrow: DuckDB's own Python values need one more package for timestamps with a zone.
+    # Arrow converts timestamps with a time zone; DuckDB's own conversion requires another package (pytz).
     columns = relation.to_arrow_table().columns
     values = (map(_json_safe, column.to_pylist()) for column in columns)
     return [list(row) for row in zip(*values, strict=True)]
 
 
 def _json_safe(value: Any) -> Any:
-    """Turn a value into what JSON can hold without losing digits: decimals with a fraction become text."""
+    """Return a value that JSON can represent without losing digits: decimals with a fraction become strings."""
     match value:
         case None | bool() | int() | str():
             safe: Any = value
@@ -214,7 +214,7 @@ def _json_safe(value: Any) -> Any:
     return safe
 
 
-def _canonical(physical: str) -> str:
+def _canonical_type(physical: str) -> str:
     for canonical, pattern in _CANONICAL.items():
         if re.match(pattern, physical):
             return canonical

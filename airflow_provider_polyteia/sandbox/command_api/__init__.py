@@ -1,1 +1,36 @@
-"""The command API of the sandbox: `POST /api`, file transfers and the token exchange."""
+"""The command API: `POST /api`, the token exchange, uploads and downloads."""
+
+from __future__ import annotations
+
+from airflow_provider_polyteia.sandbox.api import Api, ApiRoute, CallNames
+from airflow_provider_polyteia.sandbox.command_api.endpoints import (
+    CALL_PATHS,
+    DOWNLOAD_PATH,
+    NAMED_PATHS,
+    TOKEN_PATH,
+    UPLOAD_PATH,
+    call_method,
+    call_name,
+    error_response,
+    exchange_token,
+    unauthorized_response,
+)
+from airflow_provider_polyteia.sandbox.command_api.files import download, upload
+from airflow_provider_polyteia.sandbox.command_api.methods import METHODS
+
+COMMAND_API = Api(
+    routes=(
+        *(ApiRoute(path, "POST", call_method) for path in CALL_PATHS),
+        ApiRoute(TOKEN_PATH, "PUT", exchange_token),
+        ApiRoute(UPLOAD_PATH, "POST", upload, streamed=True),
+        ApiRoute(DOWNLOAD_PATH, "GET", download),
+    ),
+    calls=CallNames(
+        known=frozenset((*METHODS, *NAMED_PATHS)),
+        uploads=(UPLOAD_PATH,),
+        downloads=(DOWNLOAD_PATH,),
+    ),
+    call_name=call_name,
+    error_response=error_response,
+    unauthorized_response=unauthorized_response,
+)

@@ -1,4 +1,4 @@
-"""Every command and query: name, params, handler. The table of API reference 4."""
+"""Table of all commands and queries (docs/platform-api.md#commands-and-queries)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from airflow_provider_polyteia.sandbox.backend.platform import Session
 
 _TYPES: dict[str, tuple[type[Any], str]] = {
-    "": (str, "text"),
-    "#": (int, "a whole number"),
-    "?": (bool, "true or false"),
+    "": (str, "a string"),
+    "#": (int, "an integer"),
+    "?": (bool, "a boolean"),
     "[]": (list, "an array"),
     "{}": (dict, "an object"),
 }
@@ -28,12 +28,15 @@ _LENGTHS = {
     ("update_workspace", "name"): 50,
     ("update_workspace", "description"): 255,
 }
-"""Limits the docs name (API reference 4.2 and 6); more are not known."""
+"""Maximum lengths; others are unknown (docs/platform-api.md#parameter-limits)."""
 
 
 @dataclass(frozen=True)
 class Param:
-    """One param of a method; its type is one of the marks in `_TYPES`."""
+    """A parameter of a method.
+
+    :param mark: Type of the parameter: a key of `_TYPES`.
+    """
 
     name: str
     mark: str
@@ -45,8 +48,9 @@ class Method:
     """One command or query.
 
     :param command: True for a command, False for a query.
-    :param writes: refused to a read-only key.
-    :param path: where it is served.
+    :param handler: Operation of the backend.
+    :param writes: Whether the method requires a key that is not read-only.
+    :param path: Path that serves the method.
     """
 
     name: str
@@ -57,9 +61,9 @@ class Method:
     path: str
 
     async def call(self, session: Session, params: Params) -> Any:
-        """Check, do it, and let the outcome survive a restart.
+        """Validate the parameters, run the operation, and make its changes permanent.
 
-        :raises ApiError: the business error.
+        :raises BusinessError: if the parameters are invalid or the operation fails.
         """
         self.check(params)
         data = self.handler(session, params)
@@ -69,9 +73,9 @@ class Method:
         return data
 
     def check(self, params: Params) -> None:
-        """Check that required params are there, and that known ones are of their type and in their limits.
+        """Validate that required parameters are present and that known parameters have a valid type and value.
 
-        :raises ApiError: 400, naming the param.
+        :raises BusinessError: 400; the message contains the name of the parameter.
         """
         for param in self.params:
             value = params.get(param.name)
@@ -82,12 +86,12 @@ class Method:
                 self._check_value(param, value)
 
     def _check_value(self, param: Param, value: Any) -> None:
-        wanted, text = _TYPES[param.mark]
-        if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
-            raise bad_request(f"params.{param.name} must be {text}")
+        expected, description = _TYPES[param.mark]
+        if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
+            raise bad_request(f"params.{param.name} must be {description}")
         low, high = _LIMITS.get(param.name, (0, 0))
         if high and not low <= value <= high:
-            raise bad_request(f"params.{param.name} must be from {low} to {high}")
+            raise bad_request(f"params.{param.name} must be between {low} and {high}")
         length = _LENGTHS.get((self.name, param.name))
         if length is not None and len(value) > length:
             raise bad_request(f"params.{param.name} must have at most {length} characters")
@@ -96,7 +100,7 @@ class Method:
 def _param(text: str) -> Param:
     match = re.fullmatch(r"(\w+)(#|\?|\[\]|\{\})?(!)?", text)
     if match is None:
-        raise ValueError(f"{text!r} is no param")
+        raise ValueError(f"{text!r} is not a parameter")
     return Param(match[1], match[2] or "", bool(match[3]))
 
 
@@ -105,7 +109,7 @@ def _command(name: str, params: str, handler: Handler, path: str = "/api") -> Me
 
 
 def _reading_command(name: str, params: str, handler: Handler, path: str = "/api") -> Method:
-    """A command that only reads: the API calls SQL and exports commands (API reference 1.1)."""
+    """Return a command that only reads, such as execute_sql (docs/platform-api.md#calls)."""
     return Method(name, command=True, handler=handler, params=_params(params), writes=False, path=path)
 
 
@@ -121,7 +125,7 @@ _PAGE = "page#! size#! search"
 _DPA = "id! slug! status toggleable? attributes{}"
 _INSIGHT = "name description slug query{} config{}"
 
-# A param is text unless marked: # number, ? flag, [] array, {} object; ! means required.
+# Parameters are strings unless marked: # integer, ? boolean, [] array, {} object. ! means required.
 _ALL = (
     # Organizations
     _query("get_organization", "id!", records.get("organization")),

@@ -1,4 +1,4 @@
-"""Receiving the one part of an upload, at the speed of the network and in constant memory."""
+"""Receives the only part of a multipart upload, in constant memory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import re
 from typing import TYPE_CHECKING
 
-from airflow_provider_polyteia.sandbox.backend.errors import ApiError, bad_request
+from airflow_provider_polyteia.sandbox.backend.errors import BusinessError, bad_request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -19,9 +19,9 @@ _WRITE_SIZE = 1024 * 1024
 
 
 async def receive_file(content_type: str, body: AsyncIterator[bytes], destination: Path) -> int:
-    """Write the content of the part `file` to a path; returns its size in bytes.
+    """Write the content of the part `file` to a path and return its size in bytes.
 
-    :raises ApiError: 400, the body is not multipart, or not exactly one part with this name.
+    :raises BusinessError: 400, if the body is not multipart or not exactly one part with this name.
     """
     match = _BOUNDARY.match(content_type)
     if not match:
@@ -43,7 +43,7 @@ async def receive_file(content_type: str, body: AsyncIterator[bytes], destinatio
 
 
 class _OnePart:
-    """Takes the bytes of a multipart body as they come and gives back the content of its only part."""
+    """Incremental parser that returns the content of the only part of a multipart body."""
 
     def __init__(self, boundary: bytes) -> None:
         self._opening = b"--" + boundary + b"\r\n"
@@ -52,12 +52,12 @@ class _OnePart:
         self._state = self._head
 
     def feed(self, chunk: bytes) -> bytes:
-        """The content that is certain after this chunk."""
+        """Parse the next chunk and return the content of the part that is complete so far."""
         self._buffer += chunk
         return self._state()
 
     def finish(self) -> None:
-        """Check that the body ended where its part did."""
+        """Raise an error unless the body ends with its only part."""
         if self._state != self._tail or self._buffer.rstrip(b"\r\n") != b"--":
             raise bad_request("the multipart body must be exactly one complete part")
 
@@ -86,5 +86,5 @@ class _OnePart:
         return b""
 
 
-def _malformed() -> ApiError:
-    return bad_request('the multipart body must begin with its part, and that must have name="file"')
+def _malformed() -> BusinessError:
+    return bad_request('the multipart body must start with a part that has name="file"')

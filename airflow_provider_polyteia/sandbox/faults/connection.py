@@ -1,4 +1,4 @@
-"""One request's connection: what ASGI offers, and what it does not - dropping it without a byte."""
+"""The connection of a request, which can be ended without a response. ASGI does not offer this."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _NO_LINGER = struct.pack("ii", 1, 0)
 _REACH_CLIENT = 0.1
 
 
-class Wire:
-    """The two directions of one request.
+class RequestConnection:
+    """Both directions of the connection during one request.
 
-    :param scope: ASGI's; the server puts the connection's transport into `scope["state"]["transport"]`.
-    :ivar incoming: gives the next part of the request; faults put something slower or shorter in its place.
-    :ivar outgoing: takes the next part of the answer; likewise.
-    :ivar recorded: the request as recorded; learns the HTTP status as soon as it is sent.
+    :param scope: Scope of the request (ASGI). The server adds the transport as `scope["state"]["transport"]`.
+    :ivar incoming: Receives the next part of the request. Faults replace it to slow it down or cut it off.
+    :ivar outgoing: Sends the next part of the response. Faults replace it in the same way.
+    :ivar recorded: The recorded request. Its HTTP status is set when the response starts.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -40,24 +40,24 @@ class Wire:
         self._transport: asyncio.Transport = scope["state"]["transport"]
 
     async def receive(self) -> Message:
-        """The next part of the request."""
+        """Return the next part of the request."""
         message = await self.incoming()
         self._is_read = not message.get("more_body", False)
         return message
 
     async def send(self, message: Message) -> None:
-        """Send a part of the answer."""
+        """Send a part of the response."""
         if message["type"] == "http.response.start" and self.recorded is not None:
             self.recorded.status = message["status"]
-            # As every web server says it: clients read the platform's clock from it.
+            # Clients read the clock of the platform from this header (docs/platform-api.md#timestamps).
             date = (b"date", formatdate(usegmt=True).encode())
             message = {**message, "headers": [*message.get("headers", []), date]}
         await self.outgoing(message)
 
     async def body(self) -> AsyncIterator[bytes]:
-        """The request's body as it arrives.
+        """Yield the body of the request while it is received.
 
-        :raises ClientDisconnect: the client left before the end of it.
+        :raises ClientDisconnect: if the client disconnects before the end of the body.
         """
         more = True
         while more:
@@ -68,15 +68,15 @@ class Wire:
             more = message.get("more_body", False)
 
     async def drain(self) -> None:
-        """Read the rest of the request and forget it, so that the client can hear the answer."""
+        """Receive and discard the rest of the request. Some clients read the response only after sending everything."""
         if not self._is_read:
             async for _ in self.body():
                 pass
 
     async def reset(self) -> None:
-        """Break the connection off: the client sees a reset."""
+        """Reset the connection."""
         if self.recorded is not None and self.recorded.status is not None:
-            # A reset overtakes what was sent just before, so let that reach the client first.
+            # A reset can discard data that was sent just before, so wait until the client has received it.
             await asyncio.sleep(_REACH_CLIENT)
         if not self._transport.is_closing():
             sock = self._transport.get_extra_info("socket")
@@ -85,17 +85,17 @@ class Wire:
         await self.closed()
 
     async def close(self) -> None:
-        """Close the connection in an orderly way, after what was sent."""
+        """Close the connection after everything has been sent."""
         self._transport.close()
         await self.closed()
 
     async def closed(self) -> None:
-        """Wait until the connection is gone."""
+        """Wait until the connection is closed."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
     async def hold(self, seconds: float) -> None:
-        """Keep the connection open without a byte for so long, or until the client leaves."""
+        """Keep the connection open without sending anything, until the client disconnects. Reset it after `seconds`."""
         try:
             await asyncio.wait_for(self.closed(), seconds)
         except TimeoutError:

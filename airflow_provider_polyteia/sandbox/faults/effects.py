@@ -1,4 +1,4 @@
-"""What faults do to a request and its answer. Which call they are for is in `faults.py`."""
+"""Effects of faults on requests and responses."""
 
 from __future__ import annotations
 
@@ -8,67 +8,71 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
-from airflow_provider_polyteia.sandbox.backend.errors import ApiError
+from airflow_provider_polyteia.sandbox.backend.errors import BusinessError
+from airflow_provider_polyteia.sandbox.unknown_paths import WEB_APPLICATION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from starlette.types import Message, Receive, Send
 
-    from airflow_provider_polyteia.sandbox.faults.connection import Wire
+    from airflow_provider_polyteia.sandbox.api import Api
+    from airflow_provider_polyteia.sandbox.faults.connection import RequestConnection
     from airflow_provider_polyteia.sandbox.faults.specs import Fault
 
-WEB_APP = "<!doctype html><html><head><title>Polyteia</title></head><body>The web application.</body></html>"
 _TICK = 0.02
 
 
-async def instead_of_answer(fault: Fault, wire: Wire) -> None:
-    """Do to the client what the fault says, whether or not the call was applied."""
+async def replace_response(fault: Fault, connection: RequestConnection, api: Api) -> None:
+    """Send what the fault specifies in place of the call's response, or end the connection without one.
+
+    :param api: API of the call, which defines the form of errors.
+    """
     kind = fault.kind.removesuffix("-after").removesuffix("-before")
     if kind == "drop":
-        await wire.reset()
+        await connection.reset()
     elif kind == "close":
-        await wire.close()
+        await connection.close()
     elif kind == "hang":
-        await wire.hold(fault.argument)
+        await connection.hold(fault.argument)
     else:
-        if not fault.applied_first:
-            await wire.drain()
-        await wrong_answer(fault)(wire.scope, wire.receive, wire.send)
+        if not fault.apply_first:
+            await connection.drain()
+        response = _fault_response(fault, api)
+        await response(connection.scope, connection.receive, connection.send)
 
 
-def wrong_answer(fault: Fault) -> Response:
-    """The answer that comes in place of the right one."""
-    match fault.kind.removesuffix("-after") if fault.applied_first else fault.kind:
+def _fault_response(fault: Fault, api: Api) -> Response:
+    match fault.kind.removesuffix("-after") if fault.apply_first else fault.kind:
         case "status":
-            answer = _status(int(fault.argument))
+            response = _status(int(fault.argument), api)
         case "body-error":
-            error = ApiError(int(fault.argument), "injected by the sandbox", details=[])
-            answer = JSONResponse(error.body())
+            error = BusinessError(int(fault.argument), "injected by the sandbox", details=[])
+            response = api.error_response(error, HTTPStatus.OK)
         case "garbage":
-            answer = Response(b'{"data": {"id": "ds_\xff\x00', media_type="application/json")
+            response = Response(b'{"data": {"id": "ds_\xff\x00', media_type="application/json")
         case "html":
-            answer = HTMLResponse(WEB_APP)
+            response = HTMLResponse(WEB_APPLICATION)
         case "redirect":
-            answer = RedirectResponse("/", status_code=HTTPStatus.FOUND)
+            response = RedirectResponse("/", status_code=HTTPStatus.FOUND)
         case "retry-after":
-            answer = _wait(HTTPStatus.TOO_MANY_REQUESTS, f"{fault.argument:g}")
+            response = _wait(HTTPStatus.TOO_MANY_REQUESTS, f"{fault.argument:g}")
         case "retry-after-date":
-            answer = _wait(HTTPStatus.TOO_MANY_REQUESTS, _http_date(fault.argument))
+            response = _wait(HTTPStatus.TOO_MANY_REQUESTS, _http_date(fault.argument))
         case "unavailable":
-            answer = _wait(HTTPStatus.SERVICE_UNAVAILABLE, f"{fault.argument:g}")
+            response = _wait(HTTPStatus.SERVICE_UNAVAILABLE, f"{fault.argument:g}")
         case "unavailable-date":
-            answer = _wait(HTTPStatus.SERVICE_UNAVAILABLE, _http_date(fault.argument))
+            response = _wait(HTTPStatus.SERVICE_UNAVAILABLE, _http_date(fault.argument))
         case kind:
-            raise AssertionError(f"{kind} has no answer of its own")
-    return answer
+            raise AssertionError(f"Faults of the kind {kind} do not have a response")
+    return response
 
 
-def _status(code: int) -> Response:
+def _status(code: int, api: Api) -> Response:
     if code == HTTPStatus.UNAUTHORIZED:
-        return JSONResponse({"error": "Unauthorized"}, status_code=code)
+        return api.unauthorized_response()
     return PlainTextResponse(f"{code} injected by the sandbox", status_code=code)
 
 
@@ -80,37 +84,39 @@ def _http_date(seconds: float) -> str:
     return formatdate(time.time() + seconds, usegmt=True)
 
 
-def shape(fault: Fault, wire: Wire) -> None:
-    """Let the call be served as usual, but hold up or cut off its bytes."""
-    incoming = wire.scope["path"] == "/upload"
+def throttle(fault: Fault, connection: RequestConnection, *, upload: bool) -> None:
+    """Slow down or cut off the transfer of a call that is served as usual.
+
+    :param upload: Whether the fault affects the request. Otherwise, it affects the response.
+    """
     if fault.kind == "slow":
-        if incoming:
-            wire.incoming = _slow_request(wire, fault.argument)
+        if upload:
+            connection.incoming = _slow_request(connection, fault.argument)
         else:
-            wire.outgoing = _slow_answer(wire, fault.argument)
-    elif incoming:
-        wire.incoming = _cut_request(wire, fault.argument / 100)
+            connection.outgoing = _slow_response(connection, fault.argument)
+    elif upload:
+        connection.incoming = _cut_request(connection, fault.argument / 100)
     else:
         share = fault.argument / 100 if fault.kind == "drop-at" else 0.5
-        wire.outgoing = _cut_answer(wire, fault.kind, share)
+        connection.outgoing = _cut_response(connection, fault.kind, share)
 
 
-def _slow_request(wire: Wire, rate: float) -> Receive:
-    receive = wire.incoming
+def _slow_request(connection: RequestConnection, rate: float) -> Receive:
+    receive = connection.incoming
 
-    async def slowly() -> Message:
+    async def receive_slowly() -> Message:
         message = await receive()
         await asyncio.sleep(len(message.get("body", b"")) / rate)
         return message
 
-    return slowly
+    return receive_slowly
 
 
-def _slow_answer(wire: Wire, rate: float) -> Send:
-    send = wire.outgoing
+def _slow_response(connection: RequestConnection, rate: float) -> Send:
+    send = connection.outgoing
     step = max(1, int(rate * _TICK))
 
-    async def slowly(message: Message) -> None:
+    async def send_slowly(message: Message) -> None:
         body = message.get("body", b"")
         for start in range(0, len(body), step):
             part = body[start : start + step]
@@ -118,56 +124,56 @@ def _slow_answer(wire: Wire, rate: float) -> Send:
             await send({"type": "http.response.body", "body": part, "more_body": True})
         await send({**message, "body": b""})
 
-    return slowly
+    return send_slowly
 
 
-def _cut_request(wire: Wire, share: float) -> Receive:
-    receive = wire.incoming
-    left = _content_length(wire.scope["headers"]) * share
+def _cut_request(connection: RequestConnection, share: float) -> Receive:
+    receive = connection.incoming
+    left = _content_length(connection.scope["headers"]) * share
 
-    async def until_cut() -> Message:
+    async def receive_until_cut() -> Message:
         nonlocal left
         message = await receive() if left > 0 else {}
         left -= len(message.get("body", b""))
         if left > 0:
             return message
-        await wire.reset()
+        await connection.reset()
         return {"type": "http.disconnect"}
 
-    return until_cut
+    return receive_until_cut
 
 
-def _cut_answer(wire: Wire, kind: str, share: float) -> Send:
-    send = wire.outgoing
+def _cut_response(connection: RequestConnection, kind: str, share: float) -> Send:
+    send = connection.outgoing
     left = 0
 
-    async def until_cut(message: Message) -> None:
+    async def send_until_cut(message: Message) -> None:
         nonlocal left
         if message["type"] == "http.response.start":
             left = int(_content_length(message["headers"]) * share)
-            await send(_announcing(left, message) if kind == "wrong-length" else message)
+            await send(_with_length(left, message) if kind == "wrong-length" else message)
         elif left >= 0:
             part = message.get("body", b"")[:left]
             left -= len(part)
-            over = left <= 0
-            await send({**message, "body": part, "more_body": not over or kind != "wrong-length"})
-            if over:
+            finished = left <= 0
+            await send({**message, "body": part, "more_body": not finished or kind != "wrong-length"})
+            if finished:
                 left = -1
-                await _end_early(wire, kind)
+                await _end_early(connection, kind)
 
-    return until_cut
+    return send_until_cut
 
 
-def _announcing(length: int, message: Message) -> Message:
+def _with_length(length: int, message: Message) -> Message:
     others = [(name, value) for name, value in message["headers"] if name != b"content-length"]
     return {**message, "headers": [*others, (b"content-length", b"%d" % length)]}
 
 
-async def _end_early(wire: Wire, kind: str) -> None:
+async def _end_early(connection: RequestConnection, kind: str) -> None:
     if kind == "drop-at":
-        await wire.reset()
+        await connection.reset()
     elif kind == "short":
-        await wire.close()
+        await connection.close()
 
 
 def _content_length(headers: Iterable[tuple[bytes, bytes]]) -> int:

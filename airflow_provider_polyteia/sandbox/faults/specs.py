@@ -1,49 +1,17 @@
-"""Which call misbehaves, and how: the grammar of faults. What they do is in `misbehave.py`.
-
-::
-
-    <call>:<kind>[:<argument>][:<which>]
-
-`call` is a command or query, or `/upload`, `/download`, `/auth/pak/token`, or `*` for any of them. `which` is counted
-from the moment the fault is added: `3` the third call, `2-4` the second to the fourth, `2-` from the second on, `p=0.3`
-each with this probability (seeded); left out: every call.
-
-"After" kinds apply the call first, so that only its answer is lost or wrong; the others apply nothing. ::
-
-    drop-before          drop-after            connection reset, not one byte of an answer
-    close-before         close-after           connection closed in an orderly way, not one byte of an answer
-    hang:<s>             hang-after:<s>        no answer for this many seconds, then the connection is reset
-    status:<code>        status-after:<code>   this HTTP status with a text body (401: the platform's JSON)
-    body-error:<code>    body-error-after:<code>   HTTP 200 with this error.code
-    garbage              garbage-after         HTTP 200, announced as JSON, broken
-    html                 html-after            HTTP 200 with a web page
-    redirect             redirect-after        302 to the start page
-    retry-after:<s>      retry-after-date:<s>  429 with Retry-After in seconds, or as an HTTP date
-    unavailable:<s>      unavailable-date:<s>  503 likewise
-    unavailable-after:<s>                      503 with Retry-After in seconds, although it was applied
-    slow:<bytes per s>                         the answer trickles; for /upload the request is read slowly
-    drop-at:<percent>                          /upload: reset after this share was read, nothing applied;
-                                               /download: reset after this share was sent
-    short                                      /download: announces all, sends half, closes
-    wrong-length                               /download: announces half and sends half
-
-The first fault added that matches a call is applied to it.
-"""
+"""Parses faults and selects the calls to which they are applied. The grammar is in the docstring of the package."""
 
 from __future__ import annotations
 
 import random
 import re
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from airflow_provider_polyteia.sandbox.command_api.methods import METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PATHS = ("/upload", "/download", "/auth/pak/token")
+    from airflow_provider_polyteia.sandbox.api import CallNames
 
 _WITHOUT_ARGUMENT = {
     *("drop-before", "drop-after", "close-before", "close-after", "garbage", "garbage-after"),
@@ -71,26 +39,23 @@ _RANGES: dict[str, tuple[float, float]] = {
     "bytes per second": (1, 1e12),
     "percent": (0, 100),
 }
-_ONLY_FOR = {
-    "drop-at": ("/upload", "/download"),
-    "short": ("/download",),
-    "wrong-length": ("/download",),
-}
-_APPLIED_FIRST = {
+_ONLY_FOR_FILES = {"drop-at"}
+_ONLY_FOR_DOWNLOADS = {"short", "wrong-length"}
+_APPLY_FIRST = {
     *("drop-after", "close-after", "hang-after", "status-after", "body-error-after"),
     *("garbage-after", "html-after", "redirect-after", "unavailable-after"),
 }
-_SHAPING = {"slow", "drop-at", "short", "wrong-length"}
+_THROTTLES = {"slow", "drop-at", "short", "wrong-length"}
 KINDS = _WITHOUT_ARGUMENT | set(_ARGUMENTS)
 
 
 class FaultError(ValueError):
-    """A fault that cannot be understood: says what is wrong with which."""
+    """A fault is invalid; the message contains the fault and the cause."""
 
 
 @dataclass(frozen=True)
-class Which:
-    """The calls a fault is for: number `first` to `last`, each with a probability."""
+class Selector:
+    """The calls to which a fault is applied: number `first` to `last`, each with a probability."""
 
     first: int = 1
     last: int | None = None
@@ -99,105 +64,117 @@ class Which:
 
 @dataclass
 class Fault:
-    """One fault: see the module's text.
+    """One fault.
 
-    :param argument: the number after the kind; 0 for kinds without one.
-    :param calls: how many calls of its name it has seen.
-    :param hits: how many of them it was applied to.
+    :param spec: The fault as written by the user.
+    :param call: Name of the calls to which it is applied, or `*`.
+    :param argument: Number after the kind; 0 for kinds without an argument.
+    :param calls: Number of calls with this name since the fault was added.
+    :param hits: Number of calls to which the fault was applied.
     """
 
     spec: str
     call: str
     kind: str
     argument: float
-    which: Which
+    selector: Selector
     calls: int = 0
     hits: int = 0
 
     @property
-    def applied_first(self) -> bool:
-        """Whether the call takes effect before its answer goes wrong."""
-        return self.kind in _APPLIED_FIRST
+    def apply_first(self) -> bool:
+        """Whether the call is applied before its response is replaced."""
+        return self.kind in _APPLY_FIRST
 
     @property
-    def shaping(self) -> bool:
-        """Whether the call is served as usual and only its bytes are held up or cut off."""
-        return self.kind in _SHAPING
+    def throttles(self) -> bool:
+        """Whether the call is served as usual, but its transfer is slowed down or cut off."""
+        return self.kind in _THROTTLES
 
-    def strikes(self, rng: random.Random) -> bool:
-        """Count one call, and tell whether the fault is for it."""
+    def matches(self, rng: random.Random) -> bool:
+        """Count one call, and return True if the fault must be applied to it."""
         self.calls += 1
-        last = self.which.last
-        inside = self.calls >= self.which.first and (last is None or self.calls <= last)
-        struck = inside and (self.which.probability >= 1 or rng.random() < self.which.probability)
-        self.hits += struck
-        return struck
+        last = self.selector.last
+        in_range = self.calls >= self.selector.first and (last is None or self.calls <= last)
+        hit = in_range and (self.selector.probability >= 1 or rng.random() < self.selector.probability)
+        self.hits += hit
+        return hit
 
 
-def parse_fault(spec: str) -> Fault:
-    """Read `<call>:<kind>[:<argument>][:<which>]`.
+def parse_fault(spec: str, names: CallNames) -> Fault:
+    """Parse `<call>:<kind>[:<argument>][:<selector>]`.
 
-    :raises FaultError: the text is no fault; the message says why.
+    :param names: Names of the calls for which faults are allowed.
+    :raises FaultError: if the fault is invalid.
     """
     call, *parts = spec.strip().split(":")
-    if call not in (*METHODS, *PATHS, "*"):
-        raise FaultError(f"Fault {spec!r}: {call!r} is no command, query or path of the API (or '*')")
+    if call != "*" and call not in names.known:
+        raise FaultError(f"Fault {spec!r}: {call!r} is not a known command, query or path (or '*')")
     kind = parts.pop(0) if parts else ""
     if kind not in KINDS:
-        raise FaultError(f"Fault {spec!r}: {kind!r} is no kind of fault; known: {', '.join(sorted(KINDS))}")
-    if call not in _ONLY_FOR.get(kind, (call,)):
-        raise FaultError(f"Fault {spec!r}: {kind!r} is only for {' and '.join(_ONLY_FOR[kind])}")
-    argument = _argument(spec, kind, parts)
-    which = _which(spec, parts.pop(0)) if parts else Which()
+        raise FaultError(f"Fault {spec!r}: {kind!r} is not a kind of fault; use one of {', '.join(sorted(KINDS))}")
+    allowed = _allowed_calls(kind, names)
+    if allowed is not None and call not in allowed:
+        raise FaultError(f"Fault {spec!r}: {kind!r} is only supported for {' and '.join(allowed)}")
+    argument = _parse_argument(spec, kind, parts)
+    selector = _parse_selector(spec, parts.pop(0)) if parts else Selector()
     if parts:
-        raise FaultError(f"Fault {spec!r}: nothing may follow after {':'.join(parts)!r}")
-    return Fault(spec=spec, call=call, kind=kind, argument=argument, which=which)
+        raise FaultError(f"Fault {spec!r}: remove {':'.join(parts)!r} after the call selector")
+    return Fault(spec=spec, call=call, kind=kind, argument=argument, selector=selector)
 
 
-def _argument(spec: str, kind: str, parts: list[str]) -> float:
+def _allowed_calls(kind: str, names: CallNames) -> tuple[str, ...] | None:
+    """Return the only calls that support a kind of fault, or None if all calls support it."""
+    if kind in _ONLY_FOR_FILES:
+        return names.uploads + names.downloads
+    return names.downloads if kind in _ONLY_FOR_DOWNLOADS else None
+
+
+def _parse_argument(spec: str, kind: str, parts: list[str]) -> float:
     if kind in _WITHOUT_ARGUMENT:
         return 0.0
     meaning = _ARGUMENTS[kind]
     low, high = _RANGES[meaning]
     text = parts.pop(0) if parts else ""
     if not re.fullmatch(r"\d+(\.\d+)?", text) or not low <= float(text) <= high:
-        raise FaultError(f"Fault {spec!r}: {kind!r} needs {meaning} from {low:g} to {high:g} after it, got {text!r}")
+        raise FaultError(f"Fault {spec!r}: {kind!r} must be followed by {meaning} ({low:g} to {high:g}), got {text!r}")
     return float(text)
 
 
-def _which(spec: str, text: str) -> Which:
+def _parse_selector(spec: str, text: str) -> Selector:
     if match := re.fullmatch(r"p=(0?\.\d+|[01](?:\.0+)?)", text):
-        return Which(probability=float(match[1]))
+        return Selector(probability=float(match[1]))
     if match := re.fullmatch(r"([1-9]\d*)(-?)([1-9]\d*)?", text):
         first, dash, last = int(match[1]), match[2], match[3]
         if not dash:
-            return Which(first=first, last=first)
+            return Selector(first=first, last=first)
         if last is None or int(last) >= first:
-            return Which(first=first, last=int(last) if last else None)
-    raise FaultError(f"Fault {spec!r}: {text!r} says not which call; write 3, 2-4, 2- or p=0.3")
+            return Selector(first=first, last=int(last) if last else None)
+    raise FaultError(f"Fault {spec!r}: invalid call selector {text!r}; use 3, 2-4, 2- or p=0.3")
 
 
-@dataclass
 class Faults:
-    """The faults of a sandbox. May be changed from any thread while it runs."""
+    """The active faults of a sandbox, in the order in which they were added. Thread-safe.
 
-    seed: int = 0
-    active: list[Fault] = field(default_factory=list)
+    :param names: Names of the calls for which faults are allowed.
+    :param seed: Random seed for fault probabilities.
+    """
 
-    def __post_init__(self) -> None:
-        self._rng = random.Random(self.seed)  # noqa: S311 - repeatable on purpose
+    def __init__(self, names: CallNames, seed: int = 0) -> None:
+        self.active: list[Fault] = []
+        self._names = names
+        self._rng = random.Random(seed)  # noqa: S311 - deterministic on purpose
         self._lock = threading.Lock()
 
     def __iter__(self) -> Iterator[Fault]:
-        """The active faults, in the order they were added."""
         return iter(self.active)
 
     def add(self, *specs: str) -> None:
-        """Add faults; their calls are counted from now on.
+        """Add faults. Their calls are counted from now on.
 
-        :raises FaultError: one of them cannot be understood; then none is added.
+        :raises FaultError: if one of the faults is invalid. In this case none is added.
         """
-        faults = [parse_fault(spec) for spec in specs]
+        faults = [parse_fault(spec, self._names) for spec in specs]
         with self._lock:
             self.active = [*self.active, *faults]
 
@@ -207,8 +184,8 @@ class Faults:
             self.active = []
 
     def pick(self, name: str) -> Fault | None:
-        """Count a call of this name, and return the fault it meets."""
+        """Count a call with this name, and return the fault to apply to it, or None."""
         with self._lock:
-            matching = [fault for fault in self.active if fault.call in (name, "*")]
-            struck = [fault for fault in matching if fault.strikes(self._rng)]
-        return struck[0] if struck else None
+            candidates = [fault for fault in self.active if fault.call in (name, "*")]
+            matching = [fault for fault in candidates if fault.matches(self._rng)]
+        return matching[0] if matching else None

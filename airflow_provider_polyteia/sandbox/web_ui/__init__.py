@@ -1,1 +1,1 @@
-"""The web pages of the sandbox."""
+"""Web pages of the sandbox."""

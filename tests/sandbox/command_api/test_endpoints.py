@@ -150,7 +150,7 @@ def test_a_revoked_key_is_refused_at_once(sandbox, api):
         ('{"command": "execute_sql", "params": {}}', 404, "/api/execute_sql"),
         ('{"query": "get_dataset", "params": {}}', 400, "solution_id and slug"),
         ('{"query": "get_dataset", "params": {"id": "ds_1", "slug": "s"}}', 400, "either id"),
-        ('{"query": "get_dataset", "params": {"id": 7}}', 400, "params.id must be text"),
+        ('{"query": "get_dataset", "params": {"id": 7}}', 400, "params.id must be a string"),
         ('{"query": "get_dataset", "params": {"id": "ds_0"}}', 404, "dataset not found"),
         ('{"query": "list_organizations", "params": {"page": 1}}', 400, "params.size is required"),
         ('{"query": "list_organizations", "params": {"page": 0, "size": 1}}', 400, "params.page"),
@@ -258,7 +258,7 @@ def test_a_read_only_key_may_not_write(http_403, start, connect):
 
 def test_a_key_can_be_shut_out_of_a_solution(start, connect):
     """A key that is shut out gets 403 for the solution and its content, does not see it in lists, but works."""
-    sandbox = start(shut_out={"outsider": [SANDBOX_SOLUTION_ID]})
+    sandbox = start(denied_solutions={"outsider": [SANDBOX_SOLUTION_ID]})
     dataset_id = connect(sandbox).new_dataset("inside")
     sandbox.upload(dataset_id, b"a\n1\n")
     outsider = connect(sandbox, "outsider")

@@ -1,1 +1,1 @@
-"""What the commands and queries do: each takes the caller's session and the checked params."""
+"""Operations of the platform. Each takes the session of a caller and validated parameters."""

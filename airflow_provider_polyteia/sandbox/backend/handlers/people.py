@@ -1,4 +1,4 @@
-"""Handlers of organizations, their members, groups, roles, tags and data-processing entries."""
+"""Operations on organizations: settings, members, groups, roles, tags and data-processing entries."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ _DPA_FIELDS = ("slug", "status", "toggleable", "attributes")
 
 
 def create_organization(session: Session, params: Params) -> Record:
-    """Make an organization with its settings."""
+    """Create an organization with its settings."""
     organization: Record = records.create("organization", None)(session, params)
     session.store.put("settings", {"id": organization["id"], "settings": params.get("settings") or {}})
     return organization
 
 
 def get_organization_settings(session: Session, params: Params) -> Any:
-    """Read an organization's settings."""
+    """Return the settings of an organization."""
     organization = session.find("organization", params["id"])
     settings = session.store.get("settings", organization["id"])
     return settings["settings"] if settings else {}
 
 
 def update_organization_settings(session: Session, params: Params) -> None:
-    """Replace an organization's settings."""
+    """Replace the settings of an organization."""
     organization = session.find("organization", params["id"])
     session.store.put("settings", {"id": organization["id"], "settings": params["settings"]})
 
 
 def invite_user_to_organization(session: Session, params: Params) -> None:
-    """Make a member whose invitation is open. No mail is sent."""
+    """Create a member with a pending invitation. No e-mail is sent."""
     organization = session.find("organization", params["id"])
     user_id = new_id("user")
     member = {"user_id": user_id, "organization_id": organization["id"], "name": params["email"]}
@@ -48,19 +48,19 @@ def invite_user_to_organization(session: Session, params: Params) -> None:
 
 
 def get_organization_member(session: Session, params: Params) -> Record:
-    """Read one member."""
-    return _shown(_member(session, params))
+    """Return one member of an organization."""
+    return _public_member(_member(session, params))
 
 
 def list_organization_members(session: Session, params: Params) -> dict[str, Any]:
-    """Read a page of an organization's members."""
+    """Return a page of an organization's members."""
     organization = session.find("organization", params["id"])
     members = records.inside(session, "organization", organization, "member")
-    return records.page_of([_shown(member) for member in records.matching(members, params)], params)
+    return records.paginate([_public_member(member) for member in records.search(members, params)], params)
 
 
 def remove_from_organization(session: Session, params: Params) -> None:
-    """Remove a member."""
+    """Remove a member from an organization."""
     session.store.remove("member", _member(session, params)["id"])
 
 
@@ -72,12 +72,12 @@ def _member(session: Session, params: Params) -> Record:
     return member
 
 
-def _shown(member: Record) -> Record:
+def _public_member(member: Record) -> Record:
     return {**member, "id": member["user_id"]}
 
 
 def delete_group(session: Session, params: Params) -> None:
-    """Delete a group of the organization named."""
+    """Delete a group of an organization."""
     group = session.find("group", params["id"])
     if group["organization_id"] != params["organization_id"]:
         raise not_found("group not found")
@@ -85,29 +85,29 @@ def delete_group(session: Session, params: Params) -> None:
 
 
 def get_users_or_groups_for_resource(session: Session, params: Params) -> dict[str, Any]:
-    """Read who has which role in a resource."""
+    """Return the users and groups that have a role in a resource."""
     records.find_resource(session, params["resource_id"])
     roles = session.store.get("roles", params["resource_id"])
     assignments = roles["assignments"] if roles else {}
-    return {"items": [{"id": who, "role": role} for who, role in assignments.items()]}
+    return {"items": [{"id": holder, "role": role} for holder, role in assignments.items()]}
 
 
 def bulk_role_update(session: Session, params: Params) -> None:
-    """Give and take roles; given again, the new role counts (API reference 4.9)."""
+    """Assign and remove roles. A new role replaces the previous one (docs/platform-api.md#roles)."""
     records.find_resource(session, params["resource_id"])
     try:
-        given = {item["id"]: item["role"] for item in params["assignments"]}
-        taken = {item["id"] for item in params["unassignments"]}
+        assigned = {item["id"]: item["role"] for item in params["assignments"]}
+        unassigned = {item["id"] for item in params["unassignments"]}
     except (TypeError, KeyError) as error:
-        raise bad_request('assignments hold {"id", "role"}, unassignments {"id"}') from error
+        raise bad_request("assignments must be objects with id and role, unassignments objects with id") from error
     roles = session.store.get("roles", params["resource_id"])
     before = roles["assignments"] if roles else {}
-    after = {who: role for who, role in (before | given).items() if who not in taken}
+    after = {holder: role for holder, role in (before | assigned).items() if holder not in unassigned}
     session.store.put("roles", {"id": params["resource_id"], "assignments": after})
 
 
 def add_member(kind: str) -> records.Handler:
-    """The deprecated single form of `bulk_role_update`."""
+    """Return the deprecated operation that assigns a single role."""
 
     def handler(session: Session, params: Params) -> None:
         session.find(kind, params["id"])
@@ -119,7 +119,7 @@ def add_member(kind: str) -> records.Handler:
 
 
 def tag_resource(*, tagged: bool) -> records.Handler:
-    """Add a tag to a resource, or take it off."""
+    """Return the operation that adds a tag to a resource or removes it."""
 
     def handler(session: Session, params: Params) -> None:
         tag_id = session.find("tag", params["tag_id"])["id"]
@@ -133,7 +133,7 @@ def tag_resource(*, tagged: bool) -> records.Handler:
 
 
 def create_dpa_entry(session: Session, params: Params) -> None:
-    """Make a data-processing entry of a solution (API reference 4.10)."""
+    """Create a data-processing entry of a solution (docs/platform-api.md#data-processing-entries)."""
     if session.store.get("dpa_entry", _dpa_id(session, params)):
         raise slug_taken()
     _put_dpa_entry(session, params)

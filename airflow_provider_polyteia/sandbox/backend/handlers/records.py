@@ -1,4 +1,4 @@
-"""Handlers that are the same for every kind of record: get, list, create, update, delete."""
+"""Operations on any kind of record: get, list, create, update and delete."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "tag": {"name": "", "description": "", "color": ""},
     "group": {"name": "", "description": ""},
 }
-"""What a caller can set of each kind, and what it is when the caller does not."""
+"""Fields that a caller can set, with their defaults, by kind."""
 
 CONTENT = {
     "organization": ("workspace", "tag", "group"),
@@ -31,55 +31,60 @@ CONTENT = {
     "solution": ("dataset", "insight", "report"),
     "report": ("report_view",),
 }
-"""What lies in what; deleting the outer deletes the inner (not documented, our choice)."""
-
+"""Kinds that a record can contain. Deleting it deletes them as well (unknown, see docs/platform-api.md#deletes)."""
 
 _INHERITED = ("organization_id", "solution_id")
 
 
-def page_of(items: list[Any], params: Params) -> dict[str, Any]:
-    """One page of a list (API reference 6)."""
+def paginate(items: list[Any], params: Params) -> dict[str, Any]:
+    """Return one page of a list (docs/platform-api.md#pagination)."""
     page, size = params["page"], params["size"]
     part = items[(page - 1) * size : page * size]
     return {"total": len(items), "page": page, "size": size, "items": part}
 
 
 def get(kind: str) -> Handler:
-    """Read one record by id."""
+    """Return the operation that returns one record by id."""
     return lambda session, params: session.find(kind, params["id"])
 
 
 def get_by_id_or_slug(kind: str) -> Handler:
-    """Read one record by id, or by solution and slug; not both at once (API reference 4.4)."""
+    """Return the operation that returns one record, by id or by solution and slug.
+
+    See docs/platform-api.md#dataset-lookup.
+    """
 
     def handler(session: Session, params: Params) -> Record:
         by_slug = params.get("solution_id"), params.get("slug")
         if params.get("id") and not any(by_slug):
             return session.find(kind, params["id"])
         if params.get("id") or not all(by_slug):
-            raise bad_request("give either id, or both solution_id and slug")
+            raise bad_request("specify either id, or both solution_id and slug")
         return session.find_by_slug(kind, params["solution_id"], params["slug"])
 
     return handler
 
 
 def listing(kind: str, *filters: str) -> Handler:
-    """Read a page of the records that match; `search` is looked for in the name."""
+    """Return the operation that returns a page of records.
+
+    :param filters: Names of optional parameters that the field with this name must equal.
+    """
 
     def handler(session: Session, params: Params) -> dict[str, Any]:
-        wanted = {name: params[name] for name in filters if params.get(name)}
+        expected = {name: params[name] for name in filters if params.get(name)}
         records = [
             record
             for record in session.visible(kind)
-            if all(record.get(name) == value for name, value in wanted.items())
+            if all(record.get(name) == value for name, value in expected.items())
         ]
-        return page_of(matching(records, params), params)
+        return paginate(search(records, params), params)
 
     return handler
 
 
 def listing_in(kind: str, parent: str) -> Handler:
-    """As `listing`, of the records in one parent, which must be there and open to the caller."""
+    """Return the operation that returns a page of the records in one parent that the caller can access."""
     key = f"{parent}_id"
     read = listing(kind, key)
 
@@ -90,14 +95,14 @@ def listing_in(kind: str, parent: str) -> Handler:
     return handler
 
 
-def matching(records: Iterable[Record], params: Params) -> list[Record]:
-    """The records whose name holds what is searched for, whatever its case."""
-    search = (params.get("search") or "").casefold()
-    return [record for record in records if search in str(record.get("name", "")).casefold()]
+def search(records: Iterable[Record], params: Params) -> list[Record]:
+    """Return the records whose name contains the parameter `search`, ignoring case."""
+    text = (params.get("search") or "").casefold()
+    return [record for record in records if text in str(record.get("name", "")).casefold()]
 
 
 def create(kind: str, parent: str | None) -> Handler:
-    """Make a record inside its parent (whose id is the parameter `<parent>_id`)."""
+    """Return the operation that creates a record in its parent, whose id is the parameter `<parent>_id`."""
 
     def handler(session: Session, params: Params) -> Record:
         outer = session.find(parent, params[f"{parent}_id"]) if parent else {}
@@ -107,21 +112,21 @@ def create(kind: str, parent: str | None) -> Handler:
 
 
 def create_in_solution(kind: str) -> Handler:
-    """As `create` in a solution, with a slug that is unique there (API reference 4.4)."""
-    make = create(kind, "solution")
+    """Return the operation that creates a record with a unique slug in a solution (docs/platform-api.md#slugs)."""
+    create_record = create(kind, "solution")
 
     def handler(session: Session, params: Params) -> Record:
         session.find("solution", params["solution_id"])
         if params.get("slug") and session.store.by_slug(kind, params["solution_id"], params["slug"]):
             raise slug_taken()
-        record: Record = make(session, params)
+        record: Record = create_record(session, params)
         return record
 
     return handler
 
 
 def new_record(kind: str, outer: Record, parent: str | None, params: Params) -> Record:
-    """A record of its own id, inside the outer one."""
+    """Return a new record contained in the outer one."""
     now = timestamp()
     containers: Record = {key: outer[key] for key in _INHERITED if key in outer}
     if parent:
@@ -130,39 +135,42 @@ def new_record(kind: str, outer: Record, parent: str | None, params: Params) -> 
 
 
 def fields(kind: str, params: Params) -> Record:
-    """Everything a caller can set of a kind: as given, or its default."""
+    """Return all fields that a caller can set, with the given values or their defaults."""
     return {name: default if params.get(name) is None else params[name] for name, default in FIELDS[kind].items()}
 
 
 def update(kind: str) -> Handler:
-    """Replace everything a caller can set: what is not given is reset (API reference 4.4)."""
+    """Return the operation that replaces all fields that a caller can set. Missing fields are reset to their defaults.
+
+    See docs/platform-api.md#updates.
+    """
 
     def handler(session: Session, params: Params) -> Record:
         record = session.find(kind, params["id"])
         check_slug_free(session, kind, record, params.get("slug"))
         if params.get("solution_id", record.get("solution_id")) != record.get("solution_id"):
-            raise bad_request(f"a {kind} cannot move to another solution")
+            raise bad_request(f"a {kind} cannot be moved to another solution")
         return session.store.change(kind, record, fields(kind, params))
 
     return handler
 
 
 def check_slug_free(session: Session, kind: str, record: Record, slug: str | None) -> None:
-    """Refuse a slug that another record of the solution has."""
+    """Raise an error if another record of the solution uses the slug."""
     other = session.store.by_slug(kind, record.get("solution_id", ""), slug) if slug else None
     if other is not None and other["id"] != record["id"]:
         raise slug_taken()
 
 
 def update_workspace(session: Session, params: Params) -> Record:
-    """Replace name and description; attributes are added to what is there (API reference 4.2)."""
+    """Replace name and description, and add to the attributes (docs/platform-api.md#workspace-updates)."""
     record = session.find("workspace", params["id"])
     attributes = record["attributes"] | (params.get("attributes") or {})
     return session.store.change("workspace", record, fields("workspace", params | {"attributes": attributes}))
 
 
 def delete(kind: str) -> Handler:
-    """Delete a record and what lies in it."""
+    """Return the operation that deletes a record and its content."""
 
     def handler(session: Session, params: Params) -> None:
         remove(session, kind, session.find(kind, params["id"]))
@@ -171,21 +179,21 @@ def delete(kind: str) -> Handler:
 
 
 def delete_organization(session: Session, params: Params) -> None:
-    """Delete an organization that holds nothing and nobody (API reference 4.1)."""
+    """Delete an organization without resources and users (docs/platform-api.md#deletes)."""
     organization = session.find("organization", params["id"])
     content = (*CONTENT["organization"], "member")
     if any(inside(session, "organization", organization, kind) for kind in content):
-        raise bad_request("the organization still holds resources or users")
+        raise bad_request("the organization still contains resources or users")
     remove(session, "organization", organization)
 
 
 def inside(session: Session, outer_kind: str, outer: Record, kind: str) -> list[Record]:
-    """The records of a kind that lie in another record."""
+    """Return the records of a kind that another record contains."""
     return [record for record in session.store.all(kind) if record.get(f"{outer_kind}_id") == outer["id"]]
 
 
 def remove(session: Session, kind: str, record: Record) -> None:
-    """Forget a record, what lies in it, and what is said of it."""
+    """Remove a record, its content, and everything that refers to it."""
     for inner in CONTENT.get(kind, ()):
         for content in inside(session, kind, record, inner):
             remove(session, inner, content)
@@ -199,9 +207,9 @@ def remove(session: Session, kind: str, record: Record) -> None:
 
 
 def find_resource(session: Session, record_id: str) -> tuple[str, Record]:
-    """The record of whatever kind its id's prefix says, and that kind."""
+    """Return the kind that the prefix of an id stands for, and the record."""
     prefix = record_id.partition("_")[0]
     kind = next((kind for kind, known in PREFIXES.items() if known == prefix), None)
     if kind is None:
-        raise bad_request(f"{record_id!r} is no id of a resource")
+        raise bad_request(f"{record_id!r} is not the id of a resource")
     return kind, session.find(kind, record_id)
