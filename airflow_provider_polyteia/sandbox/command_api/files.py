@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from airflow_provider_polyteia.sandbox.api import bearer_credential
 from airflow_provider_polyteia.sandbox.backend import tabular
 from airflow_provider_polyteia.sandbox.backend.errors import BusinessError, Unauthorized, not_found
-from airflow_provider_polyteia.sandbox.backend.handlers.content import assets
+from airflow_provider_polyteia.sandbox.backend.handlers.content import find_assets
 from airflow_provider_polyteia.sandbox.backend.platform import Export, Platform, Session
 from airflow_provider_polyteia.sandbox.command_api.endpoints import error_response
 from airflow_provider_polyteia.sandbox.command_api.multipart import receive_file
@@ -56,7 +56,7 @@ async def download(platform: Platform, request: Request) -> Response:
     export = platform.exports.consume(request.query_params.get("token", ""))
     if not isinstance(export, Export):
         raise not_found("export not found")
-    with platform.readable(assets(session, list(export.datasets))) as sources, platform.files.receiving() as path:
+    with platform.readable(find_assets(session, list(export.datasets))) as sources, platform.files.receiving() as path:
         await asyncio.to_thread(tabular.export, export.sql, export.args, sources, path, export.content_type)
         # The open file can be read completely even though its name is removed at the end of this block.
         return _OpenFileResponse(path.open("rb", buffering=0), export.content_type)

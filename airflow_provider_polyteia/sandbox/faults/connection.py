@@ -48,7 +48,7 @@ class RequestConnection:
     async def send(self, message: Message) -> None:
         """Send a part of the response."""
         if message["type"] == "http.response.start" and self.recorded is not None:
-            self.recorded.status = message["status"]
+            self.recorded.status = int(message["status"])
             # Clients read the clock of the platform from this header (docs/platform-api.md#timestamps).
             date = (b"date", formatdate(usegmt=True).encode())
             message = {**message, "headers": [*message.get("headers", []), date]}

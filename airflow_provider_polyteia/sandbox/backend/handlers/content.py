@@ -80,7 +80,7 @@ def generate_query_export_token(session: Session, params: Params) -> dict[str, s
     """
     if not tabular.can_write(params["format"]):
         raise bad_request(f"params.format: the sandbox exports Parquet, CSV and JSON, not {params['format']}")
-    assets(session, params["datasets"])  # raises an error for datasets that cannot be read
+    find_assets(session, params["datasets"])  # raises an error for datasets that cannot be read
     export = Export(params["sql"], tuple(params["datasets"]), tuple(params["args"]), params["format"])
     return {"token": session.platform.exports.issue(export)}
 
@@ -93,11 +93,11 @@ async def execute_sql(session: Session, params: Params) -> dict[str, Any]:
     positional, named = params.get("args") or [], params.get("named_args") or {}
     if positional and named:
         raise bad_request("specify args or named_args, not both")
-    with session.platform.readable(assets(session, params["datasets"])) as sources:
+    with session.platform.readable(find_assets(session, params["datasets"])) as sources:
         return await asyncio.to_thread(tabular.execute, params["sql"], positional or named, sources)
 
 
-def assets(session: Session, dataset_ids: list[str]) -> list[Record]:
+def find_assets(session: Session, dataset_ids: list[str]) -> list[Record]:
     """Return the stored data of datasets that the caller can access.
 
     :raises BusinessError: 403 or 404, as for the dataset; 400, if it does not have data yet.
