@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _START_TIMEOUT = 10.0
 _CALL_TIMEOUT = 60.0
 _KEEP_ALIVE = 75  # seconds, a common default of web servers
-_APIS = (COMMAND_API,)
+APIS = (COMMAND_API,)
 
 T = TypeVar("T")
 
@@ -69,7 +69,7 @@ class Sandbox:
 
     def __init__(self, *, host: str = "127.0.0.1", port: int = 0, **options: Any) -> None:
         self.options = Options(**options)
-        names = functools.reduce(operator.or_, (api.calls for api in _APIS))
+        names = functools.reduce(operator.or_, (api.calls for api in APIS))
         self.faults = Faults(names, seed=self.options.seed)
         self.faults.add(*self.options.faults)
         self.recorder = Recorder()
@@ -201,7 +201,7 @@ class Sandbox:
         """Serve until `stop`. Unlike uvicorn's own server, this starts and stops within milliseconds."""
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
-        app = build_app(_APIS, self.platform, self.faults, self.recorder)
+        app = build_app(APIS, self.platform, self.faults, self.recorder)
         config = uvicorn.Config(app, ws="none", lifespan="off", log_config=None, timeout_keep_alive=_KEEP_ALIVE)
         config.load()
         state = ServerState()

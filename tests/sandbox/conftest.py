@@ -99,3 +99,9 @@ def connect():
 def api(sandbox, connect):
     """A client of the sandbox, with its key."""
     return connect(sandbox)
+
+
+@pytest.fixture
+def dataset(api):
+    """Return the id of a new dataset without data."""
+    return api.new_dataset()

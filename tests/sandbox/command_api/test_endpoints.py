@@ -128,13 +128,6 @@ def test_a_missing_or_wrong_key_is_refused_everywhere(credential, sandbox, conne
     assert answers[0].json() == {"error": "Unauthorized"}
 
 
-def test_a_revoked_key_is_refused_at_once(sandbox, api):
-    """Deleting a key in the web interface is felt by the next call."""
-    assert api.query("list_organizations", page=1, size=1).status_code == 200
-    sandbox.platform.access.revoke(sandbox.pak)
-    assert api.query("list_organizations", page=1, size=1).status_code == 401
-
-
 @pytest.mark.parametrize(
     ("body", "code", "about"),
     [
@@ -236,69 +229,3 @@ def test_unknown_paths_get_the_web_application(method, path, api):
 def test_a_wrong_method_gets_the_web_application_too(api):
     """Reading `/api` with GET is no call either."""
     assert "text/html" in api.send("GET", "/api").headers["Content-Type"]
-
-
-@pytest.mark.parametrize("http_403", [False, True])
-def test_a_read_only_key_may_not_write(http_403, start, connect):
-    """Writes with a read-only key are refused with 403, in the form that was chosen; reads and SQL go on."""
-    sandbox = start(read_only_paks=["reader"], http_403=http_403)
-    dataset_id = connect(sandbox).new_dataset()
-    sandbox.upload(dataset_id, b"a\n1\n")
-    reader = connect(sandbox, "reader")
-    refused = [
-        reader.command("create_dataset", name="x", slug="x", solution_id=SANDBOX_SOLUTION_ID),
-        reader.command("delete_dataset", id=dataset_id),
-        reader.command("generate_dataset_upload_token", id=dataset_id, content_type="text/csv"),
-    ]
-    assert {answer.status_code for answer in refused} == {403 if http_403 else 200}
-    assert {answer.json()["error"]["code"] for answer in refused} == {403}
-    assert reader.data("query", "get_dataset", id=dataset_id)["id"] == dataset_id
-    assert reader.sql(f"FROM '{{{{{dataset_id}}}}}'", [dataset_id]).json()["data"]["rows"] == [[1]]
-
-
-def test_a_key_can_be_shut_out_of_a_solution(start, connect):
-    """A key that is shut out gets 403 for the solution and its content, does not see it in lists, but works."""
-    sandbox = start(denied_solutions={"outsider": [SANDBOX_SOLUTION_ID]})
-    dataset_id = connect(sandbox).new_dataset("inside")
-    sandbox.upload(dataset_id, b"a\n1\n")
-    outsider = connect(sandbox, "outsider")
-    refused = [
-        outsider.query("get_solution", id=SANDBOX_SOLUTION_ID),
-        outsider.query("get_dataset", id=dataset_id),
-        outsider.query("get_dataset", solution_id=SANDBOX_SOLUTION_ID, slug="inside"),
-        outsider.query("list_datasets", solution_id=SANDBOX_SOLUTION_ID, page=1, size=10),
-        outsider.command("create_dataset", name="x", slug="x", solution_id=SANDBOX_SOLUTION_ID),
-        outsider.command("generate_dataset_upload_token", id=dataset_id, content_type="text/csv"),
-        outsider.sql(f"FROM '{dataset_id}'", [dataset_id]),
-    ]
-    assert [answer.json()["error"]["code"] for answer in refused] == [403] * 7
-    assert outsider.data("query", "list_solutions", page=1, size=10)["total"] == 0
-    assert outsider.data("query", "list_organizations", page=1, size=10)["total"] == 1
-
-
-def test_an_exchanged_token_works_for_its_organization_only(api, sandbox, connect):
-    """An access token is used like a key, sees its own organization only, and cannot be exchanged again."""
-    other = api.data("command", "create_organization", name="Other")["id"]
-    token = api.send("PUT", "/auth/pak/token", json={"organization_id": other}).json()["token"]
-    scoped = connect(sandbox, token)
-    assert [item["id"] for item in scoped.data("query", "list_organizations", page=1, size=9)["items"]] == [other]
-    assert scoped.query("get_solution", id=SANDBOX_SOLUTION_ID).json()["error"]["code"] == 404
-    assert scoped.send("PUT", "/auth/pak/token", json={"organization_id": other}).status_code == 401
-
-
-def test_an_access_token_expires(start, connect):
-    """After its lifetime an access token is refused with 401, and a new one works."""
-    sandbox = start(token_lifetime=1.0)
-    api = connect(sandbox)
-    body = {"organization_id": SANDBOX_ORGANIZATION_ID}
-
-    def read():
-        token = api.send("PUT", "/auth/pak/token", json=body).json()["token"]
-        return connect(sandbox, token)
-
-    scoped = read()
-    assert scoped.query("list_organizations", page=1, size=1).status_code == 200
-    while scoped.query("list_organizations", page=1, size=1).status_code == 200:
-        pass
-    assert scoped.query("list_organizations", page=1, size=1).json() == {"error": "Unauthorized"}
-    assert read().query("list_organizations", page=1, size=1).status_code == 200

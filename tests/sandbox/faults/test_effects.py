@@ -10,9 +10,7 @@ import pytest
 import requests
 
 from airflow_provider_polyteia.sandbox import SANDBOX_SOLUTION_ID
-from airflow_provider_polyteia.sandbox.command_api import COMMAND_API
-from airflow_provider_polyteia.sandbox.faults import FaultError, Faults
-from airflow_provider_polyteia.sandbox.faults.specs import KINDS, parse_fault
+from airflow_provider_polyteia.sandbox.faults.specs import KINDS
 
 CONTENT = b"a\n" + b"1\n" * 500_000
 
@@ -28,78 +26,6 @@ def create_in_vain(api):
 
 def slugs(sandbox):
     return [dataset["slug"] for dataset in sandbox.records("dataset")]
-
-
-@pytest.mark.parametrize(
-    ("spec", "argument", "first", "last", "probability"),
-    [
-        ("create_dataset:drop-after:1", 0, 1, 1, 1),
-        ("*:hang:0.5", 0.5, 1, None, 1),
-        ("/upload:drop-at:99:2-4", 99, 2, 4, 1),
-        ("get_dataset:status:503:3-", 503, 3, None, 1),
-        ("/auth/pak/token:retry-after:5:p=0.3", 5, 1, None, 0.3),
-        (" list_datasets:garbage ", 0, 1, None, 1),
-    ],
-)
-def test_faults_are_read(spec, argument, first, last, probability):
-    """Kind, argument and which calls are taken from the text."""
-    fault = parse_fault(spec, COMMAND_API.calls)
-    assert fault.argument == argument
-    assert (fault.selector.first, fault.selector.last, fault.selector.probability) == (first, last, probability)
-
-
-@pytest.mark.parametrize(
-    ("spec", "about"),
-    [
-        ("", "not a known command"),
-        ("create_datset:drop-after", "create_datset"),
-        ("create_dataset", "not a kind of fault"),
-        ("create_dataset:explode", "explode"),
-        ("create_dataset:hang", "seconds"),
-        ("create_dataset:hang:soon", "soon"),
-        ("create_dataset:status:200", "400 to 599"),
-        ("create_dataset:drop-after:0", "call selector '0'"),
-        ("create_dataset:drop-after:4-2", "call selector '4-2'"),
-        ("create_dataset:drop-after:p=2", "call selector 'p=2'"),
-        ("create_dataset:drop-after:1:2", "remove '2' after the call selector"),
-        ("create_dataset:short", "/download"),
-        ("*:drop-at:50", "/upload and /download"),
-        ("/upload:drop-at:101", "0 to 100"),
-    ],
-)
-def test_faults_that_make_no_sense_are_told(spec, about):
-    """The error names the fault and what is wrong with it."""
-    with pytest.raises(FaultError, match=about) as caught:
-        parse_fault(spec, COMMAND_API.calls)
-    assert repr(spec) in str(caught.value)
-
-
-def test_none_is_added_when_one_is_wrong():
-    """Adding several faults is all or nothing."""
-    faults = Faults(COMMAND_API.calls)
-    with pytest.raises(FaultError):
-        faults.add("*:garbage", "nonsense")
-    assert list(faults) == []
-
-
-def test_calls_are_counted_by_name_from_when_the_fault_was_added():
-    """The n-th call is the n-th of that name, since then; the first fault that matches counts."""
-    faults = Faults(COMMAND_API.calls)
-    faults.add("get_dataset:garbage:2", "*:html:2-3")
-    names = ["get_dataset", "get_dataset", "create_dataset", "get_dataset"]
-    struck = [fault.kind if (fault := faults.pick(name)) else None for name in names]
-    assert struck == [None, "garbage", "html", None]
-
-
-def test_probabilities_follow_the_seed():
-    """The same seed strikes the same calls; about as many as the probability says."""
-    runs = []
-    for seed in (1, 1, 2):
-        faults = Faults(COMMAND_API.calls, seed=seed)
-        faults.add("*:garbage:p=0.3")
-        runs.append([faults.pick("get_dataset") is not None for _ in range(1000)])
-    assert runs[0] == runs[1] != runs[2]
-    assert 250 < sum(runs[0]) < 350
 
 
 @pytest.mark.parametrize("applied", [False, True])

@@ -1,0 +1,53 @@
+"""The web pages of the sandbox."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import requests
+
+from airflow_provider_polyteia.sandbox import SANDBOX_SOLUTION_ID, SANDBOX_WORKSPACE_ID
+
+CSV = b"id,name\n1,<script>alert(1)</script>\n2,b\n"
+
+
+def page(sandbox, path):
+    return requests.get(sandbox.base_url + path, timeout=10)
+
+
+def test_pages_show_what_is_there_and_escape_it(sandbox, api):
+    """The pages show datasets, metadata and first rows; markup in names and data stays text."""
+    dataset = api.new_dataset("page", name="<b>Bookings</b>", description="a & b")
+    start_page = page(sandbox, "/").text
+    assert "Stadt Musterhausen" in start_page
+    assert f'<a href="/ui/datasets/{dataset}">&lt;b&gt;Bookings&lt;/b&gt;</a>' in start_page
+    assert "No data was uploaded yet" in page(sandbox, f"/ui/datasets/{dataset}").text
+    api.upload(api.upload_token(dataset), CSV)
+    shown = page(sandbox, f"/ui/datasets/{dataset}").text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in shown
+    assert "a &amp; b" in shown
+    assert dataset in page(sandbox, f"/ui/solutions/{SANDBOX_SOLUTION_ID}").text
+    assert SANDBOX_SOLUTION_ID in page(sandbox, f"/ui/workspaces/{SANDBOX_WORKSPACE_ID}").text
+    everything = start_page + shown
+    assert "<b>Bookings" not in everything
+    assert "<script>" not in everything
+    assert sandbox.pak not in everything
+    assert re.search(r'(src|href)="https?:', everything) is None
+
+
+@pytest.mark.parametrize("kind", ["datasets", "solutions", "workspaces"])
+def test_pages_of_what_is_not_there_are_404(kind, sandbox):
+    """An unknown id has a page that says so, and does not echo it unescaped."""
+    answer = page(sandbox, f"/ui/{kind}/<b>x")
+    assert answer.status_code == 404
+    assert "<b>x" not in answer.text
+
+
+def test_a_page_says_why_there_are_no_rows(sandbox, api):
+    """A file that cannot be read is explained, without paths of this machine."""
+    dataset = api.new_dataset()
+    sandbox.upload(dataset, b"no parquet", "application/vnd.apache.parquet")
+    shown = page(sandbox, f"/ui/datasets/{dataset}").text
+    assert "No rows to show" in shown
+    assert str(sandbox.platform.files.root) not in shown
