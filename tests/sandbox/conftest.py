@@ -1,4 +1,4 @@
-"""A running sandbox, and plain requests to it as the API reference writes them."""
+"""A running sandbox, and plain requests to it as docs/platform-api.md describes them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TIMEOUT = 10
 
 
 class Api:
-    """Calls the API with plain requests; every answer comes back as it is."""
+    """Calls the API with plain requests and returns every response unchanged."""
 
     def __init__(self, base_url, credential):
         self.base_url = base_url
@@ -35,10 +35,10 @@ class Api:
         return self.send("POST", "/api", json={"query": name, "params": params})
 
     def data(self, kind, name, path="/api", /, **params):
-        answer = self.send("POST", path, json={kind: name, "params": params})
-        assert answer.status_code == 200, answer.text
-        assert "error" not in answer.json(), answer.text
-        return answer.json()["data"]
+        response = self.send("POST", path, json={kind: name, "params": params})
+        assert response.status_code == 200, response.text
+        assert "error" not in response.json(), response.text
+        return response.json()["data"]
 
     def new_dataset(self, slug="bookings", **params):
         params = {"name": "Bookings", "solution_id": SANDBOX_SOLUTION_ID, "slug": slug, **params}
@@ -65,26 +65,26 @@ class Api:
 
 @pytest.fixture
 def golden():
-    """Read one of the files in tests/fixtures."""
+    """Read a file in tests/fixtures."""
     return lambda name: json.loads((FIXTURES / f"{name}.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture
 def start():
-    """Start sandboxes with options; they are stopped in the end."""
+    """Start sandboxes with options, and stop them after the test."""
     with ExitStack() as running:
         yield lambda **options: running.enter_context(Sandbox(**options))
 
 
 @pytest.fixture
 def sandbox(start):
-    """A sandbox as it comes."""
+    """A sandbox with default options."""
     return start()
 
 
 @pytest.fixture
 def connect():
-    """Make clients of a sandbox, with its key or another credential (None: without any)."""
+    """Create clients of a sandbox, with its key, another credential, or none (None)."""
     with ExitStack() as sessions:
 
         def new(sandbox, credential=""):
@@ -97,11 +97,11 @@ def connect():
 
 @pytest.fixture
 def api(sandbox, connect):
-    """A client of the sandbox, with its key."""
+    """A client of the sandbox with its key."""
     return connect(sandbox)
 
 
 @pytest.fixture
 def dataset(api):
-    """Return the id of a new dataset without data."""
+    """The id of a new dataset without data."""
     return api.new_dataset()

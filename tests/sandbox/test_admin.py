@@ -11,7 +11,7 @@ CSV = b"id,name\n1,<script>alert(1)</script>\n2,b\n"
 
 
 def test_other_processes_see_state_and_set_faults(sandbox, api):
-    """The JSON interface tells datasets and counts, and takes and removes faults; it holds no secret."""
+    """The JSON interface returns state and counts, adds and removes faults, and does not contain secrets."""
     dataset = api.new_dataset()
     api.upload(api.upload_token(dataset), CSV)
     url = f"{sandbox.base_url}/_sandbox"
@@ -30,9 +30,9 @@ def test_other_processes_see_state_and_set_faults(sandbox, api):
 
 
 @pytest.mark.parametrize("body", ['{"faults": ["nonsense"]}', '{"faults": 1}', "[]", "no json"])
-def test_wrong_faults_are_refused(body, sandbox):
-    """The JSON interface answers 400 to what is no fault, and adds none."""
-    answer = requests.post(f"{sandbox.base_url}/_sandbox/faults", data=body, timeout=10)
-    assert answer.status_code == 400
-    assert answer.json()["error"]
+def test_invalid_faults_are_rejected(body, sandbox):
+    """Invalid faults result in HTTP 400, and none is added."""
+    response = requests.post(f"{sandbox.base_url}/_sandbox/faults", data=body, timeout=10)
+    assert response.status_code == 400
+    assert response.json()["error"]
     assert list(sandbox.faults) == []

@@ -17,7 +17,7 @@ CSV = b"id,name\n1,<script>alert(1)</script>\n2,b\n"
 
 
 def test_latency_delays_every_call(start, connect):
-    """With a latency no call is answered sooner."""
+    """With a latency every call takes at least this long."""
     api = connect(start(latency=0.2))
     started = time.monotonic()
     api.data("query", "list_organizations", page=1, size=1)
@@ -25,7 +25,7 @@ def test_latency_delays_every_call(start, connect):
 
 
 def test_requests_and_connections_are_recorded(sandbox, api):
-    """A test can see every request as it went over the wire; printing it shows no secret."""
+    """Every request is recorded as sent. The representation of a request does not contain secrets."""
     dataset_id = api.new_dataset("seen")
     api.upload(api.upload_token(dataset_id), CSV)
     create, token, upload = sandbox.requests
@@ -39,8 +39,8 @@ def test_requests_and_connections_are_recorded(sandbox, api):
     assert (sandbox.requests, sandbox.count("/upload"), sandbox.connections) == ([], 0, 1)
 
 
-def test_the_log_has_a_line_for_each_call_and_no_secret(start, connect, caplog):
-    """Name, status and time are logged; no key, token, query string or made-up method name."""
+def test_the_log_has_a_line_for_each_call_and_no_secrets(start, connect, caplog):
+    """Name, status and duration are logged, but no key, token, query string or unknown method name."""
     caplog.set_level(logging.DEBUG)
     sandbox = start(paks=["k-SECRET"])
     api = connect(sandbox)
@@ -68,11 +68,11 @@ def test_the_log_has_a_line_for_each_call_and_no_secret(start, connect, caplog):
     assert [secret for secret in ("k-SECRET", upload_token, export_token, token) if secret in server_side] == []
 
 
-def test_a_failure_of_the_sandbox_itself_is_answered_and_logged(sandbox, api, monkeypatch, caplog):
-    """A bug in the sandbox is HTTP 500 for the caller and a traceback in its log, not a silent end."""
+def test_an_internal_failure_is_reported_and_logged(sandbox, api, monkeypatch, caplog):
+    """A bug in the sandbox results in HTTP 500 and a traceback in the log."""
     monkeypatch.setattr(sandbox.platform.store, "get", None)
-    answer = api.query("get_dataset", id="ds_1")
-    assert (answer.status_code, answer.json()["error"]["code"]) == (500, 500)
+    response = api.query("get_dataset", id="ds_1")
+    assert (response.status_code, response.json()["error"]["code"]) == (500, 500)
     assert any(record.exc_info for record in caplog.records)
 
 

@@ -1,4 +1,4 @@
-"""The command `polyteia-sandbox`, as a process of its own."""
+"""The command `polyteia-sandbox`, run as a process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COMMAND = [sys.executable, "-m", "airflow_provider_polyteia.sandbox"]
 
 @pytest.fixture
 def serve(tmp_path):
-    """Start the command and wait until it listens; gives the process and its URL."""
+    """Start the command, wait until it is ready, and return the process and its URL."""
     processes = []
 
     def run(*arguments):
@@ -51,8 +51,8 @@ def create(url, key=SANDBOX_PAK, slug="s"):
     return requests.post(f"{url}/api", json=body, headers=headers, timeout=10)
 
 
-def test_it_says_where_it_is_and_how_to_connect_and_ends_at_sigterm(serve):
-    """It says its URL and a working Airflow connection; SIGTERM ends it in order, with exit code 0."""
+def test_prints_url_and_connection_and_stops_on_sigterm(serve):
+    """Prints its URL and a working Airflow connection, and exits with 0 on SIGTERM."""
     process, url = serve()
     assert create(url).status_code == 200
     process.send_signal(signal.SIGTERM)
@@ -66,11 +66,11 @@ def test_it_says_where_it_is_and_how_to_connect_and_ends_at_sigterm(serve):
 
 
 def test_given_keys_are_neither_printed_nor_logged(serve):
-    """With keys of one's own the well-known one is refused, and the own ones appear nowhere."""
+    """With --pak the well-known key is rejected, and the given keys are not printed or logged."""
     process, url = serve("--pak", 'k"ONE', "--read-only-pak", "k-TWO", "--deny", f"k-THREE={SANDBOX_SOLUTION_ID}")
-    answers = [create(url, key) for key in ('k"ONE', "k-TWO", "k-THREE", SANDBOX_PAK)]
-    assert [answer.status_code for answer in answers] == [200, 200, 200, 401]
-    assert [answer.json().get("error", {}).get("code") for answer in answers[:3]] == [None, 403, 403]
+    responses = [create(url, key) for key in ('k"ONE', "k-TWO", "k-THREE", SANDBOX_PAK)]
+    assert [response.status_code for response in responses] == [200, 200, 200, 401]
+    assert [response.json().get("error", {}).get("code") for response in responses[:3]] == [None, 403, 403]
     process.send_signal(signal.SIGINT)
     output, log = process.communicate(timeout=10)
     assert process.returncode == 0
@@ -78,15 +78,15 @@ def test_given_keys_are_neither_printed_nor_logged(serve):
 
 
 def test_options_reach_the_sandbox(serve):
-    """Faults, HTTP 403 and quiet do what they say."""
+    """The options --fault, --http-403 and --quiet take effect."""
     process, url = serve("--fault", "create_dataset:status:503:1", "--read-only-pak", "reader", "--http-403", "--quiet")
     assert [create(url).status_code, create(url).status_code, create(url, "reader").status_code] == [503, 200, 403]
     process.terminate()
     assert process.communicate(timeout=10)[1] == ""
 
 
-def test_a_killed_sandbox_has_lost_nothing(serve, tmp_path):
-    """After SIGKILL everything that was answered is in the data directory."""
+def test_a_killed_sandbox_loses_no_data(serve, tmp_path):
+    """After SIGKILL the data directory contains every change that was confirmed."""
     data_dir = str(tmp_path / "data")
     process, url = serve("--data-dir", data_dir)
     made = [create(url, slug=f"s{number}").json()["data"]["id"] for number in range(20)]
@@ -106,8 +106,8 @@ def test_a_killed_sandbox_has_lost_nothing(serve, tmp_path):
         (["--host", "192.0.2.1"], 1, "assign"),
     ],
 )
-def test_arguments_that_make_no_sense_end_it_with_one_line(arguments, code, about):
-    """A wrong argument ends the command with a clear line and no traceback; secrets are not repeated."""
+def test_invalid_arguments_are_reported_in_one_line(arguments, code, about):
+    """Invalid arguments end the command with one line, without a traceback or secrets."""
     done = subprocess.run(
         [*COMMAND, "serve", "--port", "0", *arguments], capture_output=True, text=True, timeout=30, check=False
     )
@@ -117,16 +117,16 @@ def test_arguments_that_make_no_sense_end_it_with_one_line(arguments, code, abou
     assert "SECRET" not in done.stdout + done.stderr
 
 
-def test_missing_extras_are_named(monkeypatch):
-    """Without the extra's packages the error names them and the pip command."""
+def test_missing_packages_are_listed(monkeypatch):
+    """The error contains the missing packages and the pip command."""
     monkeypatch.setattr(optional_dependencies, "PACKAGES", ("duckdb", "no_such_package"))
     with pytest.raises(ModuleNotFoundError, match="no_such_package") as caught:
         optional_dependencies.require_packages()
     assert 'pip install "airflow-provider-polyteia[sandbox]"' in str(caught.value)
 
 
-def test_without_extras_the_command_says_so(tmp_path):
-    """On an installation without the extra the command ends with one line instead of a traceback."""
+def test_missing_packages_are_reported_in_one_line(tmp_path):
+    """Without the extra, the command ends with one line instead of a traceback."""
     (tmp_path / "sitecustomize.py").write_text(
         "import importlib.util, sys\n"
         "find = importlib.util.find_spec\n"

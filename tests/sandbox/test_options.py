@@ -8,14 +8,14 @@ from airflow_provider_polyteia.sandbox import Sandbox
 
 
 @pytest.mark.parametrize("option", ["latency", "ingest_delay", "token_lifetime"])
-def test_negative_times_are_refused(option):
-    """Options that make no sense are told when the sandbox is made."""
+def test_negative_times_are_rejected(option):
+    """A negative time is rejected when the sandbox is created."""
     with pytest.raises(ValueError, match=option):
         Sandbox(**{option: -1})
 
 
 @pytest.mark.parametrize("options", [{"paks": "key"}, {"paks": []}, {"read_only_paks": [""]}, {"faults": "*:html"}])
-def test_unusable_keys_and_faults_are_refused(options):
-    """A text where a list belongs, or an empty key, is told when the sandbox is made."""
+def test_invalid_keys_and_faults_are_rejected(options):
+    """A string instead of a list, and an empty key, are rejected when the sandbox is created."""
     with pytest.raises((TypeError, ValueError), match=r"key|list"):
         Sandbox(**options)

@@ -1,4 +1,4 @@
-"""The pytest fixture, as a user's own test-suite uses it."""
+"""The pytest fixture, used like in a user's own tests."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ TESTS = """
 """
 
 
-def test_the_fixture_gives_each_test_a_fresh_sandbox(pytester, monkeypatch):
-    """A user's tests get a sandbox each, the connection points at it, faults can be set, nothing stays behind."""
+def test_the_fixture_gives_each_test_a_new_sandbox(pytester, monkeypatch):
+    """Each test gets its own sandbox and a connection to it; faults can be added; the environment is restored."""
     monkeypatch.delenv("AIRFLOW_CONN_POLYTEIA_DEFAULT", raising=False)
     pytester.makeconftest(CONFTEST)
     pytester.makepyfile(TESTS)

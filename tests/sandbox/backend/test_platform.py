@@ -7,8 +7,8 @@ import time
 CSV = b"day,amount,note\n2026-01-01,1234.50,K\xc3\xa4mmerei\n2026-01-02,99.10,\n"
 
 
-def test_an_upload_replaces_what_was_there(api, sandbox, dataset):
-    """A second upload leaves nothing of the first, neither rows nor columns nor its file."""
+def test_an_upload_replaces_all_data(api, sandbox, dataset):
+    """A second upload replaces rows, columns and the file of the first."""
     api.upload(api.upload_token(dataset), CSV)
     api.upload(api.upload_token(dataset), b"x\n1\n")
     assert sandbox.content(dataset) == b"x\n1\n"
@@ -16,8 +16,8 @@ def test_an_upload_replaces_what_was_there(api, sandbox, dataset):
     assert len(list((sandbox.platform.files.root / "files").iterdir())) == 1
 
 
-def test_the_ingest_can_take_its_time(start, connect):
-    """With an ingest delay `/upload` returns before the data is there."""
+def test_the_ingest_can_be_delayed(start, connect):
+    """With an ingest delay `/upload` returns before the data is visible."""
     sandbox = start(ingest_delay=0.3)
     api = connect(sandbox)
     dataset = api.new_dataset()
@@ -29,7 +29,7 @@ def test_the_ingest_can_take_its_time(start, connect):
     assert sandbox.content(dataset) == CSV
 
 
-def test_an_export_keeps_the_data_of_its_moment(api, dataset, sandbox):
+def test_a_file_in_use_stays_readable(api, dataset, sandbox):
     """A file in use stays readable while an upload replaces it."""
     api.upload(api.upload_token(dataset), CSV)
     asset = sandbox.platform.store.get("asset", dataset)

@@ -1,4 +1,4 @@
-"""The data directory: what survives a restart, and who can use it."""
+"""The data directory: persistence, and exclusive use by one sandbox."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from airflow_provider_polyteia.sandbox.options import Options
 CSV = b"id,name\n1,<script>alert(1)</script>\n2,b\n"
 
 
-def test_everything_survives_a_restart(tmp_path, start, connect):
-    """With a data directory records, slugs, roles and files are there again; without one they are not."""
+def test_the_state_survives_a_restart(tmp_path, start, connect):
+    """With a data directory records, slugs, roles and files are preserved; without one they are not."""
     first = start(data_dir=tmp_path)
     api = connect(first)
     kept, deleted = api.new_dataset("kept"), api.new_dataset("deleted")
@@ -37,7 +37,7 @@ def test_everything_survives_a_restart(tmp_path, start, connect):
 
 
 def test_a_data_directory_has_one_sandbox(tmp_path, start):
-    """A second sandbox on the same data directory is refused; after the first one's end it may run."""
+    """A second sandbox cannot use the same data directory until the first one has stopped."""
     first = start(data_dir=tmp_path)
     with pytest.raises(RuntimeError, match="another sandbox"):
         Sandbox(data_dir=tmp_path).start()
@@ -45,8 +45,8 @@ def test_a_data_directory_has_one_sandbox(tmp_path, start):
     assert start(data_dir=tmp_path).records("solution")
 
 
-def test_what_a_killed_upload_left_is_removed(tmp_path):
-    """Files no record refers to do not pile up in the data directory."""
+def test_files_of_killed_uploads_are_removed(tmp_path):
+    """Files without a record are removed from the data directory."""
     for place in ("files", "work"):
         (tmp_path / place).mkdir()
         (tmp_path / place / "left").write_bytes(b"x")

@@ -23,11 +23,11 @@ def parquet(**columns):
     return file.getvalue()
 
 
-def test_files_nobody_can_read_are_stored_all_the_same(api, sandbox, dataset):
-    """Excel and broken Parquet are kept; their rows are not known, and SQL on them says why."""
+def test_unreadable_files_are_stored(api, sandbox, dataset):
+    """Excel and invalid Parquet files are stored without a row count, and SQL on them reports the cause."""
     for content_type in (EXCEL, PARQUET):
-        answer = api.upload(api.upload_token(dataset, content_type), b"PK\x03\x04")
-        assert answer.status_code == 200
+        response = api.upload(api.upload_token(dataset, content_type), b"PK\x03\x04")
+        assert response.status_code == 200
         (stored,) = sandbox.datasets
         assert (stored["data"]["size"], stored["data"]["rows"]) == (4, None)
         assert stored["metadata"]["schema"]["columns"] == {}
@@ -38,15 +38,15 @@ def test_files_nobody_can_read_are_stored_all_the_same(api, sandbox, dataset):
 
 
 @pytest.mark.parametrize("reference", ["'{{%s}}'", '"{{%s}}"', "'%s'", "%s", "{{ %s }}"])
-def test_sql_names_datasets_in_several_ways(reference, api, dataset):
-    """A dataset can be written in braces and quotes, or as its bare id."""
+def test_sql_can_reference_datasets_in_several_ways(reference, api, dataset):
+    """A dataset can be referenced in braces and quotes, or by its id alone."""
     api.upload(api.upload_token(dataset), CSV)
-    answer = api.sql(f"FROM {reference % dataset} SELECT count(*) AS n", [dataset])
-    assert answer.json() == {"data": {"columns": [{"name": "n", "type": "BIGINT"}], "rows": [[2]]}}
+    response = api.sql(f"FROM {reference % dataset} SELECT count(*) AS n", [dataset])
+    assert response.json() == {"data": {"columns": [{"name": "n", "type": "BIGINT"}], "rows": [[2]]}}
 
 
 def test_sql_takes_positional_and_named_arguments(api, dataset):
-    """`?` and `$name` stand for arguments; both at once are refused."""
+    """`?` and `$name` are replaced by arguments; using both is rejected."""
     api.upload(api.upload_token(dataset), CSV)
     positional = api.sql(f"FROM {dataset} SELECT amount WHERE amount > ?", [dataset], args=[100])
     named = api.sql(f"FROM {dataset} SELECT amount WHERE amount > $low", [dataset], named_args={"low": 100})
@@ -55,8 +55,8 @@ def test_sql_takes_positional_and_named_arguments(api, dataset):
     assert both.json()["error"]["code"] == 400
 
 
-def test_sql_values_survive_json(api):
-    """Every kind of value comes as JSON that loses nothing: decimals as text, times in ISO form, NaN as null."""
+def test_sql_values_are_serialized_without_loss(api):
+    """Decimals become strings, times ISO strings, and NaN becomes null."""
     sql = (
         "SELECT 1::HUGEINT AS i, 1.50::DECIMAL(9,2) AS d, 'nan'::DOUBLE AS f, DATE '2026-01-31' AS day,"
         " TIMESTAMPTZ '2026-01-31 10:00:00+01' AS at, 'x'::BLOB AS b, [1, NULL] AS l, {'k': 'ü'} AS s,"
@@ -90,17 +90,17 @@ def test_sql_values_survive_json(api):
     ],
 )
 @pytest.mark.parametrize("how", ["execute", "export"])
-def test_sql_reaches_nothing_but_the_datasets_named(sql, how, api, dataset):
-    """Files, network, settings, variables, other datasets, several statements: all refused with code 400."""
+def test_sql_can_access_only_the_listed_datasets(sql, how, api, dataset):
+    """Files, network, settings, variables, other datasets and several statements are rejected with code 400."""
     api.upload(api.upload_token(dataset), CSV)
-    # An empty statement is refused before there is an export token.
+    # An empty statement is rejected when the export token is generated.
     exporting = how == "export" and sql
-    answer = api.download(api.export_token(sql, [dataset])) if exporting else api.sql(sql, [dataset])
-    assert answer.json()["error"]["code"] == 400
+    response = api.download(api.export_token(sql, [dataset])) if exporting else api.sql(sql, [dataset])
+    assert response.json()["error"]["code"] == 400
 
 
-def test_sql_needs_datasets_that_are_there(api, dataset):
-    """A dataset without data is 400, an unknown one 404."""
+def test_sql_needs_datasets_with_data(api, dataset):
+    """A dataset without data results in 400, an unknown one in 404."""
     assert api.sql("SELECT 1", [dataset]).json()["error"]["code"] == 400
     assert api.sql("SELECT 1", ["ds_0"]).json()["error"]["code"] == 404
 
@@ -109,21 +109,21 @@ def test_sql_needs_datasets_that_are_there(api, dataset):
     ("mime", "content"),
     [("text/csv", b"id,name\n2,b\n"), ("application/json", b'[\n\t{"id":2,"name":"b"}\n]\n'), (PARQUET, None)],
 )
-def test_an_export_is_a_file_of_the_wanted_format(mime, content, api, dataset):
-    """The rows come as Parquet, CSV or JSON, with the right length and type."""
+def test_an_export_is_a_file_of_the_requested_format(mime, content, api, dataset):
+    """The rows are exported as Parquet, CSV or JSON, with the correct length and type."""
     api.upload(api.upload_token(dataset, PARQUET), parquet(id=[1, 2], name=["a", "b"]))
-    answer = api.download(api.export_token(f"FROM '{{{{{dataset}}}}}' WHERE id > ?", [dataset], mime, args=[1]))
-    assert answer.status_code == 200
-    assert answer.headers["Content-Type"].startswith(mime)
-    assert int(answer.headers["Content-Length"]) == len(answer.content)
+    response = api.download(api.export_token(f"FROM '{{{{{dataset}}}}}' WHERE id > ?", [dataset], mime, args=[1]))
+    assert response.status_code == 200
+    assert response.headers["Content-Type"].startswith(mime)
+    assert int(response.headers["Content-Length"]) == len(response.content)
     if content is None:
-        assert pq.read_table(io.BytesIO(answer.content)).to_pylist() == [{"id": 2, "name": "b"}]
+        assert pq.read_table(io.BytesIO(response.content)).to_pylist() == [{"id": 2, "name": "b"}]
     else:
-        assert answer.content == content
+        assert response.content == content
 
 
-def test_unknown_export_formats_are_refused(api, dataset):
-    """A format the sandbox cannot write is refused when the token is asked for."""
+def test_unsupported_export_formats_are_rejected(api, dataset):
+    """A format that the sandbox cannot write is rejected when the token is generated."""
     api.upload(api.upload_token(dataset), CSV)
     params = {"sql": "SELECT 1", "datasets": [dataset], "args": [], "format": EXCEL}
     assert api.command("generate_query_export_token", **params).json()["error"]["code"] == 400

@@ -1,4 +1,4 @@
-"""The API as the reference documents it: calls, envelope, errors, pages, permissions."""
+"""The command API as docs/platform-api.md describes it: calls, envelope, errors and pages."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 
 def shape(value):
-    """What is comparable of an answer: keys and types."""
+    """Return the comparable parts of a response: keys and types."""
     if isinstance(value, dict):
         return {key: shape(item) for key, item in value.items()}
     return [shape(item) for item in value] if isinstance(value, list) else type(value).__name__
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_documented_calls_are_answered_as_documented(name, golden, api, sandbox):
-    """Each documented call, sent as written down, gets an answer of the documented shape."""
+def test_documented_calls_have_the_documented_response(name, golden, api, sandbox):
+    """Each documented request gets a response of the documented form."""
     call = golden(f"calls/{name}")
     dataset_id = DATASET
     if name != "create_dataset":
@@ -51,24 +51,24 @@ def test_documented_calls_are_answered_as_documented(name, golden, api, sandbox)
     text = json.dumps(call["request"]["json"]).replace(DATASET, dataset_id)
     for documented, ours in DOCUMENTED.items():
         text = text.replace(documented, ours)
-    answer = api.send(
+    response = api.send(
         call["request"]["method"],
         call["request"]["path"],
         data=text,
         headers={"Content-Type": "application/json"},
     )
     expected = call["response"]["json"]
-    if name in {"get_dataset", "list_datasets"}:  # the example has no data yet, ours has
+    if name in {"get_dataset", "list_datasets"}:  # the dataset of the example does not have data, ours has
         expected = json.loads(json.dumps(expected))
         record = expected["data"] if name == "get_dataset" else expected["data"]["items"][0]
         record["metadata"] = sandbox.call("get_dataset", {"id": dataset_id})["metadata"]
-    assert answer.status_code == call["response"]["status"]
-    assert shape(answer.json()) == shape(expected)
+    assert response.status_code == call["response"]["status"]
+    assert shape(response.json()) == shape(expected)
 
 
 @pytest.mark.parametrize("kind", ["organization", "workspace", "solution", "dataset"])
 def test_records_have_the_documented_fields(kind, golden, api, sandbox):
-    """Every documented field of a record is there, of its type, and no other."""
+    """A record has exactly the documented fields, with their types."""
     ids = {
         "organization": SANDBOX_ORGANIZATION_ID,
         "workspace": SANDBOX_WORKSPACE_ID,
@@ -86,7 +86,7 @@ def test_records_have_the_documented_fields(kind, golden, api, sandbox):
 
 
 def test_ids_are_a_prefix_and_twenty_characters(api):
-    """New ids look like the platform's."""
+    """New ids have the form of the platform's ids."""
     assert re.fullmatch(r"ds_[0-9a-v]{20}", api.new_dataset())
 
 
@@ -94,15 +94,15 @@ def error(golden, name):
     return next((case["status"], case["json"]) for case in golden("errors") if case["name"] == name)
 
 
-def test_known_errors_are_answered_as_they_were_seen(golden, api, sandbox, connect):
-    """The three errors seen in the wild come with their status and body, byte by byte of their meaning."""
+def test_documented_errors_match(golden, api, sandbox, connect):
+    """The three documented error responses match in status and body."""
     api.new_dataset("taken")
     params = {"name": "Again", "solution_id": SANDBOX_SOLUTION_ID, "slug": "taken"}
     collision = api.command("create_dataset", **params)
     foreign = api.send("PUT", "/auth/pak/token", json={"organization_id": "org_00000000000000000000"})
     body = {"organization_id": SANDBOX_ORGANIZATION_ID}
-    wrong_key = connect(sandbox, "wrong").send("PUT", "/auth/pak/token", json=body)
-    seen = [(answer.status_code, answer.json()) for answer in (collision, foreign, wrong_key)]
+    invalid_key = connect(sandbox, "invalid").send("PUT", "/auth/pak/token", json=body)
+    seen = [(response.status_code, response.json()) for response in (collision, foreign, invalid_key)]
     assert seen == [
         error(golden, "slug exists already"),
         error(golden, "unknown organization at the token exchange"),
@@ -110,12 +110,12 @@ def test_known_errors_are_answered_as_they_were_seen(golden, api, sandbox, conne
     ]
 
 
-@pytest.mark.parametrize("credential", [None, "wrong", "PAK_SANDBOX_NOT_A_SECRET"])
-def test_a_missing_or_wrong_key_is_refused_everywhere(credential, sandbox, connect):
-    """Without the right key every endpoint answers 401, whatever is asked."""
+@pytest.mark.parametrize("credential", [None, "invalid", "PAK_SANDBOX_NOT_A_SECRET"])
+def test_a_missing_or_invalid_key_is_rejected_everywhere(credential, sandbox, connect):
+    """Every endpoint responds with 401 to a missing or invalid key, whatever the call."""
     api = connect(sandbox, credential)
     token = {"X-Upload-Token": "none"}
-    answers = [
+    responses = [
         api.query("list_organizations", page=1, size=1),
         api.query("no_such_query"),
         api.send("POST", "/api", data=b"no json"),
@@ -124,8 +124,8 @@ def test_a_missing_or_wrong_key_is_refused_everywhere(credential, sandbox, conne
         api.send("POST", "/upload", headers=token, files={"file": b""}),
         api.send("PUT", "/auth/pak/token", json={"organization_id": SANDBOX_ORGANIZATION_ID}),
     ]
-    assert [answer.status_code for answer in answers] == [401] * 7
-    assert answers[0].json() == {"error": "Unauthorized"}
+    assert [response.status_code for response in responses] == [401] * 7
+    assert responses[0].json() == {"error": "Unauthorized"}
 
 
 @pytest.mark.parametrize(
@@ -152,18 +152,18 @@ def test_a_missing_or_wrong_key_is_refused_everywhere(credential, sandbox, conne
         ('{"command": "create_dataset", "params": {"name": "", "solution_id": "s"}}', 400, "params.name"),
     ],
 )
-def test_bad_calls_get_an_error_that_says_why(body, code, about, api):
-    """A malformed call is answered with HTTP 200, an error code, a message that names the fault, and details."""
-    answer = api.send("POST", "/api", data=body, headers={"Content-Type": "application/json"})
-    assert answer.status_code == 200
-    assert set(answer.json()) == {"error"}
-    assert answer.json()["error"]["code"] == code
-    assert about in answer.json()["error"]["message"]
-    assert answer.json()["error"]["details"] == []
+def test_invalid_calls_are_rejected_with_the_cause(body, code, about, api):
+    """An invalid call results in HTTP 200 with an error code, details, and a message with the cause."""
+    response = api.send("POST", "/api", data=body, headers={"Content-Type": "application/json"})
+    assert response.status_code == 200
+    assert set(response.json()) == {"error"}
+    assert response.json()["error"]["code"] == code
+    assert about in response.json()["error"]["message"]
+    assert response.json()["error"]["details"] == []
 
 
 def test_limits_of_a_workspace(api):
-    """The documented limits of a workspace's name and description are kept."""
+    """The documented limits of a workspace's name and description apply."""
     long_name = api.command("create_workspace", organization_id=SANDBOX_ORGANIZATION_ID, name="x" * 51)
     fits = api.command(
         "create_workspace", organization_id=SANDBOX_ORGANIZATION_ID, name="ü" * 50, description="y" * 255
@@ -172,8 +172,8 @@ def test_limits_of_a_workspace(api):
     assert fits.json()["data"]["name"] == "ü" * 50
 
 
-def test_pages_hold_everything_once(api):
-    """Walking the pages finds each dataset exactly once; beyond the end there is an empty page."""
+def test_pages_contain_every_item_once(api):
+    """All pages together contain each dataset exactly once; later pages are empty."""
     made = {api.new_dataset(f"d{number}") for number in range(7)}
     pages = [
         api.data("query", "list_datasets", page=page, size=3, solution_id=SANDBOX_SOLUTION_ID) for page in range(1, 5)
@@ -184,7 +184,7 @@ def test_pages_hold_everything_once(api):
 
 
 def test_an_update_replaces_the_whole_record(api):
-    """What an update does not say is lost: a client that sends only the change destroys the rest."""
+    """Fields that an update does not contain are reset."""
     dataset_id = api.new_dataset("kept", description="about", source="SAP")
     changed = api.data("command", "update_dataset", id=dataset_id, name="New", slug="kept")
     assert changed["name"] == "New"
@@ -193,7 +193,7 @@ def test_an_update_replaces_the_whole_record(api):
 
 
 def test_an_update_keeps_slugs_unique(api):
-    """A dataset cannot take another's slug, may keep its own, and frees the old one."""
+    """An update cannot use the slug of another dataset, can keep its own, and releases the old one."""
     first, second = api.new_dataset("first"), api.new_dataset("second")
     taken = api.command("update_dataset", id=second, name="S", slug="first")
     assert taken.json()["error"]["code"] == 500
@@ -203,8 +203,8 @@ def test_an_update_keeps_slugs_unique(api):
     assert by_slug["id"] == second
 
 
-def test_a_slug_is_free_again_after_a_delete(api):
-    """A deleted dataset is gone, a second delete says 404, and its slug can be used again."""
+def test_a_slug_can_be_used_again_after_a_delete(api):
+    """Deleting a dataset twice results in 404, and its slug can be used again."""
     dataset_id = api.new_dataset("again")
     assert api.data("command", "delete_dataset", id=dataset_id) is None
     assert api.command("delete_dataset", id=dataset_id).json()["error"]["code"] == 404
@@ -212,7 +212,7 @@ def test_a_slug_is_free_again_after_a_delete(api):
 
 
 def test_slugs_are_unique_within_a_solution_only(api):
-    """The same slug may be used in another solution."""
+    """Another solution can use the same slug."""
     api.new_dataset("same")
     other = api.data("command", "create_solution", workspace_id=SANDBOX_WORKSPACE_ID, name="Other")
     assert api.new_dataset("same", solution_id=other["id"])
@@ -221,11 +221,11 @@ def test_slugs_are_unique_within_a_solution_only(api):
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH"])
 @pytest.mark.parametrize("path", ["/api/", "/api/create_dataset", "/v2/api", "/rpc/dataset/createDataset"])
 def test_unknown_paths_get_the_web_application(method, path, api):
-    """A wrong path answers HTTP 200 with a web page, whatever the method: HTTP 200 alone proves nothing."""
-    answer = api.send(method, path)
-    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    """An unknown path results in HTTP 200 and a web page, for every method."""
+    response = api.send(method, path)
+    assert (response.status_code, response.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
 
 
-def test_a_wrong_method_gets_the_web_application_too(api):
-    """Reading `/api` with GET is no call either."""
+def test_other_http_methods_get_the_web_application(api):
+    """GET on `/api` is not a call."""
     assert "text/html" in api.send("GET", "/api").headers["Content-Type"]

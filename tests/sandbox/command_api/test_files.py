@@ -1,4 +1,4 @@
-"""Files in and out: uploads, exports, SQL, and that SQL reaches nothing but the datasets named."""
+"""Uploads and downloads: tokens, multipart bodies and stored files."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def send_multipart(api, token, body, content_type="multipart/form-data; boundary
 
 
 def test_an_upload_becomes_the_datasets_data(api, sandbox, dataset):
-    """The bytes are stored as sent, and the record tells type, size, time and columns."""
+    """The bytes are stored as sent, and the record contains type, size, time and columns."""
     before = datetime.now(UTC)
-    answer = api.upload(api.upload_token(dataset), CSV)
-    assert answer.status_code == 200
+    response = api.upload(api.upload_token(dataset), CSV)
+    assert response.status_code == 200
     (stored,) = sandbox.datasets
     assert stored["data"]["sha256"] == hashlib.sha256(CSV).hexdigest()
     assert stored["data"]["rows"] == 2
@@ -38,8 +38,8 @@ def test_an_upload_becomes_the_datasets_data(api, sandbox, dataset):
     assert kinds == {"day": "date", "amount": "number", "note": "text"}
 
 
-def test_an_upload_token_is_good_once(api, dataset, sandbox):
-    """A used, unknown or missing upload token is refused, and changes nothing."""
+def test_an_upload_token_is_valid_once(api, dataset, sandbox):
+    """A used, unknown or missing upload token is rejected, and the data is unchanged."""
     token = api.upload_token(dataset)
     assert api.upload(token, CSV).status_code == 200
     assert api.upload(token, b"other").status_code == 401
@@ -48,19 +48,17 @@ def test_an_upload_token_is_good_once(api, dataset, sandbox):
     assert sandbox.content(dataset) == CSV
 
 
-@pytest.mark.parametrize(("credential", "status"), [(None, 200), ("wrong", 401)])
-def test_authorization_of_an_upload_may_be_left_out_but_not_be_wrong(
-    credential, status, api, sandbox, connect, dataset
-):
-    """The upload token is enough, as one of the vendor's clients has it; a wrong key beside it is not accepted."""
-    answer = connect(sandbox, credential).upload(api.upload_token(dataset), CSV)
-    assert answer.status_code == status
+@pytest.mark.parametrize(("credential", "status"), [(None, 200), ("invalid", 401)])
+def test_authorization_of_an_upload_is_optional_but_validated(credential, status, api, sandbox, connect, dataset):
+    """The upload token is sufficient, but an invalid key in addition to it is rejected."""
+    response = connect(sandbox, credential).upload(api.upload_token(dataset), CSV)
+    assert response.status_code == status
 
 
-def test_an_upload_needs_a_known_length(api, dataset, sandbox):
-    """Chunked transfer encoding is refused with 411."""
-    answer = send_multipart(api, api.upload_token(dataset), iter([multipart(CSV)]))
-    assert answer.status_code == 411
+def test_an_upload_needs_a_content_length(api, dataset, sandbox):
+    """Chunked transfer encoding is rejected with 411."""
+    response = send_multipart(api, api.upload_token(dataset), iter([multipart(CSV)]))
+    assert response.status_code == 411
     assert "data" in sandbox.datasets[0]
     assert sandbox.datasets[0]["data"] is None
 
@@ -70,14 +68,14 @@ def test_an_upload_needs_a_known_length(api, dataset, sandbox):
     [b"", b"\r\n", b"--b1", b"\r\n--b", b"\r\n--b1x"[:5], b"a\r\n\r\nb\r\n", b"\r\n-" * 5000, b"x" * 3_000_000],
     ids=lambda content: f"{content[:8]!r}x{len(content)}",
 )
-def test_content_comes_through_whatever_it_holds(content, api, sandbox, dataset):
-    """Content that looks like parts of a delimiter, or is empty or long, is stored byte by byte."""
+def test_any_content_is_stored_unchanged(content, api, sandbox, dataset):
+    """Content that is empty, long or similar to a delimiter is stored byte by byte."""
     assert send_multipart(api, api.upload_token(dataset), multipart(content)).status_code == 200
     assert sandbox.content(dataset) == content
 
 
-def test_a_body_may_arrive_byte_by_byte(api, sandbox, dataset):
-    """Where the network cuts the body does not matter."""
+def test_a_body_can_be_received_byte_by_byte(api, sandbox, dataset):
+    """The size of the parts in which the body is received does not matter."""
     token = api.upload_token(dataset)
     body = multipart(b"ab\r\n--b\r\ncd")
 
@@ -107,27 +105,27 @@ def test_a_body_may_arrive_byte_by_byte(api, sandbox, dataset):
     ],
     ids=["name", "open", "cut", "cut content", "two parts", "boundary", "empty", "no multipart", "no boundary"],
 )
-def test_a_malformed_upload_changes_nothing(body, content_type, api, sandbox, dataset):
-    """A body that is not exactly one complete part `file` is refused, and the data stays as it was."""
+def test_an_invalid_upload_changes_nothing(body, content_type, api, sandbox, dataset):
+    """A body that is not exactly one complete part `file` is rejected, and the data is unchanged."""
     api.upload(api.upload_token(dataset), CSV)
-    answer = send_multipart(api, api.upload_token(dataset), body, content_type)
-    assert answer.json()["error"]["code"] == 400
+    response = send_multipart(api, api.upload_token(dataset), body, content_type)
+    assert response.json()["error"]["code"] == 400
     assert sandbox.content(dataset) == CSV
     assert list((sandbox.platform.files.root / "work").iterdir()) == []
 
 
 def test_a_dataset_deleted_before_its_upload_is_404(api, dataset):
-    """An upload for a dataset that is gone says so."""
+    """An upload to a deleted dataset results in 404."""
     token = api.upload_token(dataset)
     api.data("command", "delete_dataset", id=dataset)
     assert api.upload(token, CSV).json()["error"]["code"] == 404
 
 
-def test_an_export_token_is_good_once(api, dataset):
-    """A used or unknown export token answers JSON instead of a file, with HTTP 200."""
+def test_an_export_token_is_valid_once(api, dataset):
+    """A used or unknown export token results in JSON inside HTTP 200 instead of a file."""
     api.upload(api.upload_token(dataset), CSV)
     token = api.export_token(f"FROM {dataset}", [dataset])
     assert api.download(token).content.startswith(b"PAR1")
     for wrong in (token, "unknown", ""):
-        answer = api.download(wrong)
-        assert (answer.status_code, answer.json()["error"]["code"]) == (200, 404)
+        response = api.download(wrong)
+        assert (response.status_code, response.json()["error"]["code"]) == (200, 404)

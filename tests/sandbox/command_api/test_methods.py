@@ -1,4 +1,4 @@
-"""Every command and query does something real: what one call changes, another one shows."""
+"""Every command and query has an effect that another call shows."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def query(api):
 
 
 def test_sandbox_and_client_know_the_same_methods():
-    """Both tables were written apart; they agree on every name, its kind and its path."""
+    """Both tables were written independently. They agree on every name, kind and path."""
     ours = {(name, "command" if method.command else "query", method.path) for name, method in METHODS.items()}
     assert ours == {(method.name, method.kind, method.path) for method in CLIENT_METHODS.values()}
 
 
 def test_organizations(api, command, query):
-    """An organization can be made, set up, and deleted when it is empty, not before."""
+    """An organization can be created and configured, and can be deleted only if it is empty."""
     made = command("create_organization", name="Kreis", slug="kreis", settings={"seats": 5})["id"]
     assert query("get_organization_settings", id=made) == {"seats": 5}
     command("update_organization_settings", id=made, settings={"seats": 9})
@@ -58,7 +58,7 @@ def test_members(api, command, query):
 
 
 def test_workspaces(command, query):
-    """An update of a workspace replaces its texts and adds to its attributes."""
+    """An update of a workspace replaces its name and adds to its attributes."""
     made = command("create_workspace", **ORGANIZATION, name="Schulen", attributes={"a": "1"})["id"]
     command("update_workspace", id=made, name="Schulamt", attributes={"b": "2"})
     workspace = query("get_workspace", id=made)
@@ -67,7 +67,7 @@ def test_workspaces(command, query):
 
 
 def test_solutions(api, command, query):
-    """Deleting a solution takes its datasets along."""
+    """Deleting a solution deletes its datasets."""
     made = command("create_solution", workspace_id=SANDBOX_WORKSPACE_ID, name="Wahlen")
     assert (made["workspace_id"], made["organization_id"]) == (SANDBOX_WORKSPACE_ID, SANDBOX_ORGANIZATION_ID)
     assert command("update_solution", id=made["id"], name="Wahl")["documentation"] == {"blocks": []}
@@ -78,7 +78,7 @@ def test_solutions(api, command, query):
 
 
 def test_dataset_metadata(api, command, query):
-    """What is said of columns and of the source's date shows in the dataset's metadata."""
+    """Descriptions of columns and the as-of time are part of the dataset's metadata."""
     dataset_id = api.new_dataset()
     assert "metadata" not in query("get_dataset", id=dataset_id)
     command("update_dataset_metadata", id=dataset_id, columns={"tel": {"canonical_type": "phone"}})
@@ -91,7 +91,7 @@ def test_dataset_metadata(api, command, query):
 
 
 def test_insights(api, command, query):
-    """An insight is found by id and by slug, changes as a whole, and is gone after its delete."""
+    """An insight can be read by id and by slug, replaced and deleted."""
     place = {"solution_id": SANDBOX_SOLUTION_ID, "slug": "costs"}
     made = command("create_insight", **place, name="Costs", query={"version": 4}, config=None)["id"]
     assert query("get_insight", **place)["id"] == made
@@ -104,7 +104,7 @@ def test_insights(api, command, query):
 
 
 def test_reports(api, command, query):
-    """A report keeps its blocks and links; its views are snapshots until they are synced."""
+    """A report stores its blocks and links. Its views are snapshots until they are synced."""
     made = command("create_report", solution_id=SANDBOX_SOLUTION_ID, name="R", content={"editorState": [1]})["id"]
     insight = command("create_insight", solution_id=SANDBOX_SOLUTION_ID, name="I", slug="i")["id"]
     dataset = api.new_dataset()
@@ -137,7 +137,7 @@ def test_tags(api, command, query):
 
 
 def test_groups_and_roles(api, command, query):
-    """Roles are given, changed and taken, to users and groups alike."""
+    """Roles of users and groups can be assigned, changed and removed."""
     group = command("create_group", **ORGANIZATION, name="Editors")["id"]
     assert query("list_groups", **ORGANIZATION, **PAGE, search="", order=[], filters={})["total"] == 1
     resource = {"resource_id": SANDBOX_SOLUTION_ID}
@@ -156,7 +156,7 @@ def test_groups_and_roles(api, command, query):
 
 
 def test_data_processing_entries(api, command, sandbox):
-    """An entry is made once, replaced, and deleted."""
+    """An entry can be created once, replaced and deleted."""
     entry = {"id": SANDBOX_SOLUTION_ID, "slug": "export"}
     command("create_solution_dpa_entry", **entry, status="inactive", toggleable=True, attributes={})
     assert api.command("create_solution_dpa_entry", **entry, status="inactive").json()["error"]["code"] == 500
@@ -167,10 +167,10 @@ def test_data_processing_entries(api, command, sandbox):
 
 
 def test_report_images(api, command, sandbox):
-    """An image is uploaded with its token alone, and stored under the name that was told."""
+    """An image can be uploaded with its token alone, and is stored under the name returned with the token."""
     report = command("create_report", solution_id=SANDBOX_SOLUTION_ID, name="R")["id"]
     name = "generate_report_image_upload_token"
     target = command(name, f"/api/{name}", id=report, content_type="image/png")
-    answer = api.upload(target["token"], b"\x89PNG", "logo.png")
-    assert answer.status_code == 200
+    response = api.upload(target["token"], b"\x89PNG", "logo.png")
+    assert response.status_code == 200
     assert sandbox.content(target["filename"]) == b"\x89PNG"

@@ -1,4 +1,4 @@
-"""Faults: their grammar, which calls they strike, and what the client meets on a real socket."""
+"""What clients receive when a fault is applied, over real sockets."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def slugs(sandbox):
 
 @pytest.mark.parametrize("applied", [False, True])
 @pytest.mark.parametrize(("kind", "error"), [("drop", "reset by peer"), ("close", "without response")])
-def test_connections_are_lost_without_a_byte(kind, error, applied, api, sandbox):
-    """Dropped, the client sees a reset; closed, an end without an answer; before: nothing done, after: done."""
+def test_connections_end_without_a_response(kind, error, applied, api, sandbox):
+    """`drop` resets the connection and `close` closes it; only the `-after` kinds apply the call."""
     sandbox.faults.add(f"create_dataset:{kind}-{'after' if applied else 'before'}:1")
     with pytest.raises(requests.ConnectionError, match=error):
         create(api)
@@ -40,8 +40,8 @@ def test_connections_are_lost_without_a_byte(kind, error, applied, api, sandbox)
 
 
 @pytest.mark.parametrize("applied", [False, True])
-def test_hanging_gives_no_answer(applied, api, sandbox):
-    """The connection stays open without a byte for the time said, and is reset then."""
+def test_hanging_sends_no_response(applied, api, sandbox):
+    """The connection stays open without a response for the given time, and is then reset."""
     sandbox.faults.add(f"create_dataset:{'hang-after' if applied else 'hang'}:0.2")
     started = time.monotonic()
     with pytest.raises(requests.ConnectionError, match="reset by peer"):
@@ -51,7 +51,7 @@ def test_hanging_gives_no_answer(applied, api, sandbox):
 
 
 def test_a_hanging_call_ends_with_its_client_and_with_the_sandbox(start, connect):
-    """A client may leave a hanging call, and a sandbox with one stops at once."""
+    """A client can disconnect from a hanging call, and a sandbox with a hanging call stops immediately."""
     sandbox = start(faults=["*:hang:60"])
     with pytest.raises(requests.ReadTimeout):
         requests.post(f"{sandbox.base_url}/api", json={"query": "get_dataset"}, timeout=0.1)
@@ -85,36 +85,36 @@ def test_a_hanging_call_ends_with_its_client_and_with_the_sandbox(start, connect
         ("unavailable-after:7", 503, "text/plain", True),
     ],
 )
-def test_wrong_answers(kind, status, content_type, applied, api, sandbox):
-    """Each kind answers as it says, and applies the call only if it is one of the 'after' kinds."""
+def test_replaced_responses(kind, status, content_type, applied, api, sandbox):
+    """Each kind sends its own response, and only the `-after` kinds apply the call."""
     sandbox.faults.add(f"create_dataset:{kind}:1")
     call = {"command": "create_dataset", "params": {"name": "x", "slug": "s", "solution_id": SANDBOX_SOLUTION_ID}}
-    answer = api.send("POST", "/api", json=call, allow_redirects=False)
-    assert answer.status_code == status
-    assert answer.headers.get("Content-Type", "").startswith(content_type)
+    response = api.send("POST", "/api", json=call, allow_redirects=False)
+    assert response.status_code == status
+    assert response.headers.get("Content-Type", "").startswith(content_type)
     assert slugs(sandbox) == (["s"] if applied else [])
     if kind.startswith("body-error"):
-        assert answer.json()["error"]["code"] == 500
+        assert response.json()["error"]["code"] == 500
     if kind.startswith("garbage"):
         with pytest.raises(requests.JSONDecodeError):
-            answer.json()
+            response.json()
     if "7" in kind:
-        assert answer.headers["Retry-After"] == "7"
+        assert response.headers["Retry-After"] == "7"
     assert (sandbox.requests[-1].fault, sandbox.requests[-1].status) == (f"create_dataset:{kind}:1", status)
 
 
 @pytest.mark.parametrize(("kind", "status"), [("retry-after-date", 429), ("unavailable-date", 503)])
 def test_retry_after_can_be_a_date(kind, status, api, sandbox):
-    """`Retry-After` comes as an HTTP date that lies so many seconds ahead."""
+    """`Retry-After` can be an HTTP date, the given number of seconds in the future."""
     sandbox.faults.add(f"*:{kind}:90:1")
-    answer = create(api)
-    assert answer.status_code == status
-    ahead = parsedate_to_datetime(answer.headers["Retry-After"]).timestamp() - time.time()
+    response = create(api)
+    assert response.status_code == status
+    ahead = parsedate_to_datetime(response.headers["Retry-After"]).timestamp() - time.time()
     assert 85 < ahead <= 90
 
 
-def test_every_kind_can_strike(sandbox):
-    """No kind is only a word: each is accepted for the downloads or uploads it may be for."""
+def test_every_kind_can_be_added(sandbox):
+    """Every kind of fault is accepted for downloads."""
     arguments = {"status": ":503", "status-after": ":503", "drop-at": ":50", "slow": ":9", "short": ""}
     for kind in KINDS:
         argument = arguments.get(kind, ":1" if kind.startswith(("hang", "retry", "unav", "body")) else "")
@@ -122,19 +122,19 @@ def test_every_kind_can_strike(sandbox):
     assert {fault.kind for fault in sandbox.faults} == KINDS
 
 
-def test_answers_can_trickle(api, sandbox):
-    """A slow answer is the right one, at about the rate said."""
+def test_responses_can_be_slow(api, sandbox):
+    """A slow response is complete, and is sent at about the given rate."""
     sandbox.faults.add("create_dataset:slow:2000:1")
     started = time.monotonic()
-    answer = create(api)
+    response = create(api)
     elapsed = time.monotonic() - started
-    assert answer.json()["data"]["slug"] == "s"
-    assert len(answer.content) / 2000 * 0.9 < elapsed < 3
+    assert response.json()["data"]["slug"] == "s"
+    assert len(response.content) / 2000 * 0.9 < elapsed < 3
 
 
 @pytest.mark.parametrize("percent", [0, 1, 50, 99, 100])
-def test_uploads_can_break_off(percent, api, sandbox):
-    """An upload cut at any share is a broken connection for the client and leaves the data as it was."""
+def test_uploads_can_be_interrupted(percent, api, sandbox):
+    """If an upload is interrupted after any share, the client gets a connection error and the data is unchanged."""
     dataset = api.new_dataset()
     api.upload(api.upload_token(dataset), b"old\n1\n")
     sandbox.faults.add(f"/upload:drop-at:{percent}:1")
@@ -146,8 +146,8 @@ def test_uploads_can_break_off(percent, api, sandbox):
 
 
 @pytest.mark.parametrize("kind", ["drop-after", "status-after:504"])
-def test_an_upload_can_be_applied_and_its_answer_lost(kind, api, sandbox):
-    """After the last byte the data is there, whatever the client hears."""
+def test_an_upload_can_be_applied_and_its_response_lost(kind, api, sandbox):
+    """The uploaded data is stored even though the response is lost or an error."""
     dataset = api.new_dataset()
     sandbox.faults.add(f"/upload:{kind}")
     try:
@@ -157,8 +157,8 @@ def test_an_upload_can_be_applied_and_its_answer_lost(kind, api, sandbox):
     assert sandbox.content(dataset) == CONTENT
 
 
-def test_an_upload_refused_early_can_be_heard(api, sandbox):
-    """The whole body is read before a wrong answer, so that the client gets it."""
+def test_a_rejected_upload_is_received_completely(api, sandbox):
+    """The body is received completely before an error response, so that the client can read the response."""
     dataset = api.new_dataset()
     sandbox.faults.add("/upload:status:413:1")
     assert api.upload(api.upload_token(dataset), CONTENT).status_code == 413
@@ -166,7 +166,7 @@ def test_an_upload_refused_early_can_be_heard(api, sandbox):
 
 
 def test_uploads_can_be_slow(api, sandbox):
-    """The sandbox reads a slow upload at about the rate said."""
+    """A slow upload is received at about the given rate."""
     dataset = api.new_dataset()
     sandbox.faults.add("/upload:slow:3000000:1")
     started = time.monotonic()
@@ -176,28 +176,28 @@ def test_uploads_can_be_slow(api, sandbox):
 
 @pytest.fixture
 def download(api, sandbox):
-    """Start downloading a file under a fault; gives the announced length and what arrived, or the error."""
+    """Download a file with a fault; return the announced length, the received bytes and the error, if any."""
 
     def run(fault):
         dataset = api.new_dataset()
         sandbox.upload(dataset, CONTENT)
         token = api.export_token(f"FROM {dataset}", [dataset], "text/csv")
         sandbox.faults.add(f"/download:{fault}:1")
-        answer = api.send("GET", "/download", params={"token": token}, stream=True)
+        response = api.send("GET", "/download", params={"token": token}, stream=True)
         received = bytearray()
         try:
-            for part in answer.iter_content(4096):
+            for part in response.iter_content(4096):
                 received += part
         except requests.RequestException as error:
-            return int(answer.headers["Content-Length"]), bytes(received), error
-        return int(answer.headers["Content-Length"]), bytes(received), None
+            return int(response.headers["Content-Length"]), bytes(received), error
+        return int(response.headers["Content-Length"]), bytes(received), None
 
     return run
 
 
 @pytest.mark.parametrize("percent", [1, 50, 99])
-def test_downloads_can_break_off(percent, download):
-    """A download cut at a share announces its full length, delivers no more than the share, and is reset."""
+def test_downloads_can_be_interrupted(percent, download):
+    """An interrupted download announces its full length, sends at most the given share, and is reset."""
     announced, received, error = download(f"drop-at:{percent}")
     assert announced == len(CONTENT)
     assert len(received) <= len(CONTENT) * percent / 100
@@ -206,21 +206,23 @@ def test_downloads_can_break_off(percent, download):
 
 
 def test_downloads_can_end_early(download):
-    """A short download announces all, delivers half, and closes in order."""
+    """A short download announces its full length, sends half of it, and closes the connection."""
     announced, received, error = download("short")
     assert announced == len(CONTENT)
-    assert len(CONTENT) // 2 - 4096 <= len(received) <= len(CONTENT) // 2  # the last piece is lost to the reader
+    assert (
+        len(CONTENT) // 2 - 4096 <= len(received) <= len(CONTENT) // 2
+    )  # the client discards an incomplete part
     assert isinstance(error, requests.exceptions.ChunkedEncodingError)
 
 
 def test_downloads_can_announce_the_wrong_length(download):
-    """With the wrong length half a file arrives and looks complete to HTTP."""
+    """With `wrong-length` half of the file is received as a complete response."""
     announced, received, error = download("wrong-length")
     assert (announced, len(received), error) == (len(CONTENT) // 2, len(CONTENT) // 2, None)
 
 
-def test_a_lost_download_has_used_up_its_token(api, sandbox):
-    """After `drop-after` the export was produced: a repeat needs a fresh token."""
+def test_a_lost_download_has_consumed_its_token(api, sandbox):
+    """After `drop-after` the token of the export is invalid."""
     dataset = api.new_dataset()
     sandbox.upload(dataset, b"a\n1\n")
     token = api.export_token(f"FROM {dataset}", [dataset])
@@ -230,8 +232,8 @@ def test_a_lost_download_has_used_up_its_token(api, sandbox):
     assert api.download(token).json()["error"]["code"] == 404
 
 
-def test_faults_strike_a_single_call_of_a_busy_sandbox(api, sandbox):
-    """Other calls on the same connection and on others go on undisturbed."""
+def test_a_fault_does_not_affect_other_calls(api, sandbox):
+    """Only the selected call is affected."""
     sandbox.faults.add("create_dataset:status:503:3")
     statuses = [create(api, f"s{number}").status_code for number in range(5)]
     assert statuses == [200, 200, 503, 200, 200]

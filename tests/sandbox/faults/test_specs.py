@@ -20,8 +20,8 @@ from airflow_provider_polyteia.sandbox.faults.specs import parse_fault
         (" list_datasets:garbage ", 0, 1, None, 1),
     ],
 )
-def test_faults_are_read(spec, argument, first, last, probability):
-    """Kind, argument and which calls are taken from the text."""
+def test_faults_are_parsed(spec, argument, first, last, probability):
+    """Kind, argument and call selector are parsed."""
     fault = parse_fault(spec, COMMAND_API.calls)
     assert fault.argument == argument
     assert (fault.selector.first, fault.selector.last, fault.selector.probability) == (first, last, probability)
@@ -46,15 +46,15 @@ def test_faults_are_read(spec, argument, first, last, probability):
         ("/upload:drop-at:101", "0 to 100"),
     ],
 )
-def test_faults_that_make_no_sense_are_told(spec, about):
-    """The error names the fault and what is wrong with it."""
+def test_invalid_faults_are_rejected(spec, about):
+    """The error contains the fault and the cause."""
     with pytest.raises(FaultError, match=about) as caught:
         parse_fault(spec, COMMAND_API.calls)
     assert repr(spec) in str(caught.value)
 
 
-def test_none_is_added_when_one_is_wrong():
-    """Adding several faults is all or nothing."""
+def test_none_is_added_if_one_is_invalid():
+    """Adding several faults adds all or none."""
     faults = Faults(COMMAND_API.calls)
     with pytest.raises(FaultError):
         faults.add("*:garbage", "nonsense")
@@ -62,7 +62,7 @@ def test_none_is_added_when_one_is_wrong():
 
 
 def test_calls_are_counted_by_name_from_when_the_fault_was_added():
-    """The n-th call is the n-th of that name, since then; the first fault that matches counts."""
+    """Calls are counted by name since the fault was added. The first fault that matches is applied."""
     faults = Faults(COMMAND_API.calls)
     faults.add("get_dataset:garbage:2", "*:html:2-3")
     names = ["get_dataset", "get_dataset", "create_dataset", "get_dataset"]
@@ -71,7 +71,7 @@ def test_calls_are_counted_by_name_from_when_the_fault_was_added():
 
 
 def test_probabilities_follow_the_seed():
-    """The same seed strikes the same calls; about as many as the probability says."""
+    """The same seed selects the same calls, and the probability determines their share."""
     runs = []
     for seed in (1, 1, 2):
         faults = Faults(COMMAND_API.calls, seed=seed)

@@ -16,8 +16,8 @@ def page(sandbox, path):
     return requests.get(sandbox.base_url + path, timeout=10)
 
 
-def test_pages_show_what_is_there_and_escape_it(sandbox, api):
-    """The pages show datasets, metadata and first rows; markup in names and data stays text."""
+def test_pages_show_escaped_content(sandbox, api):
+    """The pages show datasets, metadata and first rows. Markup in names and data is escaped."""
     dataset = api.new_dataset("page", name="<b>Bookings</b>", description="a & b")
     start_page = page(sandbox, "/").text
     assert "Stadt Musterhausen" in start_page
@@ -37,15 +37,15 @@ def test_pages_show_what_is_there_and_escape_it(sandbox, api):
 
 
 @pytest.mark.parametrize("kind", ["datasets", "solutions", "workspaces"])
-def test_pages_of_what_is_not_there_are_404(kind, sandbox):
-    """An unknown id has a page that says so, and does not echo it unescaped."""
-    answer = page(sandbox, f"/ui/{kind}/<b>x")
-    assert answer.status_code == 404
-    assert "<b>x" not in answer.text
+def test_pages_of_unknown_ids_are_404(kind, sandbox):
+    """The page for an unknown id does not contain the id unescaped."""
+    response = page(sandbox, f"/ui/{kind}/<b>x")
+    assert response.status_code == 404
+    assert "<b>x" not in response.text
 
 
-def test_a_page_says_why_there_are_no_rows(sandbox, api):
-    """A file that cannot be read is explained, without paths of this machine."""
+def test_a_page_explains_missing_rows(sandbox, api):
+    """The page of an unreadable file contains the cause, without local paths."""
     dataset = api.new_dataset()
     sandbox.upload(dataset, b"no parquet", "application/vnd.apache.parquet")
     shown = page(sandbox, f"/ui/datasets/{dataset}").text
