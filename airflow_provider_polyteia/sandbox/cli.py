@@ -31,7 +31,7 @@ A fault is <call>:<kind>[:<argument>][:<selector>], for example:
   create_dataset:drop-after:1    apply the first create, but lose its response
   /upload:drop-at:50             reset the connection of every upload halfway
   *:status:503:p=0.3             respond to 30 % of all calls with HTTP 503 (see --seed)
-All kinds: python -m pydoc airflow_provider_polyteia.sandbox.faults.specs
+All kinds: python -m pydoc airflow_provider_polyteia.sandbox.faults
 """
 
 

@@ -79,7 +79,7 @@ def show(holdings: Sequence[Holding]) -> None:
 def main() -> int:
     """Run the demo; 0 only if the DAG succeeded and its data is on the platform."""
     started = time.monotonic()
-    step(1, "Starting the sandbox, a local stand-in for the Polyteia platform")
+    step(1, "Starting the sandbox, a local emulator of the Polyteia API")
     with temporary_home() as home, Sandbox() as sandbox:
         say(f"      listens on {sandbox.base_url}")
         step(2, f"Starting Airflow {'.'.join(map(str, AIRFLOW_VERSION))}: {', '.join(COMPONENTS)} (15 s or so)")
