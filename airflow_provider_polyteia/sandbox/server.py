@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 _START_TIMEOUT = 10.0
 _CALL_TIMEOUT = 60.0
 _KEEP_ALIVE = 75  # seconds, a common default of web servers
+
 APIS = (COMMAND_API,)
+"""The APIs that a sandbox serves, over the same platform."""
 
 T = TypeVar("T")
 

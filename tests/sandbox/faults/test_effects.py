@@ -209,9 +209,7 @@ def test_downloads_can_end_early(download):
     """A short download announces its full length, sends half of it, and closes the connection."""
     announced, received, error = download("short")
     assert announced == len(CONTENT)
-    assert (
-        len(CONTENT) // 2 - 4096 <= len(received) <= len(CONTENT) // 2
-    )  # the client discards an incomplete part
+    assert len(CONTENT) // 2 - 4096 <= len(received) <= len(CONTENT) // 2  # the client discards an incomplete part
     assert isinstance(error, requests.exceptions.ChunkedEncodingError)
 
 
