@@ -1,4 +1,4 @@
-# Needs git, make and Python >= 3.11; everything else comes into .venv.
+# Needs git, make and Python >= 3.11; everything else is installed into .venv.
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -6,14 +6,14 @@ READY := $(VENV)/.ready
 BENCH := .bench
 PYTHONS := python3.13 python3.12 python3.11 python3
 
-# Behind a proxy that opens TLS, trust whom the machine trusts, as pip does.
+# Behind a proxy that intercepts TLS, use the machine's CA certificates, as pip does.
 export UV_SYSTEM_CERTS := 1
 
 .DEFAULT_GOAL := help
 
 .PHONY: help
 help: ## Show this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 .PHONY: demo demo-ui
 # The demos start Airflow with what the integration tests start it with.
@@ -33,23 +33,23 @@ unit: $(READY) ## Run the quick tests only
 	@$(PYTHON) -m pytest -m "not integration and not soak"
 
 .PHONY: soak
-soak: $(READY) ## Create 50,000 datasets on a platform that misbehaves all the time
+soak: $(READY) ## Run the soak test: 50,000 creates against a fault-injecting sandbox
 	@POLYTEIA_SOAK_CALLS=50000 $(PYTHON) -m pytest tests/soak --capture=no --show-capture=no --log-level=ERROR -p no:logging
 
 .PHONY: matrix
 matrix: $(READY) ## Test the built wheel on every supported Airflow; LINES="2.11.2 lowest" for some
 	@$(PYTHON) .ci/matrix.py $(LINES)
 
-.PHONY: stranger
-stranger: $(READY) ## Try what a stranger would: pip, airflow standalone, one example, in an empty home
-	@$(PYTHON) .ci/stranger.py
+.PHONY: quickstart-test
+quickstart-test: $(READY) ## Test the quick start in a clean environment (pip, airflow standalone, one example)
+	@$(PYTHON) .ci/quickstart.py
 
 .PHONY: celery
 celery: $(READY) ## Run the examples with CeleryExecutor and two workers; needs PostgreSQL and Redis
 	@$(PYTHON) .ci/celery.py
 
 .PHONY: bench
-bench: $(BENCH)/.ready ## Compare speed and memory with what people would use instead; needs nginx and PostgreSQL
+bench: $(BENCH)/.ready ## Run the benchmarks against alternatives (needs nginx and PostgreSQL)
 	@$(BENCH)/bin/python tests/benchmarks/run.py
 
 .PHONY: lint
@@ -60,7 +60,7 @@ lint: $(READY) ## Check style, types and security
 	@$(PYTHON) -m bandit --quiet --recursive --configfile pyproject.toml airflow_provider_polyteia
 
 .PHONY: audit
-audit: $(READY) ## Look for known vulnerabilities in all that is installed (asks an internet service)
+audit: $(READY) ## Scan installed packages for known vulnerabilities (needs internet access)
 	@$(PYTHON) -m pip_audit --skip-editable --progress-spinner off
 
 .PHONY: docs
@@ -69,7 +69,7 @@ docs: $(READY) ## Build the documentation into build/docs
 	@echo "Open build/docs/index.html"
 
 .PHONY: screenshots
-screenshots: $(READY) ## Take the documentation's pictures anew, in a real browser
+screenshots: $(READY) ## Regenerate the documentation screenshots in a real browser
 	@POLYTEIA_SCREENSHOTS=docs/images $(PYTHON) -m pytest tests/integration/test_browser_*.py
 
 .PHONY: build
@@ -83,14 +83,14 @@ clean: ## Remove .venv and everything that was built
 	rm -rf $(VENV) $(BENCH) .airflow .matrix build dist site .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Made again when the dependencies may have changed; otherwise there is nothing to do.
+# Rebuilt when the dependencies may have changed.
 $(READY): pyproject.toml | $(PYTHON)
 	@echo "Installing the provider and its tools into $(VENV) ..."
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check "uv>=0.10"
 	@$(PYTHON) -m uv pip install --quiet --compile-bytecode --python $(PYTHON) --editable ".[sandbox,postgres]" --group dev
 	@touch $(READY)
 
-# Those we compare ourselves with get an environment of their own, with the same Airflow.
+# The competitors of the benchmarks are installed into a separate environment, with the same Airflow.
 $(BENCH)/.ready: tests/benchmarks/requirements.txt $(READY)
 	@echo "Installing the provider and its peers into $(BENCH) ..."
 	@$(PYTHON) -m uv venv --quiet --allow-existing --python $(PYTHON) $(BENCH)

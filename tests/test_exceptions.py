@@ -1,4 +1,4 @@
-"""The exception hierarchy: who derives from whom, what fails a task immediately, and how exceptions travel."""
+"""The exception hierarchy: which exceptions fail a task immediately, and how exceptions are copied and transported."""
 
 from __future__ import annotations
 
@@ -6,92 +6,150 @@ import copy
 import json
 import pickle
 import re
+import traceback
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
 from airflow_provider_polyteia import exceptions
-from airflow_provider_polyteia.exceptions import PolyteiaError, PolyteiaRateLimitError
+from airflow_provider_polyteia.exceptions import PolyteiaError, PolyteiaNotFoundError
 
 ALL = [getattr(exceptions, name) for name in exceptions.__all__]
-each_class = pytest.mark.parametrize("cls", ALL, ids=lambda cls: cls.__name__)
+# Every attribute, each with a value that is not its default.
 VALUES = {
     "method": "get_dataset",
     "conn_id": "city",
     "not_applied": True,
-    "code": 418,
-    "message": "no",
+    "code": 404,
+    "message": "not found",
     "details": [{"field": "id"}],
     "http_status": 200,
-    "retry_after": 7.5,
+    "retry_after": 1.5,
     "from_gateway": True,
-    "identifiers": {"slug": "bookings"},
+    "identifiers": {"id": "ds_1"},
 }
 
 
-def make(cls):
-    """An exception with a value for each of its attributes."""
-    return cls("what happened", **{name: VALUES[name] for name in cls.attribute_names})
+def make(kind):
+    """Return an exception with a value for each of its attributes."""
+    return kind("What happened.", **{name: VALUES[name] for name in kind.attribute_names})
 
 
-def described(error):
-    return type(error), str(error), vars(error)
+def contents(error):
+    """Return type, text and attributes."""
+    return type(error), str(error), copy.deepcopy(vars(error))
 
 
-@each_class
-def test_hierarchy_as_drawn(cls):
-    """The class is drawn in the module's docstring, and marked there if it fails a task immediately."""
-    (line,) = [line for line in exceptions.__doc__.splitlines() if re.search(rf"\b{cls.__name__}\b", line)]
-    assert issubclass(cls, AirflowException)
-    assert issubclass(cls, AirflowFailException) == line.rstrip().endswith("✗")
+def raised(error, cause):
+    """Raise an exception, and return it with its traceback and cause."""
+    try:
+        raise error from cause
+    except PolyteiaError as caught:
+        return caught
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_hierarchy_as_documented(kind):
+    """The module's docstring lists the class, and marks it if it fails a task immediately."""
+    (line,) = [line for line in exceptions.__doc__.splitlines() if re.search(rf"\b{kind.__name__}\b", line)]
+    assert issubclass(kind, AirflowException)
+    assert issubclass(kind, AirflowFailException) == line.rstrip().endswith("✗")
     is_child_of_api = line.startswith("    │   ")
-    assert (issubclass(cls, exceptions.PolyteiaAPIError) and cls is not exceptions.PolyteiaAPIError) == is_child_of_api
+    assert (
+        issubclass(kind, exceptions.PolyteiaAPIError) and kind is not exceptions.PolyteiaAPIError
+    ) == is_child_of_api
 
 
-@each_class
-def test_attribute_names_are_complete(cls):
-    """`attribute_names` lists everything that an exception keeps, so that nothing is lost on the way."""
-    assert set(vars(make(cls))) == set(cls.attribute_names)
+@pytest.mark.parametrize("kind", ALL)
+def test_attribute_names_are_complete(kind):
+    """`attribute_names` lists every attribute of an exception, and each is set by the constructor."""
+    assert vars(make(kind)) == {name: VALUES[name] for name in kind.attribute_names}
 
 
-@each_class
-@pytest.mark.parametrize("copied", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))])  # noqa: S301 - our own
-def test_copied_and_pickled(cls, copied):
-    """Exceptions are copied and pickled with their attributes."""
-    assert described(copied(make(cls))) == described(make(cls))
+@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize(
+    "duplicate",
+    [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))],  # noqa: S301 - our own bytes
+)
+def test_copy_and_pickle(kind, duplicate):
+    """Copied and pickled exceptions keep type, text and attributes."""
+    error = make(kind)
+    assert contents(duplicate(error)) == contents(error)
 
 
-@each_class
-def test_from_triggerer_to_worker(cls):
-    """`to_dict` is plain JSON, and `from_dict` restores type, text and attributes."""
-    stored = json.loads(json.dumps(make(cls).to_dict()))
-    assert described(PolyteiaError.from_dict(stored)) == described(make(cls))
+@pytest.mark.parametrize("kind", ALL)
+def test_to_dict_and_from_dict(kind):
+    """An exception survives the way to another process as JSON, with all its attributes."""
+    error = make(kind)
+    data = json.loads(json.dumps(error.to_dict()))
+    assert contents(PolyteiaError.from_dict(data)) == contents(error)
 
 
-def test_from_another_version():
-    """An exception of an unknown type becomes a PolyteiaError; unknown attributes are ignored."""
-    error = PolyteiaError.from_dict(
-        {"type": "PolyteiaNewError", "text": "x", "attributes": {"code": 1, "conn_id": "c"}}
+@pytest.mark.parametrize("kind", ALL)
+def test_from_dict_without_attributes(kind):
+    """Attributes that are missing have their defaults."""
+    for data in ({"type": kind.__name__, "text": "x"}, {"type": kind.__name__, "text": "x", "attributes": None}):
+        assert contents(PolyteiaError.from_dict(data)) == contents(kind("x"))
+
+
+@pytest.mark.parametrize(
+    "name", ["PolyteiaTeapotError", "AirflowException", "AirflowFailException", "Any", "", "__doc__"]
+)
+def test_from_dict_of_an_unknown_type(name):
+    """An unknown type, including other names in the module, becomes a PolyteiaError with the attributes it knows."""
+    error = PolyteiaError.from_dict({"type": name, "text": "x", "attributes": {"method": "m", "code": 404}})
+    assert contents(error) == contents(PolyteiaError("x", method="m"))
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_from_dict_ignores_unknown_attributes(kind):
+    """Attributes that this version does not know are ignored."""
+    data = make(kind).to_dict()
+    data["attributes"] = {**data["attributes"], "new_attribute": 1, "args": (), "text": "other"}
+    assert contents(PolyteiaError.from_dict(data)) == contents(make(kind))
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_extended(kind):
+    """`extended` returns a changed copy with cause and traceback, and leaves the original unchanged."""
+    cause = ValueError("cause")
+    error = raised(make(kind), cause)
+    before, trace = contents(error), error.__traceback__
+    extended = error.extended("Giving up.", conn_id="other", not_applied=False)
+    assert contents(extended) == (
+        kind,
+        "What happened. Giving up.",
+        {**vars(error), "conn_id": "other", "not_applied": False},
     )
-    assert described(error) == described(PolyteiaError("x", conn_id="c"))
-    assert described(PolyteiaError.from_dict({"type": "PolyteiaError", "text": "x"})) == described(PolyteiaError("x"))
+    assert (extended.__cause__, extended.__traceback__) == (cause, trace)
+    assert extended is not error
+    assert contents(error) == before
+    assert (error.__cause__, error.__traceback__) == (cause, trace)
 
 
-@each_class
-def test_extended(cls):
-    """`extended` returns a copy with another sentence and changed attributes, and leaves the original unchanged."""
-    original = make(cls)
-    extended = original.extended("More.", not_applied=False)
-    assert described(original) == described(make(cls))
-    assert (type(extended), str(extended)) == (cls, "what happened More.")
-    assert vars(extended) == {**vars(original), "not_applied": False}
+def test_extended_without_a_sentence():
+    """Without a sentence, only the attributes change."""
+    extended = make(PolyteiaNotFoundError).extended(not_applied=False)
+    assert (str(extended), extended.not_applied, extended.code) == ("What happened.", False, 404)
+    assert extended.__cause__ is None
 
 
-def test_extended_keeps_cause_and_traceback():
-    """Raising the copy shows the cause and the place of the original, and not the original a second time."""
-    cause = OSError("disk")
-    with pytest.raises(PolyteiaRateLimitError) as caught:
-        raise PolyteiaRateLimitError("slow down") from cause
-    extended = caught.value.extended("Again.")
-    assert (extended.__cause__, extended.__suppress_context__) == (cause, True)
-    assert extended.__traceback__ is caught.value.__traceback__
+def test_extended_rejects_unknown_attributes():
+    """An attribute that the class does not have is an error."""
+    with pytest.raises(TypeError):
+        PolyteiaError("x").extended(code=404)
+
+
+def test_raising_an_extended_copy_shows_one_exception():
+    """If a copy is raised while the original is handled, the log shows the copy and the cause, not the original."""
+    error = raised(PolyteiaError("What happened."), ValueError("cause"))
+    try:
+        try:
+            raise error
+        except PolyteiaError as caught:
+            raise caught.extended("Giving up.") from caught.__cause__
+    except PolyteiaError as shown:
+        text = "".join(traceback.format_exception(shown))
+    assert text.count("What happened.\n") == 0
+    assert text.count("PolyteiaError: What happened. Giving up.") == 1
+    assert text.count("ValueError: cause") == 1

@@ -1,78 +1,145 @@
-"""What Airflow can store: any value from the platform becomes valid JSON, msgpack and UTF-8."""
+"""Values from the platform become values that JSON, msgpack and UTF-8 can encode."""
 
 from __future__ import annotations
 
 import json
-import math
+from datetime import UTC, datetime
 
-import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_polyteia.client.json_values import MAX_DEPTH, to_encodable
 
-TEXT = st.text(st.characters())  # lone surrogates included
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.integers(min_value=2**63) | st.floats() | TEXT,
-    lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner),
-    max_leaves=10,
+SURROGATES = st.characters(min_codepoint=0xD800, max_codepoint=0xDFFF, categories=["Cs"])
+ANY_TEXT = st.text(st.characters() | SURROGATES, max_size=8)
+ANY_INTEGER = (
+    st.integers() | st.integers(-(2**200), 2**200) | st.sampled_from([2**63 - 1, 2**63, -(2**63), -(2**63) - 1])
+)
+
+
+def json_values(text, numbers):
+    return st.recursive(
+        st.none() | st.booleans() | numbers | text,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
+        max_leaves=10,
+    )
+
+
+ANY_JSON = json_values(ANY_TEXT, ANY_INTEGER | st.floats())
+ENCODABLE_JSON = json_values(
+    st.text(max_size=8), st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
 )
 
 
 def encode(value):
-    """What Airflow does with events and XComs, and its database with JSON."""
-    msgpack.packb(value)
-    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    return json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
 
 
-@given(VALUES)
-def test_any_value_becomes_encodable(value):
-    """Whatever the platform sends can be encoded, and encoding it twice changes nothing more."""
-    encodable = to_encodable(value)
-    encode(encodable)
-    assert to_encodable(encodable) == encodable
+def nested(depth, wrap):
+    value = "innermost"
+    for _ in range(depth):
+        value = wrap(value)
+    return value
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1), st.lists, max_leaves=5))
-def test_encodable_values_are_unchanged(value):
-    """What can be encoded already is left unchanged."""
-    assert to_encodable(value) == value
+def depth_of(value):
+    depth = 0
+    while isinstance(value, list | dict):
+        (value,) = value.values() if isinstance(value, dict) else value
+        depth += 1
+    return depth
 
 
 @pytest.mark.parametrize(
-    ("value", "expected"),
+    ("text", "expected"),
     [
-        ("a\ud800b", "a\ufffdb"),
-        ("Straße 😀", "Straße 😀"),
-        (2**63, "9223372036854775808"),
-        (-(2**63) - 1, "-9223372036854775809"),
-        (2**63 - 1, 2**63 - 1),
-        (math.inf, "inf"),
-        (math.nan, "nan"),
-        (True, True),
-        ({"\ud800": [2**70]}, {"\ufffd": [str(2**70)]}),
-        ({1: ("a",)}, {"1": ["a"]}),
+        ("plain", "plain"),
+        ("Bürgeramt \x00 \U0001f600", "Bürgeramt \x00 \U0001f600"),
+        ("\ud83d\ude00", "\U0001f600"),
+        ("a\ud800", "a\ufffd"),
+        ("\ud800b", "\ufffdb"),
+        ("a\udc00b", "a\ufffdb"),
+        ("\ude00\ud83d", "\ufffd\ufffd"),
+        ("\ud800\ud83d\ude00", "\ufffd\U0001f600"),
     ],
 )
-def test_what_cannot_be_encoded(value, expected):
-    """Unpaired surrogates become U+FFFD, and numbers out of range become text."""
-    assert to_encodable(value) == expected
+def test_surrogates(text, expected):
+    """An unpaired surrogate becomes U+FFFD, a pair becomes its character, and all other text is unchanged."""
+    assert to_encodable(text) == expected
+    assert to_encodable([{text: text}]) == [{expected: expected}]
 
 
-@pytest.mark.parametrize("wrap", [lambda inner: [inner], lambda inner: {"a": inner}])
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (0, 0),
+        (True, True),
+        (2**63 - 1, 2**63 - 1),
+        (-(2**63), -(2**63)),
+        (2**63, "9223372036854775808"),
+        (-(2**63) - 1, "-9223372036854775809"),
+        (10**100, "1" + 100 * "0"),
+        (1.5, 1.5),
+        (1.7976931348623157e308, 1.7976931348623157e308),
+        (float("inf"), "inf"),
+        (float("-inf"), "-inf"),
+        (float("nan"), "nan"),
+    ],
+)
+def test_numbers(number, expected):
+    """Integers beyond 64 bits, infinity and NaN become their text; all other numbers are unchanged."""
+    converted = to_encodable({"size": [number]})
+    assert converted == {"size": [expected]}
+    assert type(converted["size"][0]) is type(expected)
+
+
+@pytest.mark.parametrize("wrap", [lambda value: [value], lambda value: {"a": value}], ids=["list", "object"])
 def test_deep_nesting(wrap):
-    """What is nested too deeply is cut off, and the rest is kept."""
-    value = "bottom"
-    for _ in range(5_000):
-        value = wrap(value)
-    encoded = encode(to_encodable(value))
-    assert encoded.count(b"[") + encoded.count(b"{") == MAX_DEPTH
-    assert b'"..."' in encoded
+    """Of 10,000 levels of nesting, 100 are kept; 100 levels are unchanged."""
+    converted = to_encodable(nested(10_000, wrap))
+    assert depth_of(converted) == MAX_DEPTH
+    assert b'"..."' in encode(converted)
+    assert to_encodable(nested(MAX_DEPTH, wrap)) == nested(MAX_DEPTH, wrap)
 
 
-@pytest.mark.parametrize("value", ["a\ud800", 2**70, math.inf])
-def test_encoding_really_fails(value):
-    """Airflow's encoding rejects these values as they are."""
-    with pytest.raises((UnicodeEncodeError, OverflowError, ValueError)):
-        encode(value)
+def test_keys():
+    """Keys become encodable strings."""
+    value = {1: "a", None: "b", "\ud800": "c", 2**70: "d", "ü": "e"}
+    assert to_encodable(value) == {"1": "a", "None": "b", "\ufffd": "c", str(2**70): "d", "ü": "e"}
+
+
+def test_other_types():
+    """A tuple becomes a list, and a value that is not JSON becomes its text."""
+    when = datetime(2026, 3, 1, tzinfo=UTC)
+    assert to_encodable((1, (when,))) == [1, ["2026-03-01 00:00:00+00:00"]]
+
+
+@given(ANY_JSON)
+def test_any_value_is_encodable_as_json(value):
+    """Any JSON value becomes one that strict JSON in UTF-8 can encode."""
+    converted = to_encodable(value)
+    assert json.loads(encode(converted)) == converted
+
+
+@pytest.mark.parametrize("library", ["msgpack", "msgspec.msgpack"])
+@given(value=ANY_JSON)
+def test_any_value_is_encodable_as_msgpack(library, value):
+    """Any JSON value becomes one that msgpack can encode, with both libraries that Airflow uses."""
+    module = pytest.importorskip(library)
+    pack, unpack = (module.packb, module.unpackb) if library == "msgpack" else (module.encode, module.decode)
+    converted = to_encodable(value)
+    assert unpack(pack(converted)) == converted
+
+
+@given(ANY_JSON)
+def test_idempotent(value):
+    """A converted value is not converted again."""
+    converted = to_encodable(value)
+    assert repr(to_encodable(converted)) == repr(converted)
+
+
+@given(ENCODABLE_JSON)
+def test_encodable_values_are_unchanged(value):
+    """A value that is already encodable is unchanged."""
+    assert repr(to_encodable(value)) == repr(value)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from servers import KEY
 
 from airflow_provider_polyteia.client import config
 from airflow_provider_polyteia.client.command_api.operations import CommandAPI
@@ -15,7 +16,6 @@ from airflow_provider_polyteia.client.records import DatasetRef, parse_timestamp
 from airflow_provider_polyteia.client.upload_condition import UploadCondition
 from airflow_provider_polyteia.exceptions import PolyteiaProtocolError
 
-KEY = "pak-SECRET-0123456789"  # made up
 AT = "2026-03-01T06:04:58.512000Z"
 
 

@@ -23,7 +23,6 @@ RESULTS = {
     "key": ({HIGH_SURROGATE: 1}, {"\ufffd": 1}),
     "large": ({"n": HUGE}, {"n": str(HUGE)}),
     "small": ([-HUGE], [str(-HUGE)]),
-    "not finite": ({"a": float("nan"), "b": float("-inf")}, {"a": "nan", "b": "-inf"}),
     "in a record": ({"id": "x_1", "a": [{"b": HIGH_SURROGATE}]}, {"id": "x_1", "a": [{"b": "\ufffd"}]}),
     "limits": (
         [2**63 - 1, -(2**63), "\U0001f333", True, None, 0.5],

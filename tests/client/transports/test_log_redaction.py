@@ -1,67 +1,77 @@
-"""The query of a URL, which may hold a token, reaches no log of requests or urllib3."""
+"""The query of a URL, which may contain a token, does not reach any log of requests or urllib3."""
 
 from __future__ import annotations
 
 import logging
 
 import pytest
-from servers import KEY, RawServer, read_request
+from servers import RawServer, read_request
 
 from airflow_provider_polyteia.client.operation import Idempotency, Operation, Request
 from airflow_provider_polyteia.client.transports.requests_adapter import hide_queries_in_logs
 
-TOKEN = "export-token-SECRET"  # made up
-MALFORMED = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nno header at all\r\nContent-Type: text/plain\r\n\r\nOK"
+TOKEN = "export-SECRET-token-7"  # made up
+# A header line without a colon: urllib3 logs a warning with the URL, and a traceback.
+MALFORMED = b"HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\nContent-Length: 3\r\nnot a header\r\n\r\na;b"
+
+
+def library_loggers():
+    names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] in ("urllib3", "requests")]
+    return [logging.getLogger(name) for name in names]
+
+
+def download_flow():
+    response = yield Request("GET", "/download", "/download", query={"token": TOKEN}, bearer="made-up-key")
+    return response.body
 
 
 @pytest.fixture
-def malformed_headers():
-    """A server whose response headers make urllib3 log a warning with the URL."""
-    with RawServer(lambda connection: (read_request(connection), connection.sendall(MALFORMED))) as server:
-        yield server
+def server():
+    """A server that sends malformed headers."""
+    with RawServer(lambda connection: (read_request(connection), connection.sendall(MALFORMED))) as running:
+        yield running
 
 
-@pytest.fixture
-def all_logs(caplog):
-    """Capture everything, from every logger."""
-    loggers = [logging.getLogger(name) for name in ("urllib3", "requests", "airflow_provider_polyteia")]
-    for logger in loggers:
-        caplog.set_level(logging.DEBUG, logger=logger.name)
-    return caplog
-
-
-def flow():
-    request = Request("GET", "/download", "/download", query={"token": TOKEN}, bearer=KEY)
-    response = yield request
-    return response.status
-
-
-def test_url_with_a_token(malformed_headers, make_client, all_logs):
-    """urllib3 logs the URL of a response with malformed headers, but without the query."""
-    client = make_client(host=f"http://127.0.0.1:{malformed_headers.port}")
-    assert client.run(Operation("/download", flow, Idempotency.SAFE, {})) == 200
-    warnings = [record for record in all_logs.records if record.name == "urllib3.connection"]
-    assert [record.levelname for record in warnings] == ["WARNING"]
+def test_query_is_in_no_log_record(server, make_client, caplog):
+    """With every logger at DEBUG, the token of a download is not in any record, its arguments or its traceback."""
+    client = make_client(host=f"http://127.0.0.1:{server.port}")
+    for logger in [logging.getLogger(), *library_loggers()]:
+        caplog.set_level(logging.DEBUG, logger=logger.name if logger.parent else None)
+    assert client.run(Operation("/download", download_flow, Idempotency.SAFE, {})) == b"a;b"
+    warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert [record.name for record in warnings] == ["urllib3.connection"]
+    assert "Failed to parse headers (url=" in warnings[0].getMessage()
     assert "/download?***" in warnings[0].getMessage()
-    requests = [record for record in all_logs.records if record.name == "urllib3.connectionpool"]
-    assert any("/download?***" in record.getMessage() for record in requests)
-    for record in all_logs.records:
-        assert TOKEN not in logging.Formatter().format(record)
-        assert TOKEN not in repr(vars(record))
+    assert warnings[0].exc_text  # written by the handler of caplog
+    assert "urllib3.connectionpool" in {record.name for record in caplog.records}
+    for record in caplog.records:
+        assert TOKEN not in f"{record.getMessage()} {record.msg} {record.args!r} {record.exc_text} {record.exc_info}"
+    assert TOKEN not in caplog.text
 
 
-def test_logger_that_appears_later(caplog):
-    """A module of urllib3 that is imported later is covered by the next session."""
-    late = logging.getLogger("urllib3.made_up_for_a_test")
+def test_logger_created_later(caplog):
+    """A logger that a library creates later is filtered after another call; other loggers are not."""
+    hide_queries_in_logs()
+    later, other = logging.getLogger("urllib3.test_created_later"), logging.getLogger("urllib3_is_not_this")
     hide_queries_in_logs()
     hide_queries_in_logs()
-    assert len(late.filters) == 1
-    with caplog.at_level(logging.DEBUG, logger="urllib3"):
-        late.warning("at %s: %s", "https://host/path?token=abc", ValueError("GET /x?y=z failed"))
-        late.warning("https://host/path?token=abc")
-        late.info("100 %% of %d", 3)
+    url = f"https://app.polyteia.com/download?token={TOKEN}"
+    with caplog.at_level(logging.DEBUG):
+        later.debug("GET %s: %s", url, ValueError(f"unparsed {url}"))
+        later.debug(f"GET {url}")  # noqa: G004 - the query may be in the message itself
+        other.debug("GET %s", "https://example.org/?page=2")
     assert [record.getMessage() for record in caplog.records] == [
-        "at https://host/path?***: GET /x?*** failed",
-        "https://host/path?***",
-        "100 % of 3",
+        "GET https://app.polyteia.com/download?***: unparsed https://app.polyteia.com/download?***",
+        "GET https://app.polyteia.com/download?***",
+        "GET https://example.org/?page=2",
     ]
+    assert (len(later.filters), other.filters) == (1, [])
+
+
+def test_records_without_a_query_are_unchanged(caplog):
+    """Arguments without a query keep their type, so that formats such as %d work."""
+    hide_queries_in_logs()
+    with caplog.at_level(logging.DEBUG):
+        logging.getLogger("urllib3.connectionpool").debug("%s: HTTP %d", "/api", 200)
+    assert caplog.records[0].args == ("/api", 200)
+    assert caplog.messages == ["/api: HTTP 200"]

@@ -146,7 +146,7 @@ def exchange(token):
 
 
 def test_token_exchange(server, make_client):
-    """With an organization, the key is exchanged once, and all calls use the token (docs/platform-api.md#token-exchange)."""
+    """The key is exchanged once, and all calls use the token (docs/platform-api.md#token-exchange)."""
     secrets = []
     client = make_client(organization_id="org_1", on_secret=secrets.append)
     server.answer(exchange("tok-A-123"), data(1), data(2))

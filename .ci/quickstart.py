@@ -1,4 +1,4 @@
-"""A stranger's path: `make stranger`. An empty home, a fresh environment, and only what the README says.
+"""Tests the quick start in a clean environment: `make quickstart-test`. An empty home, and only what the README says.
 
 Installs the built wheel next to the newest Airflow with pip, adds a connection with `airflow connections add`, drops
 one example into the DAGs folder, starts `airflow standalone`, and triggers a run by REST, against the sandbox.
@@ -26,24 +26,24 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 DAG_ID = "example_create_dataset"
-KEY = "pak_of_a_stranger"
+KEY = "pak_of_a_new_user"
 SOLUTION = "sol_musterhausen00000001"  # every sandbox has it
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory(prefix="stranger-") as folder:
-        stranger = Stranger(Path(folder))
-        stranger.install()
-        with stranger.running("sandbox", "polyteia-sandbox", "serve", "--port", str(stranger.sandbox), "--pak", KEY):
-            stranger.connect()
-            with stranger.running("airflow", "airflow", "standalone"):
-                state = stranger.run_example()
+    with tempfile.TemporaryDirectory(prefix="quickstart-") as folder:
+        user = NewUser(Path(folder))
+        user.install()
+        with user.running("sandbox", "polyteia-sandbox", "serve", "--port", str(user.sandbox), "--pak", KEY):
+            user.connect()
+            with user.running("airflow", "airflow", "standalone"):
+                state = user.run_example()
         if state != "success":
-            sys.exit(f"The run ended as {state}:\n{stranger.log('airflow')}")
-    print("A stranger's first DAG has succeeded.")
+            sys.exit(f"The run ended as {state}:\n{user.log('airflow')}")
+    print("The first DAG of a new user succeeded.")
 
 
-class Stranger:
+class NewUser:
     """Somebody with an empty home directory."""
 
     def __init__(self, home: Path) -> None:
