@@ -29,8 +29,8 @@ test: $(READY) ## Run all tests, those with a real Airflow included
 	@$(PYTHON) -m pytest
 
 .PHONY: unit
-unit: $(READY) ## Run the quick tests only
-	@$(PYTHON) -m pytest -m "not integration and not soak"
+unit: $(READY) ## Run the quick tests only, on two cores
+	@$(PYTHON) -m pytest -m "not integration and not soak" --numprocesses 2 --dist loadfile
 
 .PHONY: soak
 soak: $(READY) ## Run the soak test: 50,000 creates against a fault-injecting sandbox

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from airflow_provider_polyteia.client.file_sink import write_failed
+from airflow_provider_polyteia.client.json_values import to_encodable
 from airflow_provider_polyteia.client.multipart import UploadSource
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError
 
@@ -52,7 +53,8 @@ def display_name(path: Any) -> str:
     The operating system may hand over names that are not UTF-8, e.g. from a share with Latin-1 names. Each byte that
     cannot be decoded becomes U+FFFD.
     """
-    return os.fsencode(str(path)).decode("utf-8", "replace")
+    name: str = to_encodable(str(path))
+    return name
 
 
 def open_source(source: AnyPath | IO[bytes], filename: str | None = None) -> UploadSource:

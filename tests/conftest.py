@@ -1,4 +1,4 @@
-"""What all tests share. Unit tests get an Airflow home of their own, and no answer but from this machine."""
+"""Fixtures for all tests. Tests run in a new Airflow home, without proxies from the environment."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 
-# Before the first import of Airflow, which reads these once.
+# Set before the first import of Airflow, which reads these variables once.
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-home-")
 atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
@@ -18,14 +18,14 @@ for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_prox
     os.environ.pop(name, None)
 
 import pytest  # noqa: E402 - after the environment is set
-from servers import KEY, ScriptedServer  # noqa: E402 - as above
+from servers import KEY, ScriptedServer  # noqa: E402 - after the environment is set
 
-from airflow_provider_polyteia.client import config as client_config  # noqa: E402 - as above
-from airflow_provider_polyteia.client.transports.requests_client import PolyteiaClient  # noqa: E402 - as above
+from airflow_provider_polyteia.client import config as client_config  # noqa: E402 - after the environment is set
+from airflow_provider_polyteia.client.transports.requests_client import PolyteiaClient  # noqa: E402 - after the environment is set
 
 
 class FakeTime:
-    """A clock that only moves when somebody sleeps, and remembers the waits."""
+    """A clock that only advances during `sleep`, and records the time slept."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -40,7 +40,7 @@ class FakeTime:
 
 
 class HastyTime(FakeTime):
-    """A clock that goes on by itself, as the platform's does, and jumps ahead when somebody sleeps."""
+    """A real clock that jumps ahead during `sleep` instead of waiting."""
 
     def clock(self) -> float:
         return time.monotonic() + self.slept
@@ -48,7 +48,7 @@ class HastyTime(FakeTime):
 
 @pytest.fixture
 def server():
-    """A server that answers as the test tells it, and records what it was sent."""
+    """A server that sends the replies of a test, and records the requests."""
     with ScriptedServer() as running:
         yield running
 
@@ -61,7 +61,7 @@ def fake_time():
 
 @pytest.fixture
 def make_client(server, fake_time):
-    """Make clients of `server` (or of another address) whose waits take no time."""
+    """Create clients of `server` (or of another host) whose waits take no time."""
     clients = []
 
     def make(*, host=None, jitter=lambda: 1.0, on_secret=lambda _: None, **extra):
@@ -85,7 +85,7 @@ def client(make_client):
 
 @pytest.fixture
 def connect(monkeypatch):
-    """Define the Airflow connection `polyteia_default`, or another, as an environment variable."""
+    """Define an Airflow connection as an environment variable. Default: `polyteia_default`."""
 
     def define(conn_id="polyteia_default", *, host=None, password=KEY, extra=None, **parts):
         parts |= {"conn_type": "polyteia", "host": host, "password": password, "extra": extra}
@@ -97,13 +97,13 @@ def connect(monkeypatch):
 
 @pytest.fixture
 def connected(connect, server):
-    """The Airflow connection `polyteia_default`, pointing at `server`, with no long waits."""
+    """The server of the Airflow connection `polyteia_default`, which has no long waits."""
     connect(host=server.url, extra={"max_attempts": 2, "max_wait": 0.01})
     return server
 
 
 def outlet_events():
-    """Airflow's own events of a task's outlets, as it finds them in its context."""
+    """Return Airflow's accessor for the events of a task's outlets, as in the context of a task."""
     try:
         from airflow.sdk.execution_time.context import OutletEventAccessors  # noqa: PLC0415 - as installed
     except ImportError:

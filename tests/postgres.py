@@ -59,7 +59,7 @@ class Postgres:
 
     @property
     def connection(self) -> dict:
-        """The parts of an Airflow connection to it."""
+        """The fields of an Airflow connection to it."""
         return {
             "conn_type": "postgres",
             "host": "127.0.0.1",
@@ -80,7 +80,7 @@ class Postgres:
         return connection
 
     def run(self, *statements: str) -> list:
-        """Run statements; the rows of the last one, if it has any."""
+        """Run statements; return the rows of the last one, if it has any."""
         connection = self.connect()
         try:
             with connection.cursor() as cursor:
@@ -132,7 +132,7 @@ class Postgres:
 
 
 def _programs() -> Path:
-    """The directory of PostgreSQL's programs: the newest of Debian's, or wherever `initdb` is found."""
+    """Return the directory of PostgreSQL's programs: the newest of Debian's, or that of `initdb` in the PATH."""
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
     found = debian[-1] if debian else shutil.which("initdb")
     if found is None:
@@ -141,7 +141,7 @@ def _programs() -> Path:
 
 
 def _as_postgres() -> list[str]:
-    """PostgreSQL refuses to run as root."""
+    """Return the beginning of a command line that switches to the user postgres: PostgreSQL does not run as root."""
     if os.geteuid() != 0:
         return []
     return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]
@@ -154,6 +154,6 @@ def _free_port() -> int:
 
 @pytest.fixture(scope="session")
 def postgres():
-    """A running PostgreSQL, the same for all tests of a session."""
+    """A running PostgreSQL server that all tests of a session share."""
     with Postgres() as server:
         yield server

@@ -1,4 +1,4 @@
-"""Servers that the tests talk to: one that follows a script, and one that misbehaves below HTTP."""
+"""Servers for the tests: one that sends scripted replies, and one that injects faults below HTTP."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KEY = "pak-SECRET-0123456789"  # made up
 
 @dataclass
 class Recorded:
-    """One request as it came over the wire."""
+    """One request as it was received."""
 
     verb: str
     path: str
@@ -28,13 +28,13 @@ class Recorded:
 
     @property
     def call(self) -> str:
-        """The command's or query's name."""
+        """The name of the command or query."""
         return self.json.get("command") or self.json.get("query")
 
 
 @dataclass
 class Reply:
-    """What the server answers."""
+    """A reply of the server."""
 
     status: int = 200
     body: bytes = b"{}"
@@ -59,11 +59,11 @@ def status(code, body=b'{"error": "no"}', *, content_type="application/json", **
 
 
 class DROP:
-    """Instead of a reply: close the connection without a word."""
+    """Instead of a reply: close the connection without a response."""
 
 
 class ScriptedServer:
-    """Answers with the replies of `script`, one after the other, the last one for ever; records requests."""
+    """Sends the replies of `script` in order, then repeats the last one; records the requests."""
 
     def __init__(self, ssl_context=None) -> None:
         self.requests: list[Recorded] = []
@@ -88,7 +88,7 @@ class ScriptedServer:
 
     @property
     def calls(self) -> list[str]:
-        """The names of all commands and queries received."""
+        """The names of all received commands and queries."""
         return [request.call if request.path.startswith("/api") else request.path for request in self.requests]
 
     def answer(self, *replies) -> None:
@@ -131,7 +131,7 @@ class ScriptedServer:
                 self.end_headers()
                 self.wfile.write(reply.body)
 
-            do_PUT = do_GET = do_POST  # noqa: N815 - the base class asks for these names
+            do_PUT = do_GET = do_POST  # noqa: N815 - the names that the base class requires
 
             def log_message(self, *args):
                 pass
@@ -140,7 +140,7 @@ class ScriptedServer:
 
 
 class RawServer:
-    """Accepts TCP connections and does to each what `behave(connection)` does."""
+    """Accepts TCP connections and calls `behave(connection)` with each of them."""
 
     def __init__(self, behave) -> None:
         self._behave = behave

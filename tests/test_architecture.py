@@ -52,7 +52,7 @@ MAY_IMPORT = {
     "sandbox": {"", "sandbox"},
 }
 # Of `client`, only these are used by the parts that stage and store files.
-SHARED_BELOW_HOOKS = {f"{PACKAGE}.client.{name}" for name in ("file_sink", "formats", "multipart")}
+SHARED_BELOW_HOOKS = {f"{PACKAGE}.client.{name}" for name in ("file_sink", "formats", "json_values", "multipart")}
 TRANSPORTS = {f"{PACKAGE}.client.transports.requests_client", f"{PACKAGE}.client.transports.httpx_client"}
 HEAVY = {"requests", "httpx", "pyarrow", "duckdb", "tenacity", "urllib3", "pandas", "numpy", "starlette", "uvicorn"}
 IO_LIBRARIES = {"asyncio", "http.client", "httpx", "requests", "selectors", "socket", "ssl", "threading", "urllib3"}

@@ -1,4 +1,4 @@
-"""What README and docs say can be done: their code runs, their commands exist, their links lead somewhere."""
+"""Checks of README and docs: their code runs, their commands exist, and their links are valid."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 AIRFLOW = tuple(int(part) for part in airflow_version.split(".")[:2])
 
-# What a block uses -> the Airflow that has it.
+# Module that a block uses -> minimum version of Airflow.
 SINCE = {"airflow.sdk": (3, 0), "airflow_provider_polyteia.retry_policy": (3, 3)}
-# Programs that are no part of this project; what is done with them is not checked.
+# Programs that are not part of this project; their arguments are not checked.
 OTHER_PROGRAMS = {"apt-get", "git", "cd", "export", "python", "python3", "source", "curl"}
-LARGEST_PICTURE = 200_000
+MAX_IMAGE_SIZE = 200_000
 
 
 @dataclass(frozen=True)
 class Block:
     """One fenced block of code.
 
-    :param file: the file that the text before it says it is, e.g. ``dags/bookings.py``.
+    :param file: the file name in the line before the block, e.g. ``dags/bookings.py``. None if there is none.
     """
 
     page: Path
@@ -51,7 +51,7 @@ class Block:
 
 
 def blocks_of(page):
-    """All fenced blocks of a page."""
+    """Yield all fenced blocks of a page."""
     text = page.read_text()
     for match in re.finditer(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
         before = text[: match.start()]
@@ -65,25 +65,25 @@ SHELL = [block for block in BLOCKS if block.language in ("bash", "console", "she
 
 
 def prose(page):
-    """The text of a page without its code."""
+    """Return the text of a page without its code."""
     return re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
 
 
 def anchors(page):
-    """What a link to a heading of the page may say after ``#``."""
+    """Return the anchors of the headings of a page."""
     headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
     plain = [re.sub(r"\[(.*?)\]\(.*?\)", r"\1", heading).lower() for heading in headings]
     return {re.sub(r"[^\w\- ]", "", heading).replace(" ", "-") for heading in plain}
 
 
 def links(page):
-    """Every link and picture of a page that leads to a file or heading of ours."""
+    """Return all relative links and images of a page."""
     targets = re.findall(r"\]\(([^)\s]+)\)", prose(page))
     return [target for target in targets if not re.match(r"https?:|mailto:", target)]
 
 
 def public_classes():
-    """Name -> module of every hook, operator, sensor, trigger and transfer that Airflow is told of."""
+    """Return name -> module of all hooks, operators, sensors, triggers and transfers in the provider's metadata."""
     entries = [entry for key in ("hooks", "operators", "sensors", "triggers") for entry in PROVIDER_INFO[key]]
     names = [name for entry in entries for name in entry["python-modules"]]
     names += [transfer["python-module"] for transfer in PROVIDER_INFO["transfers"]]
@@ -101,14 +101,14 @@ def public_classes():
 
 @pytest.fixture
 def sandbox(monkeypatch):
-    """What the connection `polyteia_default` leads to, for blocks that use it."""
+    """The sandbox of the connection `polyteia_default`, for blocks that use it."""
     with Sandbox() as running:
         monkeypatch.setenv("AIRFLOW_CONN_POLYTEIA_DEFAULT", running.airflow_connection())
         yield running
 
 
-def test_there_is_something_to_check():
-    """The search has found the blocks of README and docs."""
+def test_blocks_are_found():
+    """The blocks of README and docs are found."""
     assert {block.page.name for block in PYTHON} >= {"README.md", "operators.md", "testing.md"}
     assert len(PYTHON) > 10
     assert len(SHELL) > 5
@@ -116,11 +116,11 @@ def test_there_is_something_to_check():
 
 @pytest.mark.parametrize("block", [block for block in PYTHON if not block.file], ids=str)
 def test_python_runs(block, sandbox, tmp_path):
-    """A block that defines DAGs is read as Airflow reads DAG files; any other is run against a sandbox."""
+    """A block that defines DAGs is parsed like a DAG file; any other block runs against a sandbox."""
     if missing := [name for name, since in SINCE.items() if name in block.code and since > AIRFLOW]:
         pytest.skip(f"needs a newer Airflow: {missing}")
     if "DAG(" not in block.code:
-        exec(compile(block.code, str(block), "exec"), {"__name__": "block"})  # noqa: S102 - that is what is tested
+        exec(compile(block.code, str(block), "exec"), {"__name__": "block"})  # noqa: S102 - the block is what is tested
         return
     file = tmp_path / f"block_{block.line}.py"
     file.write_text(block.code)
@@ -131,14 +131,14 @@ def test_python_runs(block, sandbox, tmp_path):
 
 def dag_bag(file):
     try:
-        from airflow.dag_processing.dagbag import DagBag  # noqa: PLC0415 - where Airflow 3.2 and newer has it
+        from airflow.dag_processing.dagbag import DagBag  # noqa: PLC0415 - in Airflow 3.2 and newer
     except ImportError:
-        from airflow.models.dagbag import DagBag  # noqa: PLC0415 - where older ones have it
+        from airflow.models.dagbag import DagBag  # noqa: PLC0415 - in older versions
     return DagBag(dag_folder=str(file))
 
 
-def test_python_names_what_it_uses(tmp_path):
-    """No block uses a name that it does not define, or imports what it does not use, not even in functions."""
+def test_python_has_no_undefined_names(tmp_path):
+    """No block uses an undefined name or has an unused import, even in functions."""
     pytest.importorskip("ruff")
     for number, block in enumerate(PYTHON):
         (tmp_path / f"block_{number}.py").write_text(f"# {block}\n{block.code}")
@@ -150,7 +150,7 @@ def test_python_names_what_it_uses(tmp_path):
 @pytest.mark.integration
 @pytest.mark.timeout(300)
 def test_the_project_of_the_testing_page_passes_its_own_tests(tmp_path):
-    """DAG, conftest and tests, written into files as the page says, pass under pytest."""
+    """DAG, conftest and tests of the page pass when they are written to the files that it names."""
     files = {block.file: block.code for block in PYTHON if block.file}
     assert set(files) == {"dags/bookings.py", "tests/conftest.py", "tests/test_bookings.py"}
     for name, code in files.items():
@@ -174,7 +174,7 @@ def test_the_project_of_the_testing_page_passes_its_own_tests(tmp_path):
 
 
 def commands(block):
-    """The commands of a block, as lists of words: without comments and without assignments before them."""
+    """Yield the commands of a block as lists of words, without comments and leading assignments."""
     for line in block.code.replace("\\\n", " ").splitlines():
         words = shlex.split(line, comments=True)
         while words and re.match(r"\w+=", words[0]):
@@ -185,7 +185,7 @@ def commands(block):
 
 @pytest.mark.parametrize("block", SHELL, ids=str)
 def test_commands_exist(block):
-    """Every command of ours, of Airflow's and of make is there, and takes the options it is given."""
+    """All commands of this project, Airflow and make exist, and accept their options."""
     for program, *arguments in commands(block):
         if program in CHECKS:
             CHECKS[program](arguments)
@@ -200,7 +200,7 @@ def check_airflow(arguments):
 
 
 def check_sandbox(arguments):
-    from airflow_provider_polyteia.sandbox.cli import _parser  # noqa: PLC0415 - as above
+    from airflow_provider_polyteia.sandbox.cli import _parser  # noqa: PLC0415 - only needed here
 
     _parser().parse_args(arguments)
 
@@ -221,12 +221,12 @@ def check_pip(arguments):
 CHECKS = {"airflow": check_airflow, "polyteia-sandbox": check_sandbox, "make": check_make, "pip": check_pip}
 
 
-# Links and pictures
+# Links and images
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page):
-    """Every relative link leads to a file that is there, and to a heading that is in it."""
+def test_links_are_valid(page):
+    """Each relative link points to an existing file, and to an existing heading in it."""
     for link in links(page):
         path, _, anchor = link.partition("#")
         target = (page.parent / path).resolve() if path else page
@@ -236,23 +236,23 @@ def test_links_lead_somewhere(page):
             assert anchor in anchors(target), link
 
 
-def test_pictures_are_shown_described_and_small():
-    """Each picture is shown on a page, says in words what is on it, and is no burden to load."""
+def test_images_are_used_described_and_small():
+    """Each image is used on a page, has an alternative text, and is not too large."""
     shown = {}
     for page in PAGES:
-        for words, path in re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", prose(page)):
-            shown[(page.parent / path).resolve()] = words
-    pictures = set((DOCS / "images").iterdir())
-    assert pictures == set(shown)
-    assert all(len(words) > len("a picture") for words in shown.values())
-    assert max(picture.stat().st_size for picture in pictures) <= LARGEST_PICTURE
+        for text, path in re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", prose(page)):
+            shown[(page.parent / path).resolve()] = text
+    images = set((DOCS / "images").iterdir())
+    assert images == set(shown)
+    assert all(len(text) > len("a picture") for text in shown.values())
+    assert max(image.stat().st_size for image in images) <= MAX_IMAGE_SIZE
 
 
-# What the README and the reference list
+# Lists in the README and the reference
 
 
 def test_readme_lists_every_class():
-    """The table of classes names each public class with its module, and no other."""
+    """The table of classes contains each public class with its module, and no others."""
     rows = re.findall(r"^\| `([\w.]+)\.(\w+)` \|", README, re.MULTILINE)
     listed = {name: module for module, name in rows}
     expected = {name: module.partition(".")[2] for name, module in public_classes().items()}
@@ -270,13 +270,13 @@ def test_reference_describes_every_class():
 
 
 def test_readme_lists_every_extra():
-    """The table of extras names each of them."""
+    """The table of extras contains all of them."""
     listed = re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)
     assert set(listed) == set(PROJECT["optional-dependencies"])
 
 
-def test_what_is_tested_is_what_the_page_on_upgrading_says():
-    """Each line of the matrix is in the table of supported versions, and the table claims no other."""
+def test_tested_versions_are_documented():
+    """The table of supported versions contains all lines of the matrix, and no others."""
     matrix = ROOT / ".ci/matrix.py"
     if not matrix.exists():
         pytest.skip("these tests run from a copy without the matrix")
@@ -288,7 +288,7 @@ def test_what_is_tested_is_what_the_page_on_upgrading_says():
 @pytest.mark.integration
 @pytest.mark.timeout(300)
 def test_documentation_builds_without_a_warning(tmp_path):
-    """Sphinx builds all pages, reference included, and has nothing to complain about."""
+    """Sphinx builds all pages, including the reference, without a warning."""
     pytest.importorskip("sphinx")
     build = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going", DOCS, tmp_path / "site"]
     done = subprocess.run(build, capture_output=True, text=True, timeout=280, check=False)

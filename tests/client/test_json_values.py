@@ -125,7 +125,7 @@ def test_any_value_is_encodable_as_json(value):
 @pytest.mark.parametrize("library", ["msgpack", "msgspec.msgpack"])
 @given(value=ANY_JSON)
 def test_any_value_is_encodable_as_msgpack(library, value):
-    """Any JSON value becomes one that msgpack can encode, with both libraries that Airflow uses."""
+    """Any JSON value becomes one that both msgpack libraries can encode."""
     module = pytest.importorskip(library)
     pack, unpack = (module.packb, module.unpackb) if library == "msgpack" else (module.encode, module.decode)
     converted = to_encodable(value)

@@ -181,7 +181,7 @@ def test_rejected_export_token(local, server, tmp_path):
 
 
 def test_no_token_is_logged(make_hook, server, tmp_path, caplog):
-    """At level DEBUG, neither a log line, even of urllib3, nor the error contains the token; its quoted form is masked."""
+    """At level DEBUG, neither the log, including urllib3's, nor the error contains the token; it is masked."""
     masked = []
     caplog.set_level(logging.DEBUG)
     hook = make_hook(host=server.url, password=KEY, on_secret=masked.append, max_attempts=2)
