@@ -204,8 +204,9 @@ class Attempts:
         if self.outcome_unknown and not self.operation.is_idempotent:
             error = note_unknown_outcome(error)
         server_errors = f"max_server_errors={self.limits.max_server_errors}, " if self.server_errors else ""
+        attempts = f"{self.failed} attempt" + ("" if self.failed == 1 else "s")
         raise error.extended(
-            f"Giving up after {self.failed} attempt(s) in {self._clock() - self.started:.1f} s (limits: "
+            f"Giving up after {attempts} in {self._clock() - self.started:.1f} s (limits: "
             f"max_attempts={self.limits.max_attempts}, {server_errors}max_elapsed={self.limits.max_elapsed:g} s)."
         )
 

@@ -120,7 +120,7 @@ class DatasetUploadedSensor(PolyteiaOperator, BaseSensorOperator):
             with self._rules_of_poke_mode():
                 raise PolyteiaError.from_dict(event["error"])
         upload: dict[str, Any] = event["dataset"]
-        self.log.info("Dataset %s was uploaded at %s.", self._condition.dataset, upload["uploaded_at"])
+        self.log.info("Dataset %r was uploaded at %s.", upload["id"], upload["uploaded_at"])
         summary: dict[str, Any] = self.xcom_value(upload)
         return summary
 

@@ -167,7 +167,7 @@ class DatasetPoller:
                 except Exception as error:  # whatever it is, watchers keep watching
                     failures += 1
                     unforeseen = not isinstance(error, PolyteiaError)
-                    log.error("Polling failed %d times in a row: %s", failures, error, exc_info=unforeseen)  # noqa: TRY400 - as given
+                    log.error("Polling failed (%d in a row): %s", failures, error, exc_info=unforeseen)  # noqa: TRY400 - as given
                 else:
                     failures = 0
                     yield result

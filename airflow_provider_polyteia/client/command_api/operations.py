@@ -140,28 +140,26 @@ class CommandAPI:
         info = metadata.get("asset_info") if isinstance(metadata, dict) else None
         if not isinstance(info, dict) or info.get("uploaded_at") is None:
             return None
-        uploaded_at, size, kind, slug = (
-            info["uploaded_at"],
-            info.get("size"),
-            info.get("content_type"),
-            record.get("slug"),
-        )
-        timestamp = parse_timestamp(uploaded_at)
+        timestamp = parse_timestamp(info["uploaded_at"])
         if timestamp is None:
-            excerpt = self._credentials.excerpt
-            raise PolyteiaProtocolError(
-                f"The record of dataset {excerpt(record.get('id'))!r} (connection "
-                f"{self._credentials.config.conn_id!r}) has an invalid upload timestamp: {excerpt(uploaded_at)!r}.",
-                method="get_dataset",
-                conn_id=self._credentials.config.conn_id,
-            )
+            raise self._invalid_upload(record.get("id"), info["uploaded_at"])
+        slug, size, kind = record.get("slug"), info.get("size"), info.get("content_type")
         return Upload(
             dataset_id=str(record.get("id")),
             slug=slug if isinstance(slug, str) else None,
-            uploaded_at=uploaded_at,
+            uploaded_at=info["uploaded_at"],
             timestamp=timestamp,
             size=size if isinstance(size, int) else None,
             content_type=kind if isinstance(kind, str) else None,
+        )
+
+    def _invalid_upload(self, dataset_id: Any, uploaded_at: Any) -> PolyteiaProtocolError:
+        excerpt, conn_id = self._credentials.excerpt, self._credentials.config.conn_id
+        return PolyteiaProtocolError(
+            f"The record of dataset {excerpt(dataset_id)!r} (connection {conn_id!r}) has an invalid upload timestamp: "
+            f"{excerpt(uploaded_at)!r}.",
+            method="get_dataset",
+            conn_id=conn_id,
         )
 
     def _data(self, call: Call) -> Operation[Any]:

@@ -218,7 +218,7 @@ def _json_object(response: Response, credentials: Credentials, name: str, subjec
         raise errors.unexpected_response(response, credentials, name, kind)
     body = parse_json(response.body)
     if not isinstance(body, dict):
-        raise errors.unexpected_response(response, credentials, name, "invalid JSON, or JSON that is not an object,")
+        raise errors.unexpected_response(response, credentials, name, "a body that is not a JSON object")
     if body.get("error") is not None:
         raise errors.api_error(response, credentials, name, body["error"], subject=subject)
     if "data" not in body and errors.error_code(body) is not None and "message" in body:

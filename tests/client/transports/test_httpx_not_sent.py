@@ -40,7 +40,7 @@ def run(host, **extra):
 
 
 def not_sent(host, **extra):
-    with pytest.raises(PolyteiaTransportError, match=r"after 2 attempt\(s\)") as caught:
+    with pytest.raises(PolyteiaTransportError, match=r"after 2 attempts") as caught:
         run(host, **extra)
     assert caught.value.not_applied
     return str(caught.value)

@@ -49,7 +49,7 @@ def not_sent(client):
         send(client, WRITE)
     assert caught.value.not_applied
     assert classify(caught.value) is Failure.NOT_SENT
-    assert "after 2 attempt(s)" in str(caught.value)
+    assert "after 2 attempts" in str(caught.value)
     return str(caught.value)
 
 
