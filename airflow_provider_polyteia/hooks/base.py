@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, mask_secret
 
@@ -57,18 +57,6 @@ class PolyteiaBaseHook(BaseHook):
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
-
-    @classmethod
-    def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Describe the standard fields of the connection form (Airflow before 3.2)."""
-        return {name.replace("-", "_"): value for name, value in provider_info.FIELD_BEHAVIOUR.items()}
-
-    @classmethod
-    def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Describe the additional fields of the connection form (Airflow before 3.2)."""
-        from airflow_provider_polyteia.hooks.form import widgets  # noqa: PLC0415 - needs a web server's packages
-
-        return widgets(provider_info.CONNECTION_FIELDS)
 
     @property
     def config(self) -> ClientConfig:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import IO, TYPE_CHECKING, Any
 
+from airflow_provider_polyteia import provider_info
 from airflow_provider_polyteia.client import datasets as dataset_operations
 from airflow_provider_polyteia.client.records import DatasetRef, format_source_timestamp, parse_user_timestamp
 from airflow_provider_polyteia.client.upload_condition import UploadCondition
@@ -35,6 +36,19 @@ class PolyteiaHook(PolyteiaBaseHook):
     :param max_server_errors: maximum number of attempts when the platform itself reports an internal error. Default:
         None, 3 attempts.
     """
+
+    # Airflow 2 finds these two only in the hook's own class, not in a base class.
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Describe the standard fields of the connection form (Airflow before 3.2)."""
+        return {name.replace("-", "_"): value for name, value in provider_info.FIELD_BEHAVIOUR.items()}
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Describe the additional fields of the connection form (Airflow before 3.2)."""
+        from airflow_provider_polyteia.hooks.form import widgets  # noqa: PLC0415 - needs a web server's packages
+
+        return widgets(provider_info.CONNECTION_FIELDS)
 
     def command(self, method: str, params: Mapping[str, Any] | None = None, *, idempotent: bool | None = None) -> Any:
         """Run a command of the command API and return the ``data`` of its response.

@@ -79,7 +79,8 @@ def test_text_of_a_response(source):
     assert len(shown.splitlines()) == 1
     assert shown.isprintable()
     shown.encode()
-    assert "\\ud800" not in shown or "invalid JSON" in shown  # an escape in a body that is not decoded is plain text
+    if source != "begin of invalid JSON":  # a body that is not decoded may contain the escape as plain text
+        assert "\\ud800" not in shown
     assert 0 < shown.count(FILLER) + shown.count("\\u00a7") <= MAX_LENGTH
     assert "..." in shown
 
