@@ -77,7 +77,7 @@ class PolyteiaError(AirflowException):
     def extended(self, sentence: str = "", **changes: Any) -> Self:
         """Return a copy with another sentence, e.g. the number of attempts, and with changed attributes.
 
-        The copy keeps traceback and cause, so that raising it hides nothing.
+        The copy keeps traceback and cause.
         """
         copy = type(self)(f"{self} {sentence}".rstrip(), **{**self._attributes(), **changes})
         copy.__cause__ = self.__cause__

@@ -110,7 +110,7 @@ def unexpected_response(response: Response, credentials: Credentials, name: str,
     """Return the exception for a response that is not Polyteia's, such as a web page."""
     begin = credentials.excerpt(response.body.decode(errors="replace"))
     return PolyteiaProtocolError(
-        _sentence(credentials, name, f"returned {kind} (HTTP {response.status}) instead of a Polyteia response")
+        _sentence(credentials, name, f"returned HTTP {response.status} with {kind}, instead of a Polyteia response")
         + f" Check the connection's host (currently {credentials.config.base_url}), and check whether a proxy or login "
         "page is intercepting the request." + (f" The response begins with {begin!r}." if begin else ""),
         http_status=response.status,

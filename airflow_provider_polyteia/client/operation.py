@@ -204,8 +204,8 @@ class Listing(Protocol):
 
     ::
 
-    while not listing.is_complete:
-        records += listing.take(client.run(listing.next_page()))
+        while not listing.is_complete:
+            records += listing.take(client.run(listing.next_page()))
     """
 
     @property

@@ -102,10 +102,18 @@ def format_source_timestamp(value: str | date) -> str:
 
     :raises PolyteiaConfigurationError: if it is not a timestamp.
     """
-    timestamp = parse_timestamp(value.isoformat() if isinstance(value, date) else value)
+    timestamp = _to_utc(parse_timestamp(value.isoformat() if isinstance(value, date) else value))
     if timestamp is None:
         raise PolyteiaConfigurationError(
             f"source_timestamp is {value!r}; it must be an ISO 8601 timestamp such as '2026-03-01T06:00:00+01:00', or "
             "a date."
         )
-    return timestamp.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return timestamp.isoformat().replace("+00:00", "Z")
+
+
+def _to_utc(timestamp: datetime | None) -> datetime | None:
+    """Return a timestamp in UTC; None if it lies outside of the years 1 to 9999 there."""
+    try:
+        return None if timestamp is None else timestamp.astimezone(UTC)
+    except OverflowError:
+        return None

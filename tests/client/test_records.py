@@ -12,9 +12,9 @@ from servers import KEY
 from airflow_provider_polyteia.client import config
 from airflow_provider_polyteia.client.command_api.operations import CommandAPI
 from airflow_provider_polyteia.client.credentials import Credentials
-from airflow_provider_polyteia.client.records import DatasetRef, parse_timestamp
+from airflow_provider_polyteia.client.records import DatasetRef, format_source_timestamp, parse_timestamp
 from airflow_provider_polyteia.client.upload_condition import UploadCondition
-from airflow_provider_polyteia.exceptions import PolyteiaProtocolError
+from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaProtocolError
 
 AT = "2026-03-01T06:04:58.512000Z"
 
@@ -71,3 +71,10 @@ def test_unknown_size_does_not_match():
 def test_not_a_timestamp(text):
     """Anything that is not a timestamp is None."""
     assert parse_timestamp(text) is None
+
+
+@pytest.mark.parametrize("timestamp", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "soon"])
+def test_source_timestamp_that_is_out_of_range(timestamp):
+    """A timestamp outside of the years 1 to 9999 in UTC is rejected, as anything that is not a timestamp."""
+    with pytest.raises(PolyteiaConfigurationError, match="must be an ISO 8601 timestamp"):
+        format_source_timestamp(timestamp)

@@ -229,7 +229,7 @@ def _json_object(response: Response, credentials: Credentials, name: str, subjec
 def _error_from_status(response: Response, credentials: Credentials, name: str, subject: str) -> PolyteiaError:
     """Return the exception for an HTTP status that is not a success."""
     if response.is_redirect:
-        return errors.unexpected_response(response, credentials, name, "a redirect, which is never followed,")
+        return errors.unexpected_response(response, credentials, name, "a redirect, which is never followed")
     body = parse_json(response.body)
     is_platforms_form = isinstance(body, dict) and (body.get("error") is not None or {"code", "message"} <= body.keys())
     if not isinstance(body, dict):

@@ -107,6 +107,9 @@ class _HideQueries(logging.Filter):
         if isinstance(record.args, tuple):
             record.args = tuple(_hide_query(value) for value in record.args)
         record.msg = _hide_query(record.msg)
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None and _hide_query(error) is not error:  # the traceback would show it
+            record.exc_info = None
         return True
 
 

@@ -153,7 +153,9 @@ class PolyteiaClient:
     def transmit(self, request: Request) -> Response:
         """Send one request and read its response: completely, or into the request's sink if that accepts it."""
         if self._is_cancelled:
-            raise PolyteiaError("The task was killed before it sent this.", method=request.name, not_applied=True)
+            raise PolyteiaError(
+                f"The task was killed before it sent {request.name!r}.", method=request.name, not_applied=True
+            )
         started = self.clock()
         timeout = self.config.timeout if request.idle_timeout is None else (request.idle_timeout,) * 2
         self._drop_idle_connections(started)

@@ -75,3 +75,16 @@ def test_records_without_a_query_are_unchanged(caplog):
         logging.getLogger("urllib3.connectionpool").debug("%s: HTTP %d", "/api", 200)
     assert caplog.records[0].args == ("/api", 200)
     assert caplog.messages == ["/api: HTTP 200"]
+
+
+ECHO = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nno header: but\r\nGET /download?token=%s\r\n\r\nx" % TOKEN.encode()
+
+
+def test_traceback_with_the_url(make_client, caplog):
+    """A malformed header that echoes the URL does not bring the token into the log through the traceback."""
+    with RawServer(lambda connection: (read_request(connection), connection.sendall(ECHO))) as server:
+        client = make_client(host=f"http://127.0.0.1:{server.port}")
+        with caplog.at_level(logging.DEBUG, logger="urllib3"):
+            client.run(Operation("/download", download_flow, Idempotency.SAFE, {}))
+    assert "Failed to parse headers" in caplog.text
+    assert TOKEN not in caplog.text
