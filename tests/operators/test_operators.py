@@ -277,6 +277,6 @@ def test_kill_cancels_the_hook(connected):
     task.on_kill()
     run(task)
     task.on_kill()
-    with pytest.raises(PolyteiaError, match="The task was killed before it sent this"):
+    with pytest.raises(PolyteiaError, match="The task was killed before it sent 'get_dataset'"):
         task.hook.get_dataset("ds_1")
     assert connected.calls == ["create_dataset"]
