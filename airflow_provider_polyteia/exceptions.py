@@ -10,10 +10,12 @@
     │   ├── PolyteiaPermissionError      403  key is valid, its account lacks permission            ✗
     │   ├── PolyteiaNotFoundError        404
     │   ├── PolyteiaConflictError        409, or a slug that a lookup shows to be taken             ✗
+    │   ├── PolyteiaPreconditionError    412  e.g. data-processing terms not acknowledged           ✗
     │   ├── PolyteiaRateLimitError       429
     │   └── PolyteiaServerError          5xx, also as a code inside HTTP 200
     ├── PolyteiaTransportError           no usable response: refused, reset, timed out, TLS
     ├── PolyteiaProtocolError            a response that is not Polyteia's: HTML, broken JSON, redirect
+    ├── PolyteiaIngestError              the platform accepted an upload, and then failed to ingest it
     └── PolyteiaOutcomeUnknownError      a request that must not be sent twice got no usable response  ✗
 
 ✗ fails the Airflow task immediately, regardless of its ``retries``: these are also `AirflowFailException`.
@@ -39,9 +41,11 @@ __all__ = [
     "PolyteiaConfigurationError",
     "PolyteiaConflictError",
     "PolyteiaError",
+    "PolyteiaIngestError",
     "PolyteiaNotFoundError",
     "PolyteiaOutcomeUnknownError",
     "PolyteiaPermissionError",
+    "PolyteiaPreconditionError",
     "PolyteiaProtocolError",
     "PolyteiaRateLimitError",
     "PolyteiaServerError",
@@ -106,13 +110,16 @@ class PolyteiaConfigurationError(PolyteiaError, AirflowFailException):
 class PolyteiaAPIError(PolyteiaError):
     """The platform responded with an error.
 
-    :param code: the platform's error code; the HTTP status if the body contains none; None if unknown.
+    :param code: the platform's error code: a number (command API), or a word such as ``CONFLICT`` (RPC API); the HTTP
+        status if the body contains none; None if unknown.
     :param message: the platform's own message, without secrets.
     :param details: the platform's ``details``, without secrets.
     :param http_status: status of the HTTP response; 200 is usual for business errors
         (docs/platform-api.md#errors-inside-http-200).
     :param retry_after: seconds that the server asked to wait, or None.
     :param from_gateway: True if the response is not in the platform's form, so that a gateway may have sent it.
+    :param may_be_applied: True if such a response does not prove that the request changed nothing
+        (docs/platform-api.md#rpc-writes). Default: False.
     """
 
     attribute_names = (
@@ -123,18 +130,20 @@ class PolyteiaAPIError(PolyteiaError):
         "http_status",
         "retry_after",
         "from_gateway",
+        "may_be_applied",
     )
 
     def __init__(
         self,
         text: str = "",
         *,
-        code: int | None = None,
+        code: int | str | None = None,
         message: str = "",
         details: Sequence[Any] = (),
         http_status: int | None = None,
         retry_after: float | None = None,
         from_gateway: bool = False,
+        may_be_applied: bool = False,
         method: str | None = None,
         conn_id: str | None = None,
         not_applied: bool = False,
@@ -146,6 +155,7 @@ class PolyteiaAPIError(PolyteiaError):
         self.http_status = http_status
         self.retry_after = retry_after
         self.from_gateway = from_gateway
+        self.may_be_applied = may_be_applied
 
     @property
     def is_inside_success(self) -> bool:
@@ -155,7 +165,7 @@ class PolyteiaAPIError(PolyteiaError):
     @property
     def is_ambiguous(self) -> bool:
         """True for an error inside HTTP 2xx whose code, if any, does not say that the request was at fault."""
-        return self.is_inside_success and not (self.code is not None and 400 <= self.code < 500)  # noqa: PLR2004 - 4xx
+        return self.is_inside_success and not (isinstance(self.code, int) and 400 <= self.code < 500)  # noqa: PLR2004 - 4xx
 
 
 class PolyteiaBadRequestError(PolyteiaAPIError, AirflowFailException):
@@ -176,6 +186,12 @@ class PolyteiaNotFoundError(PolyteiaAPIError):
 
 class PolyteiaConflictError(PolyteiaAPIError, AirflowFailException):
     """409, or a slug that a lookup shows to be taken. Fails the task immediately."""
+
+
+class PolyteiaPreconditionError(PolyteiaAPIError, AirflowFailException):
+    """412: a condition outside of the request is not met, such as terms that the key's owner must acknowledge first.
+    Fails the task immediately.
+    """
 
 
 class PolyteiaRateLimitError(PolyteiaAPIError):
@@ -212,6 +228,35 @@ class PolyteiaProtocolError(PolyteiaError):
     ) -> None:
         super().__init__(text, method=method, conn_id=conn_id, not_applied=not_applied)
         self.http_status = http_status
+
+
+class PolyteiaIngestError(PolyteiaError):
+    """The platform accepted an upload, and then failed to ingest it.
+
+    Whether the dataset still holds its previous data is unknown (docs/platform-api.md#rpc-uploads).
+
+    :param dataset_id: id of the dataset.
+    :param ingest_id: id of the ingest.
+    :param message: the platform's own message, without secrets; empty if it sent none.
+    """
+
+    attribute_names = (*PolyteiaError.attribute_names, "dataset_id", "ingest_id", "message")
+
+    def __init__(
+        self,
+        text: str = "",
+        *,
+        dataset_id: str = "",
+        ingest_id: str = "",
+        message: str = "",
+        method: str | None = None,
+        conn_id: str | None = None,
+        not_applied: bool = False,
+    ) -> None:
+        super().__init__(text, method=method, conn_id=conn_id, not_applied=not_applied)
+        self.dataset_id = dataset_id
+        self.ingest_id = ingest_id
+        self.message = message
 
 
 class PolyteiaOutcomeUnknownError(PolyteiaError, AirflowFailException):

@@ -14,9 +14,22 @@ HOOK_NAME = "Polyteia"
 
 # Order is the order of the form. Further extras, documented in docs/connection.md, are entered in the field Extra.
 CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
+    "api": {
+        "label": "API",
+        "description": "command, rpc, or auto: whichever the host serves. Default: auto",
+        "schema": {"type": ["string", "null"], "enum": ["auto", "command", "rpc", None]},
+    },
     "organization_id": {
         "label": "Organization ID",
-        "description": ("Required only if the key can access several organizations, such as org_d2k7m0p4c5v1s8h3q9t0"),
+        "description": (
+            "Such as org_d2k7m0p4c5v1s8h3q9t0. Required on the RPC API, unless the slug is set; on the command API, "
+            "only if the key can access several organizations"
+        ),
+        "schema": {"type": ["string", "null"]},
+    },
+    "organization_slug": {
+        "label": "Organization slug",
+        "description": "Instead of the ID, on the RPC API only",
         "schema": {"type": ["string", "null"]},
     },
     "timeout": {
@@ -98,7 +111,7 @@ PROVIDER_INFO: dict[str, Any] = {
     "hooks": _modules("hooks.polyteia"),
     "operators": _modules("operators.polyteia", "operators.dataset", "operators.sql"),
     "sensors": _modules("sensors.dataset"),
-    "triggers": _modules("triggers.dataset"),
+    "triggers": _modules("triggers.dataset", "triggers.ingest"),
     "transfers": [
         _transfer("File", "Polyteia", "file_to_polyteia"),
         _transfer("SQL", "Polyteia", "sql_to_polyteia"),

@@ -65,7 +65,8 @@ def make_client(server, fake_time):
     clients = []
 
     def make(*, host=None, jitter=lambda: 1.0, on_secret=lambda _: None, **extra):
-        config = client_config.from_connection("city", host=host or server.url, password=KEY, extra=extra)
+        given = {"api": "command", **extra}  # so that a server with scripted replies is not asked which API it serves
+        config = client_config.from_connection("city", host=host or server.url, password=KEY, extra=given)
         client = PolyteiaClient(
             config, clock=fake_time.clock, sleep=fake_time.sleep, jitter=jitter, on_secret=on_secret
         )
@@ -88,6 +89,8 @@ def connect(monkeypatch):
     """Define an Airflow connection as an environment variable. Default: `polyteia_default`."""
 
     def define(conn_id="polyteia_default", *, host=None, password=KEY, extra=None, **parts):
+        if isinstance(extra, dict | None):
+            extra = {"api": "command", **(extra or {})}  # as for `make_client`
         parts |= {"conn_type": "polyteia", "host": host, "password": password, "extra": extra}
         given = {name: value for name, value in parts.items() if value is not None}
         monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(given))

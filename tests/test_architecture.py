@@ -57,9 +57,14 @@ TRANSPORTS = {f"{PACKAGE}.client.transports.requests_client", f"{PACKAGE}.client
 HEAVY = {"requests", "httpx", "pyarrow", "duckdb", "tenacity", "urllib3", "pandas", "numpy", "starlette", "uvicorn"}
 IO_LIBRARIES = {"asyncio", "http.client", "httpx", "requests", "selectors", "socket", "ssl", "threading", "urllib3"}
 
-# Chooses the API of a connection, and the raw `command` and `query` of the command API.
-MAY_IMPORT_AN_API = {f"{PACKAGE}.client.api", f"{PACKAGE}.hooks.polyteia", f"{PACKAGE}.operators.polyteia"}
-ABOVE_THE_API = {f"{PACKAGE}.client.{name}" for name in ("api", "datasets", "exactly_once", "upload_condition")}
+# They choose the API of a connection, load it before an event loop needs it, and run commands, queries and procedures.
+MAY_IMPORT_AN_API = {
+    f"{PACKAGE}.client.api",
+    f"{PACKAGE}.hooks.raw_access",
+    f"{PACKAGE}.operators.polyteia",
+    f"{PACKAGE}.triggers.shared_client",
+}
+ABOVE_THE_API = {f"{PACKAGE}.client.{name}" for name in ("api", "datasets", "exactly_once", "ingest", "upload_condition")}
 WIRE_FORMAT = re.compile(
     r"^/(api|rpc|auth|upload|download)\b|\b(authorization|bearer|content-type|x-upload-token)\b", re.IGNORECASE
 )
@@ -181,7 +186,7 @@ def test_nothing_above_the_api_knows_the_wire_format():
     assert [found for file in files for found in wire_format_in(file)] == []
 
 
-@pytest.mark.parametrize("module", ["command_api/files.py", "command_api/protocol.py", "transports/requests_client.py"])
+@pytest.mark.parametrize("module", ["command_api/files.py", "rpc_api/files.py", "rpc_api/protocol.py", "transports/requests_client.py"])
 def test_wire_format_is_found(module):
     """The check finds the paths and headers where they belong."""
     assert wire_format_in(ROOT / "client" / module) != []

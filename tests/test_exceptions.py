@@ -26,6 +26,9 @@ VALUES = {
     "http_status": 200,
     "retry_after": 1.5,
     "from_gateway": True,
+    "may_be_applied": True,
+    "dataset_id": "ds_1",
+    "ingest_id": "dsig_1",
     "identifiers": {"id": "ds_1"},
 }
 

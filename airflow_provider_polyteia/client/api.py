@@ -1,24 +1,25 @@
-"""The interface of the operations that every API of the platform offers, and the choice of the API for a connection.
+"""The interface of the operations that both APIs of the platform offer, and the choice of the API for a connection.
 
-Everything above this module works with these operations only: it knows no path, no envelope and no header. A second API
-stands beside the first by implementing `PlatformAPI` and being chosen in `select_api`.
+Everything above this module works with these operations only: it knows no path, no envelope and no header. An API
+stands beside another by implementing `PlatformAPI` and being chosen in `select_api`.
 """
 
 from __future__ import annotations
 
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from airflow_provider_polyteia.client.command_api.operations import CommandAPI
+from airflow_provider_polyteia.client.operation import Idempotency, Operation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from contextlib import AbstractContextManager
+    from collections.abc import Mapping
 
     from airflow_provider_polyteia.client.credentials import Credentials
+    from airflow_provider_polyteia.client.file_sink import Destination
     from airflow_provider_polyteia.client.multipart import UploadSource
-    from airflow_provider_polyteia.client.operation import Creation, Listing, Operation
-    from airflow_provider_polyteia.client.records import DatasetRef, Record, Upload
+    from airflow_provider_polyteia.client.operation import Creation, Flow, Listing
+    from airflow_provider_polyteia.client.records import Accepted, DatasetRef, Ingest, Record, Upload
     from airflow_provider_polyteia.client.sql_references import Query
+    from airflow_provider_polyteia.client.upload_condition import UploadCondition
 
 
 class PlatformAPI(Protocol):
@@ -26,7 +27,13 @@ class PlatformAPI(Protocol):
 
     Records have the field names of the command API on every API: ``id``, ``organization_id``, ``solution_id``,
     ``name``, ``slug``, ``description``, ``source``, ``documentation``, ``created_at``, ``updated_at``.
+
+    :cvar name: as the connection's extra ``api`` names it.
+    :cvar shows_uploads: whether the record of a dataset shows its last upload, whoever made it.
     """
+
+    name: ClassVar[str]
+    shows_uploads: ClassVar[bool]
 
     def create_dataset(self, fields: Mapping[str, Any]) -> Creation:
         """Create a dataset.
@@ -41,8 +48,15 @@ class PlatformAPI(Protocol):
     def list_datasets(self, solution_id: str) -> Listing:
         """Return the records of a solution's datasets, page by page."""
 
-    def update_dataset(self, dataset_id: str, fields: Mapping[str, Any]) -> Operation[Record | None]:
-        """Replace a dataset's fields, and return its record if the platform returns it."""
+    def update_dataset(
+        self, record: Record, changes: Mapping[str, Any], source_timestamp: str | None = None
+    ) -> Operation[Record | None]:
+        """Replace a dataset's fields by its record with the changes, and return its record if the platform returns it.
+
+        :param record: as just read.
+        :param changes: the fields that get another value.
+        :param source_timestamp: as-of time of the data, RFC 3339 in UTC. Default: None, unchanged.
+        """
 
     def delete_dataset(self, dataset_id: str) -> Operation[None]:
         """Delete a dataset with its data."""
@@ -55,30 +69,38 @@ class PlatformAPI(Protocol):
 
     def upload(
         self, dataset_id: str, source: UploadSource, content_type: str, idle_timeout: float | None
-    ) -> Operation[None]:
-        """Replace a dataset's data with a file.
+    ) -> Operation[Accepted]:
+        """Replace a dataset's data with a file; where the platform ingests it later, return the id of the ingest.
 
         :param content_type: MIME type of the data.
         :param idle_timeout: maximum time in seconds without a byte in either direction. None: 300, or the connection's
             timeout if that is longer.
         """
 
+    def ingest_status(self, dataset_id: str, ingest_id: str) -> Operation[Ingest]:
+        """Return the state of an ingest.
+
+        :raises PolyteiaConfigurationError: if the API has no ingests.
+        """
+
     def export(
         self,
         query: Query,
-        content_type: str,
-        destination: Callable[[], AbstractContextManager[IO[bytes]]],
-        name: str,
+        destination: Destination,
         idle_timeout: float | None,
     ) -> Operation[int]:
         """Write the result of a query to a file, and return its size in bytes.
 
-        :param content_type: MIME type of the file.
-        :param destination: opens a new temporary file for an attempt, keeps it if the attempt succeeds, else removes
-            it.
-        :param name: the name of the file in the log.
         :param idle_timeout: as for `upload`.
         """
+
+    def export_dataset(
+        self,
+        dataset_id: str,
+        destination: Destination,
+        idle_timeout: float | None,
+    ) -> Operation[int]:
+        """Write all data of a dataset to a file, and return its size in bytes; parameters as for `export`."""
 
     def execute_sql(self, query: Query, *, idempotent: bool) -> Operation[Any]:
         """Run a statement, and return the platform's result as it is."""
@@ -86,13 +108,47 @@ class PlatformAPI(Protocol):
     def test_connection(self) -> Operation[str | None]:
         """Return the name of an organization that the key can access; None if there is none."""
 
-    def last_upload(self, record: Record) -> Upload | None:
+    def check_condition(self, condition: UploadCondition) -> None:
+        """Check, before anything is sent, that a wait asks for nothing that the platform does not show.
+
+        :raises PolyteiaConfigurationError: if it does.
+        """
+
+    def last_upload(self, record: Record, condition: UploadCondition) -> Upload | None:
         """Return the last upload that a dataset's record shows; None without one.
 
+        :param condition: names the field that shows it.
         :raises PolyteiaProtocolError: if the record contains something that cannot be one.
+        :raises PolyteiaConfigurationError: if the record has no such field.
         """
 
 
-def select_api(credentials: Credentials) -> PlatformAPI:
-    """Return the API that a connection uses."""
+def select_api(credentials: Credentials) -> Operation[PlatformAPI]:
+    """Return the operation that chooses the API of a connection.
+
+    It sends nothing where the connection says which API to use; otherwise the host is asked.
+
+    :raises PolyteiaConfigurationError: if the connection lacks what the API needs.
+    """
+
+    def start() -> Flow[PlatformAPI]:
+        name = credentials.config.api
+        if name == "auto":
+            from airflow_provider_polyteia.client.rpc_api import probe  # noqa: PLC0415 - for hosts that are not known
+
+            name = "rpc" if (yield from probe.serves_rpc_api(credentials)) else "command"
+            credentials.config.check_organization(name)
+        return _create(name, credentials)
+
+    return Operation("select_api", start, Idempotency.SAFE, {})
+
+
+def _create(name: str, credentials: Credentials) -> PlatformAPI:
+    """Return the operations of an API; only this API is imported."""
+    if name == "rpc":
+        from airflow_provider_polyteia.client.rpc_api.operations import RpcAPI  # noqa: PLC0415 - see above
+
+        return RpcAPI(credentials)
+    from airflow_provider_polyteia.client.command_api.operations import CommandAPI  # noqa: PLC0415 - see above
+
     return CommandAPI(credentials)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 DEFAULT_BASE_URL = "https://app.polyteia.com"
+# The API that is found on a host; another host is asked (docs/platform-api.md#two-apis).
+API_OF_HOST = {"app.polyteia.com": "command", "web.polyteia.de": "rpc"}
+_DEFAULT_HOSTS = {"command": DEFAULT_BASE_URL, "auto": DEFAULT_BASE_URL, "rpc": "https://web.polyteia.de"}
 MAX_SECONDS = 86_400.0
 MAX_ATTEMPTS = 10_000
 MAX_PORT = 65_535
@@ -52,8 +55,11 @@ class ClientConfig:
     :param base_url: scheme, host and port, without a path.
     :param key: the personal access key (PAK).
     :param conn_id: id of the Airflow connection, named in every exception. Default: empty.
-    :param organization_id: organization for whose access token the key is exchanged
-        (docs/platform-api.md#token-exchange). Default: None, the key itself is sent.
+    :param api: the API of the platform: ``command``, ``rpc``, or ``auto`` where the host must be asked. Default:
+        ``auto``.
+    :param organization_id: organization for which the key is exchanged (docs/platform-api.md#token-exchange,
+        docs/platform-api.md#rpc-sessions). Default: None; on the command API, the key itself is sent.
+    :param organization_slug: the same organization by its slug, on the RPC API only. Default: None.
     :param timeout: connect and read timeout in seconds. Default: 10 and 60.
     :param verify: whether to verify TLS certificates, or the path of a CA bundle. Default: True.
     :param cert: client certificate: one PEM file, or certificate and key. Default: None.
@@ -65,7 +71,9 @@ class ClientConfig:
     base_url: str
     key: str = field(repr=False)
     conn_id: str = ""
+    api: str = "auto"
     organization_id: str | None = None
+    organization_slug: str | None = None
     timeout: tuple[float, float] = (10.0, 60.0)
     verify: bool | str = True
     cert: str | tuple[str, str] | None = None
@@ -79,6 +87,27 @@ class ClientConfig:
         checks = {**_LIMITS, "max_server_errors": _attempts}
         checked = {name: checks[name](name, value, self.conn_id) for name, value in given.items()}
         return replace(self, limits=self.limits._replace(**checked))
+
+    def check_organization(self, api: str) -> None:
+        """Check that the organization is given as an API needs it.
+
+        :raises PolyteiaConfigurationError: naming the extra to set or to remove.
+        """
+        by_id, by_slug = self.organization_id, self.organization_slug
+        if by_id and by_slug:
+            raise _error(self.conn_id, "has both extras 'organization_id' and 'organization_slug'; remove one of them")
+        if api == "rpc" and not (by_id or by_slug):
+            raise _error(
+                self.conn_id,
+                "has no organization, which the RPC API requires. Set the extra 'organization_id' (such as "
+                "org_d2k7m0p4c5v1s8h3q9t0) or 'organization_slug'",
+            )
+        if api == "command" and by_slug:
+            raise _error(
+                self.conn_id,
+                "has the extra 'organization_slug', which only the RPC API supports; set 'organization_id' instead, or "
+                "the extra 'api' to 'rpc'",
+            )
 
 
 def from_connection(
@@ -99,15 +128,16 @@ def from_connection(
     if unknown:
         raise _error(conn_id, f"has an unknown extra {_quoted(unknown)}. Supported extras: {_quoted(sorted(_EXTRAS))}")
     settings = {name: _EXTRAS[name](name, value, conn_id) for name, value in given.items()}
-    allow_http = settings.pop("allow_http", False)
+    allow_http, api = settings.pop("allow_http", False), settings.pop("api", "auto")
     limits = Limits(**{name: settings.pop(name) for name in Limits._fields if name in settings})
-    return ClientConfig(
-        base_url=_base_url(host, port, conn_id, allow_http=allow_http),
-        key=_key(password, conn_id),
-        conn_id=conn_id,
-        limits=limits,
-        **settings,
+    base_url = _base_url(host or _DEFAULT_HOSTS[api], port, conn_id, allow_http=allow_http)
+    if api == "auto":
+        api = API_OF_HOST.get(urlsplit(base_url).hostname or "", "auto")
+    config = ClientConfig(
+        base_url=base_url, key=_key(password, conn_id), conn_id=conn_id, api=api, limits=limits, **settings
     )
+    config.check_organization(api)
+    return config
 
 
 def _error(conn_id: str, problem: str) -> PolyteiaConfigurationError:
@@ -137,11 +167,9 @@ def _key(password: str | None, conn_id: str) -> str:
     return password
 
 
-def _base_url(host: str | None, port: int | None, conn_id: str, *, allow_http: bool) -> str:
+def _base_url(host: str, port: int | None, conn_id: str, *, allow_http: bool) -> str:
     if port is not None and not 0 <= port <= MAX_PORT:
         raise _error(conn_id, f"has an invalid port, {port}; use a number between 1 and {MAX_PORT}")
-    if not host:
-        return f"{DEFAULT_BASE_URL}:{port}" if port else DEFAULT_BASE_URL
     name, scheme, host_port = _host_parts(host, conn_id)
     if host_port == 0:
         raise _error(conn_id, "has port 0 in its Host; remove it or enter the actual port")
@@ -290,6 +318,12 @@ def _text(name: str, value: Any, conn_id: str) -> str:
     return value
 
 
+def _api(name: str, value: Any, conn_id: str) -> str:
+    if value not in _DEFAULT_HOSTS:
+        raise _error(conn_id, f"has the extra {name!r} = {value!r}; it must be one of 'auto', 'command' and 'rpc'")
+    return str(value)
+
+
 def _pattern(name: str, value: Any, conn_id: str) -> str:
     """Check a URL pattern: it becomes a link in the Airflow UI."""
     text = _text(name, value, conn_id)
@@ -319,7 +353,9 @@ _EXTRAS: dict[str, Callable[[str, Any, str], Any]] = {
     "verify": _verify,
     "cert": _cert,
     "proxies": _proxies,
+    "api": _api,
     "organization_id": _text,
+    "organization_slug": _text,
     "allow_http": _boolean,
     "ui_url": _pattern,
     **_LIMITS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -21,21 +22,31 @@ class Credentials:
     """The key of a connection and the access token it was exchanged for. Kept in memory only.
 
     :param on_secret: called with every new token, so that it can be masked in logs.
+    :param clock: returns seconds on a clock that never goes back.
     """
 
-    def __init__(self, config: ClientConfig, on_secret: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        config: ClientConfig,
+        on_secret: Callable[[str], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.config = config
+        self.clock = clock
         self.access_token: str | None = None
         self._on_secret = on_secret
         self._secrets = _spellings(config.key)
+        self._reported = {config.key}
 
     def __repr__(self) -> str:
         return f"<Credentials of connection {self.config.conn_id!r}>"
 
     def add_secret(self, secret: str) -> str:
         """Remember a token as secret, and return it."""
-        self._secrets |= _spellings(secret)
-        self._on_secret(secret)
+        if secret not in self._reported:
+            self._reported.add(secret)
+            self._secrets |= _spellings(secret)
+            self._on_secret(secret)
         return secret
 
     def redact(self, value: Any) -> Any:

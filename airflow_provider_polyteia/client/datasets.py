@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-IfExists = Literal["reuse", "update", "fail"]
+INGEST_TIMEOUT = 1800.0
+INGEST_POLL_INTERVAL = 5.0
 
-# An update sends all of these: what is omitted may be lost (docs/platform-api.md#updates).
-EDITABLE = ("name", "solution_id", "description", "source", "slug", "documentation")
+IfExists = Literal["reuse", "update", "fail"]
 
 
 def check_if_exists(if_exists: str, where: str = "if_exists") -> None:
@@ -75,11 +75,16 @@ def create_dataset(client: PolyteiaClient, api: PlatformAPI, fields: Mapping[str
     return record
 
 
-def update_dataset(client: PolyteiaClient, api: PlatformAPI, record: Record, changes: Mapping[str, Any]) -> Record:
+def update_dataset(
+    client: PolyteiaClient,
+    api: PlatformAPI,
+    record: Record,
+    changes: Mapping[str, Any],
+    source_timestamp: str | None = None,
+) -> Record:
     """Merge `changes` (None leaves a field unchanged) into a record that was just read, and send all of it."""
-    merged = {name: record[name] for name in EDITABLE if record.get(name) is not None}
-    merged |= {name: value for name, value in changes.items() if value is not None}
-    updated = client.run(api.update_dataset(record["id"], merged))
+    given = {name: value for name, value in changes.items() if value is not None}
+    updated = client.run(api.update_dataset(record, given, source_timestamp))
     if isinstance(updated, dict) and updated.get("id") == record["id"]:
         return updated
     return client.run(api.get_dataset(DatasetRef(record["id"])))
@@ -103,9 +108,10 @@ def wait_for_upload(
     client: PolyteiaClient, api: PlatformAPI, condition: UploadCondition, *, timeout: float, poll_interval: float
 ) -> Upload:
     """Poll a dataset until it shows an upload; see `PolyteiaHook.wait_for_upload`."""
+    api.check_condition(condition)
     deadline = client.clock() + timeout
     while True:
-        upload = api.last_upload(client.run(api.get_dataset(condition.dataset)))
+        upload = api.last_upload(client.run(api.get_dataset(condition.dataset)), condition)
         if upload is not None and condition.matches(upload):
             return upload
         if client.clock() + poll_interval > deadline:
@@ -116,6 +122,24 @@ def wait_for_upload(
                 conn_id=client.config.conn_id,
             )
         client.sleep(poll_interval)
+
+
+def wait_for_ingest(
+    client: PolyteiaClient, api: PlatformAPI, dataset_id: str, ingest_id: str, *, timeout: float, poll_interval: float
+) -> None:
+    """Poll an ingest until it is completed; see `PolyteiaHook.wait_for_ingest`."""
+    from airflow_provider_polyteia.client.ingest import IngestWait  # noqa: PLC0415 - imports tenacity
+
+    conn_id, clock = client.config.conn_id, client.clock
+    wait = IngestWait(dataset_id, ingest_id, conn_id, timeout=timeout, poll_interval=poll_interval, clock=clock)
+    query = api.ingest_status(dataset_id, ingest_id)
+    while True:
+        client.sleep(wait.next_delay())
+        try:
+            if wait.is_completed(client.run(query)):
+                return
+        except PolyteiaError as error:
+            wait.record_failure(error)
 
 
 def _differences(record: Record, fields: Mapping[str, Any]) -> list[str]:

@@ -5,10 +5,11 @@ Every text taken from a response passes through `Credentials.excerpt` or `Creden
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from airflow_provider_polyteia.client.config import KEY_ADVICE
 from airflow_provider_polyteia.client.json_values import to_encodable
+from airflow_provider_polyteia.client.operation import describe
 from airflow_provider_polyteia.exceptions import (
     PolyteiaAPIError,
     PolyteiaAuthenticationError,
@@ -18,6 +19,7 @@ from airflow_provider_polyteia.exceptions import (
     PolyteiaError,
     PolyteiaNotFoundError,
     PolyteiaPermissionError,
+    PolyteiaPreconditionError,
     PolyteiaProtocolError,
     PolyteiaRateLimitError,
     PolyteiaServerError,
@@ -25,13 +27,16 @@ from airflow_provider_polyteia.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from airflow_provider_polyteia.client.config import ClientConfig
     from airflow_provider_polyteia.client.credentials import Credentials
     from airflow_provider_polyteia.client.operation import Response
 
+Subject: TypeAlias = "Callable[[], Mapping[str, str]]"
+
 FIRST_HTTP_ERROR = 400
+_API_TITLES = {"command": "command", "rpc": "RPC"}
 PROXY_AUTHENTICATION_REQUIRED = 407
 
 _BY_CODE: dict[int, type[PolyteiaAPIError]] = {
@@ -40,6 +45,7 @@ _BY_CODE: dict[int, type[PolyteiaAPIError]] = {
     403: PolyteiaPermissionError,
     404: PolyteiaNotFoundError,
     409: PolyteiaConflictError,
+    412: PolyteiaPreconditionError,
     429: PolyteiaRateLimitError,
     **dict.fromkeys(range(500, 600), PolyteiaServerError),
 }
@@ -50,13 +56,24 @@ _ADVICE: dict[type[PolyteiaAPIError], str] = {
         "owner of the workspace, solution or dataset for access (a solution may also require that its data-processing "
         "terms are acknowledged first)."
     ),
+    PolyteiaPreconditionError: (
+        "The owner of the key of connection {!r} must open the solution in Polyteia and acknowledge its current "
+        "data-processing terms. Until then, every retry fails in the same way."
+    ),
     PolyteiaBadRequestError: "Check the parameters.",
     PolyteiaNotFoundError: "Check the id or slug; the account of connection {!r} may also lack permission to see it.",
 }
 
 
 def api_error(
-    response: Response, credentials: Credentials, name: str, body: Any, *, from_gateway: bool = False, subject: str = ""
+    response: Response,
+    credentials: Credentials,
+    name: str,
+    body: Any,
+    *,
+    from_gateway: bool = False,
+    subject: Subject = dict,
+    other_api: str = "",
 ) -> PolyteiaError:
     """Return the exception for an error body: an object, a string or anything else.
 
@@ -64,7 +81,10 @@ def api_error(
     (docs/platform-api.md#errors-inside-http-200).
 
     :param from_gateway: whether the body is not in the platform's form.
-    :param subject: the identifiers of what a call is about, named where access is refused or nothing was found.
+    :param subject: returns the identifiers of what a call is about, which are named where access is refused or nothing
+        was found. Default: none.
+    :param other_api: the API that the host may serve instead, as the connection's extra ``api`` names it. Default:
+        empty, nothing suggests that.
     """
     status, conn_id = response.status, credentials.config.conn_id
     fields = body if isinstance(body, dict) else {"message": body}
@@ -74,15 +94,19 @@ def api_error(
         return proxy_authentication_required(name, credentials.config)
     cls = _BY_CODE.get(code, PolyteiaAPIError)
     message = credentials.excerpt(fields.get("message"))
+    word = credentials.excerpt(fields["code"]) if own_code is None and isinstance(fields.get("code"), str) else ""
     how = f"HTTP {status}" if code == status else f"error {code} in HTTP {status}"
+    how += f" {word}" if word else ""
     sentences = [_sentence(credentials, name, f"was rejected with {how}" + (f": {message!r}" if message else ""))]
     if cls in _ADVICE:
         sentences.append(_ADVICE[cls].format(conn_id))
-    if subject and cls in (PolyteiaPermissionError, PolyteiaNotFoundError):
-        sentences.append(f"Requested: {credentials.excerpt(subject)}.")
+    if cls in (PolyteiaPermissionError, PolyteiaNotFoundError) and (identifiers := describe(subject())):
+        sentences.append(f"Requested: {credentials.excerpt(identifiers)}.")
+    if other_api:
+        sentences.append(_other_api(credentials, other_api))
     return cls(
         " ".join(sentences),
-        code=status if own_code is None and status >= FIRST_HTTP_ERROR else own_code,
+        code=word or (status if own_code is None and status >= FIRST_HTTP_ERROR else own_code),
         message=message,
         details=_details(fields.get("details"), credentials),
         http_status=status,
@@ -106,13 +130,20 @@ def error_code(fields: Mapping[str, Any]) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**9 else None
 
 
-def unexpected_response(response: Response, credentials: Credentials, name: str, kind: str) -> PolyteiaProtocolError:
-    """Return the exception for a response that is not Polyteia's, such as a web page."""
+def unexpected_response(
+    response: Response, credentials: Credentials, name: str, kind: str, *, other_api: str = ""
+) -> PolyteiaProtocolError:
+    """Return the exception for a response that is not Polyteia's, such as a web page.
+
+    :param other_api: as for `api_error`.
+    """
     begin = credentials.excerpt(response.body.decode(errors="replace"))
     return PolyteiaProtocolError(
         _sentence(credentials, name, f"returned HTTP {response.status} with {kind}, instead of a Polyteia response")
         + f" Check the connection's host (currently {credentials.config.base_url}), and check whether a proxy or login "
-        "page is intercepting the request." + (f" The response begins with {begin!r}." if begin else ""),
+        "page is intercepting the request."
+        + (f" {_other_api(credentials, other_api)}" if other_api else "")
+        + (f" The response begins with {begin!r}." if begin else ""),
         http_status=response.status,
         method=name,
         conn_id=credentials.config.conn_id,
@@ -129,6 +160,13 @@ def missing_field(response: Response, credentials: Credentials, name: str, field
     )
 
 
+def _other_api(credentials: Credentials, other_api: str) -> str:
+    return (
+        f"If this host serves the {_API_TITLES[other_api]} API, set the extra 'api' of connection "
+        f"{credentials.config.conn_id!r} to {other_api!r}."
+    )
+
+
 def incomplete_response(credentials: Credentials, name: str, problem: str) -> PolyteiaTransportError:
     """Return the exception for a response that ended too early."""
     return PolyteiaTransportError(
@@ -141,9 +179,10 @@ def incomplete_response(credentials: Credentials, name: str, problem: str) -> Po
 def unknown_organization(credentials: Credentials, name: str) -> PolyteiaConfigurationError:
     """Return the exception for a key without access to the connection's organization."""
     config = credentials.config
+    extra = "organization_id" if config.organization_id else "organization_slug"
     return PolyteiaConfigurationError(
-        f"The key of connection {config.conn_id!r} cannot access the organization {config.organization_id!r} set in "
-        "its extra 'organization_id': either it does not exist or the key's account is not a member.",
+        f"The key of connection {config.conn_id!r} cannot access the organization {getattr(config, extra)!r} set in "
+        f"its extra {extra!r}: either it does not exist or the key's account is not a member.",
         method=name,
         conn_id=config.conn_id,
         not_applied=True,

@@ -207,7 +207,7 @@ def _find(client: PolyteiaClient, creation: Creation, attempts: Attempts, error:
     """Look the resource up; return None if the platform says that it does not exist."""
     fields = " and ".join(creation.natural_key)
     try:
-        found = client.run(creation.lookup, deadline=attempts.deadline)
+        found = client.run(creation.lookup(), deadline=attempts.deadline)
     except PolyteiaError as failed:
         # A gateway without a backend responds with 404 as well, but not in the platform's form.
         if isinstance(failed, PolyteiaNotFoundError) and not failed.from_gateway:

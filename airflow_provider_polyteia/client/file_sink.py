@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from airflow_provider_polyteia.client.formats import JSON, media_type
 from airflow_provider_polyteia.client.progress import Progress
 from airflow_provider_polyteia.exceptions import PolyteiaError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
     from airflow_provider_polyteia.client.operation import Response
 
 MAX_HEAD = 64 * 1024
 TAIL = 4
+
+
+class Destination(NamedTuple):
+    """Where an export is written.
+
+    :param open: opens a new temporary file for an attempt, keeps it if the attempt succeeds, else removes it.
+    :param content_type: MIME type of the file.
+    :param name: the name of the file in the log.
+    """
+
+    open: Callable[[], AbstractContextManager[IO[bytes]]]
+    content_type: str
+    name: str
 
 
 class FileSink:

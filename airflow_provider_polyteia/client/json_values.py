@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 MAX_DEPTH = 100
 MAX_BITS = 1024
@@ -14,6 +15,18 @@ _MIN_PACKABLE = -(2**63)
 
 class NotJSONError(ValueError):
     """A value that JSON cannot represent; the text names its path."""
+
+
+def parse_json(body: bytes) -> Any:
+    """Return the JSON value in `body`, or None if it is not valid JSON."""
+    try:
+        return json.loads(body, parse_constant=_reject_constant)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _reject_constant(name: str) -> NoReturn:
+    raise ValueError(name)  # NaN and Infinity are not JSON
 
 
 def check_json(value: Any, path: str, depth: int = 0) -> Any:

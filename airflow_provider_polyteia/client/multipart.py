@@ -42,16 +42,19 @@ class UploadSource:
 
 
 class FileBody:
-    """A multipart body with the single part ``file`` (docs/platform-api.md#uploads)."""
+    """A multipart body with the single part ``file`` (docs/platform-api.md#uploads).
 
-    def __init__(self, source: UploadSource) -> None:
+    :param part_type: content type of the part. Default: ``application/octet-stream``.
+    """
+
+    def __init__(self, source: UploadSource, part_type: str = "application/octet-stream") -> None:
         boundary = secrets.token_hex(16)
         self.content_type = f"multipart/form-data; boundary={boundary}"
         self._source = source
         self._head = (
             f"--{boundary}\r\n"
             f'Content-Disposition: form-data; name="file"; filename="{_escape(source.name)}"\r\n'
-            "Content-Type: application/octet-stream\r\n\r\n"
+            f"Content-Type: {part_type}\r\n\r\n"
         ).encode()
         self._tail = f"\r\n--{boundary}--\r\n".encode()
 

@@ -27,6 +27,7 @@ from email.utils import parsedate_to_datetime
 from enum import Enum
 from http import HTTPStatus
 from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+from urllib.parse import urlsplit
 
 MAX_RETRY_AFTER = 1e9
 
@@ -40,10 +41,12 @@ class Request:
     :param method: HTTP method.
     :param path: path of the URL, without the query.
     :param name: the name used in exceptions and logs, e.g. ``create_dataset``.
+    :param url: complete URL on another host, such as a presigned one; `path` and `query` are then unused. Default:
+        empty, the connection's host.
     :param body: bytes, or a re-iterable body with a length such as `multipart.FileBody`. Default: None, no body.
     :param sink: where to write the body of the response if it accepts it. Default: None, keep the body in memory.
     :param idle_timeout: maximum time in seconds without a byte in either direction. Default: the connection's timeout.
-    :param bearer: the credential for the Authorization header.
+    :param bearer: the credential for the Authorization header. Default: empty, no such header.
     :param coalesce: whether concurrent requests like this one may be sent once and share the response, such as the
         exchange of a key for an access token. Default: False.
     """
@@ -53,11 +56,18 @@ class Request:
     name: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     query: Mapping[str, str] = field(default_factory=dict, repr=False)
+    url: str = field(default="", repr=False)
     body: Any = field(default=None, repr=False)
     sink: Sink | None = field(default=None, repr=False)
     idle_timeout: float | None = None
     bearer: str = field(default="", repr=False)
     coalesce: bool = False
+
+    @property
+    def origin(self) -> str:
+        """Scheme and host of a URL on another host; empty for the connection's host."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.hostname}" if self.url else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,14 +193,14 @@ class Creation(NamedTuple):
     """A create that is identified by a natural key, and the query that finds what it created; see `exactly_once`.
 
     :param operation: the create.
-    :param lookup: the query by the natural key.
+    :param lookup: returns the query by the natural key.
     :param natural_key: the fields that identify the resource within the platform.
     :param fields: all fields that are sent.
     :param is_unique: whether the platform rejects a second resource with the same natural key.
     """
 
     operation: Operation[Result]
-    lookup: Operation[Result]
+    lookup: Callable[[], Operation[Result]]
     natural_key: Mapping[str, str]
     fields: Mapping[str, Any]
     is_unique: bool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime
 from typing import Any, NamedTuple, Self
 
@@ -9,6 +10,8 @@ from airflow_provider_polyteia.client.json_values import to_encodable
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError
 
 Record = dict[str, Any]
+
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T")
 
 
 class DatasetRef(NamedTuple):
@@ -69,6 +72,54 @@ class Upload(NamedTuple):
         }
         encodable: dict[str, Any] = to_encodable(fields)
         return encodable
+
+
+def upload_by_field(record: Record, field: str, conn_id: str) -> Upload | None:
+    """Return what a date field of a dataset's record shows as its last upload; None while the field is empty.
+
+    :param field: name of the field, e.g. ``data_as_of``.
+    :param conn_id: id of the Airflow connection, for the exception.
+    :raises PolyteiaConfigurationError: if the record has no such field; the text lists its date fields.
+    """
+    value: Any = record.get(field)
+    timestamp = parse_timestamp(value)
+    if field not in record or (value is not None and timestamp is None):
+        found = sorted(name for name, item in record.items() if isinstance(item, str) and _DATE.match(item))
+        problem = "does not contain a date" if field in record else "does not exist"
+        raise PolyteiaConfigurationError(
+            f"The field {field!r} {problem} in the record of dataset {record.get('id')!r} (connection {conn_id!r}). "
+            + (
+                f"Its date fields are {', '.join(found)}; name one of them as 'timestamp_field'."
+                if found
+                else "The record has no date fields, so uploads by others cannot be seen."
+            ),
+            method="get_dataset",
+            conn_id=conn_id,
+        )
+    if timestamp is None:
+        return None
+    slug = record.get("slug")
+    return Upload(str(record.get("id")), slug if isinstance(slug, str) else None, value, timestamp, None, None)
+
+
+class Accepted(NamedTuple):
+    """An upload that the platform accepted.
+
+    :param ingest_id: id of the ingest that must complete before the data is there; None where there is no such thing.
+    """
+
+    ingest_id: str | None = None
+
+
+class Ingest(NamedTuple):
+    """The state of an ingest.
+
+    :param status: as the platform writes it; ``completed`` and ``failed`` are final.
+    :param message: the platform's reason for a failure, without secrets; empty if it sent none.
+    """
+
+    status: str
+    message: str = ""
 
 
 def parse_timestamp(text: Any) -> datetime | None:

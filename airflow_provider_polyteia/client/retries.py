@@ -7,7 +7,8 @@ NOT_SENT: no connection, or a lookup      retry                        retry
 confirmed that nothing was applied
 RATE_LIMITED: 429                         wait as requested, retry     the same
 OUTCOME_UNKNOWN: timeout, reset,          retry                        look up if that is possible, else
-HTTP 5xx, unexpected body                                              `PolyteiaOutcomeUnknownError`
+HTTP 5xx, unexpected body; RPC API: 404                                `PolyteiaOutcomeUnknownError`
+after a write that is not idempotent
 SERVER_ERROR: error 5xx inside HTTP 2xx   retry twice                  as OUTCOME_UNKNOWN
 REJECTED: any other response              never                        never
 ========================================  ===========================  ========================================
@@ -68,6 +69,8 @@ def classify(error: BaseException) -> Failure:
     if isinstance(error, PolyteiaRateLimitError):
         return Failure.RATE_LIMITED
     kind = _kind_as_received(error)
+    if isinstance(error, PolyteiaNotFoundError) and error.not_applied:
+        return Failure.REJECTED  # what the request refers to does not exist
     is_unknown = kind in (Failure.OUTCOME_UNKNOWN, Failure.SERVER_ERROR)
     return Failure.NOT_SENT if is_unknown and isinstance(error, PolyteiaError) and error.not_applied else kind
 
@@ -80,7 +83,7 @@ def _kind_as_received(error: BaseException) -> Failure:
         return Failure.SERVER_ERROR if error.is_inside_success else Failure.OUTCOME_UNKNOWN
     if isinstance(error, PolyteiaProtocolError):
         return Failure.REJECTED if _is_redirect(error) else Failure.OUTCOME_UNKNOWN
-    if isinstance(error, PolyteiaAPIError) and error.http_status == REQUEST_TIMEOUT:
+    if isinstance(error, PolyteiaAPIError) and (error.may_be_applied or error.http_status == REQUEST_TIMEOUT):
         return Failure.OUTCOME_UNKNOWN
     if isinstance(error, PolyteiaAPIError) and error.is_ambiguous:
         return Failure.SERVER_ERROR

@@ -1,7 +1,8 @@
 """How a SQL statement refers to datasets, and whether it is safe to retry. Performs no I/O.
 
-The platform expects a dataset as ``'{{ds_...}}'`` (docs/platform-api.md#sql), which is also Airflow's template syntax.
-So a statement may refer to it in one of two ways that survive templating, and is translated here:
+The command API expects a dataset as ``'{{ds_...}}'`` (docs/platform-api.md#sql), which is also Airflow's template
+syntax; the RPC API expects the bare id in quotes (docs/platform-api.md#rpc-sql). So a statement may refer to it in one
+of two ways that survive templating, and is translated here:
 
 * datasets as a mapping, ``{"bookings": "ds_..."}``: ``FROM {bookings}``
 * datasets as a list of ids: the id in quotes, ``FROM 'ds_...'``
@@ -71,6 +72,14 @@ def resolve_references(sql: str, datasets: Datasets) -> tuple[str, list[str]]:
     if missing:
         raise PolyteiaConfigurationError(f"The SQL statement uses the dataset {missing[0]!r}; add it to the datasets.")
     return sql, ids
+
+
+def with_bare_ids(statement: str) -> str:
+    """Return a statement that refers to datasets as ``'ds_...'``, as the RPC API expects it.
+
+    :param statement: as returned by `resolve_references`.
+    """
+    return _REFERENCE.sub(r"\1", statement)
 
 
 def reads_only(sql: str) -> bool:

@@ -27,12 +27,15 @@ class UploadCondition(NamedTuple):
     :param uploaded_after: only match uploads after this time. Default: None, any upload.
     :param min_size: minimum size in bytes. Default: None, any size.
     :param wait_for_creation: whether a dataset that does not exist yet is waited for. Default: False, it is an error.
+    :param timestamp_field: date field of the dataset's record that shows an upload. Default: None, the time of the
+        upload itself, or ``data_as_of`` on the RPC API, which does not show it.
     """
 
     dataset: DatasetRef
     uploaded_after: datetime | None = None
     min_size: int | None = None
     wait_for_creation: bool = False
+    timestamp_field: str | None = None
 
     def matches(self, upload: Upload | None) -> bool:
         """Return True if this is the upload that is waited for."""
@@ -58,6 +61,7 @@ class UploadWait:
     :param uploaded_after: only match uploads after this time (ISO 8601). Default: None, any upload.
     :param min_size: minimum size in bytes. Default: None, any size.
     :param wait_for_creation: whether a dataset that does not exist yet is waited for. Default: False.
+    :param timestamp_field: date field of the record that shows an upload. Default: None, as in `UploadCondition`.
     :param poke_interval: time in seconds between two polls. Default: 60.
     :param exponential_backoff: whether the interval doubles from poll to poll. Default: False.
     :param max_wait: maximum interval in seconds. Default: None, no maximum.
@@ -73,6 +77,7 @@ class UploadWait:
     uploaded_after: str | None = None
     min_size: int | None = None
     wait_for_creation: bool = False
+    timestamp_field: str | None = None
     poke_interval: float = 60.0
     exponential_backoff: bool = False
     max_wait: float | None = None
@@ -92,6 +97,7 @@ class UploadWait:
             uploaded_after=parse_timestamp(self.uploaded_after),
             min_size=self.min_size,
             wait_for_creation=self.wait_for_creation,
+            timestamp_field=self.timestamp_field,
         )
 
     @property

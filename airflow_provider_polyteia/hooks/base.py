@@ -50,6 +50,7 @@ class PolyteiaBaseHook(BaseHook):
             "max_server_errors": max_server_errors,
         }
         self._client: PolyteiaClient | None = None
+        self._api: PlatformAPI | None = None
         self._is_cancelled = False
 
     def __enter__(self) -> Self:
@@ -88,16 +89,22 @@ class PolyteiaBaseHook(BaseHook):
 
     @property
     def api(self) -> PlatformAPI:
-        """The operations of the API that the connection uses."""
-        from airflow_provider_polyteia.client.api import select_api  # noqa: PLC0415 - imported when a task runs
+        """The operations of the API that the connection uses, chosen at the first use and kept until `close`.
 
-        return select_api(self.get_conn().credentials)
+        :raises PolyteiaError: if the host had to be asked which API it serves, and that failed.
+        """
+        if self._api is None:
+            from airflow_provider_polyteia.client.api import select_api  # noqa: PLC0415 - imported when a task runs
+
+            client = self.get_conn()
+            self._api = client.run(select_api(client.credentials))
+        return self._api
 
     def close(self) -> None:
         """Close the client's connections, and forget its access token."""
         if self._client is not None:
             self._client.close()
-            self._client = None
+            self._client = self._api = None
 
     def cancel(self) -> None:
         """End waits and begin no further attempt; for `on_kill`."""

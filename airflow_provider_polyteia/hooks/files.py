@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import IO, TYPE_CHECKING, Any, TypedDict
 
+from airflow_provider_polyteia.client.file_sink import Destination
 from airflow_provider_polyteia.client.formats import PARQUET, by_extension, media_type
 from airflow_provider_polyteia.client.progress import format_size
 from airflow_provider_polyteia.client.sql_references import Datasets, Query, resolve_references
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_provider_polyteia.client.api import PlatformAPI
+    from airflow_provider_polyteia.client.operation import Operation
     from airflow_provider_polyteia.client.transports.requests_client import PolyteiaClient
     from airflow_provider_polyteia.storage import AnyPath
+
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +28,8 @@ log = logging.getLogger(__name__)
 class Uploaded(TypedDict):
     """The result of an upload, as JSON, so that a task may return it.
 
-    `rows` is known for Parquet files if pyarrow is installed, otherwise None.
+    `rows` is known for Parquet files if pyarrow is installed, otherwise None. `ingest_id` is None where the platform
+    has no ingests (command API).
     """
 
     dataset_id: str
@@ -33,6 +37,7 @@ class Uploaded(TypedDict):
     rows: int | None
     content_type: str
     filename: str
+    ingest_id: str | None
 
 
 class Exported(TypedDict):
@@ -64,15 +69,16 @@ def upload(
     kind = content_type or by_extension(own_name, "content_type")
     rows = parquet_rows(opened) if media_type(kind) == PARQUET else None
     started = client.clock()
-    client.run(api.upload(dataset_id, opened, kind, timeout))
+    ingest_id = client.run(api.upload(dataset_id, opened, kind, timeout)).ingest_id
     seconds = max(client.clock() - started, 1e-3)
     log.info(
-        "Uploaded %r to dataset %r: %s in %.1f s (%s/s)",
+        "Uploaded %r to dataset %r: %s in %.1f s (%s/s)%s",
         opened.name,
         dataset_id,
         format_size(opened.size),
         seconds,
         format_size(opened.size / seconds),
+        f"; accepted as ingest {client.credentials.excerpt(ingest_id)!r}" if ingest_id else "",
     )
     return {
         "dataset_id": dataset_id,
@@ -80,6 +86,7 @@ def upload(
         "rows": rows,
         "content_type": kind,
         "filename": opened.name,
+        "ingest_id": ingest_id,
     }
 
 
@@ -96,15 +103,42 @@ def export(
 ) -> Exported:
     """Write the result of a query to a file; see `PolyteiaHook.export`."""
     statement, ids = resolve_references(sql, datasets)
-    path = to_path(destination)
-    kind, name = content_type or by_extension(path.name, "format"), display_name(path)
-    started = client.clock()
     query = Query(statement, ids, list(args or ()))
-    operation = api.export(query, kind, lambda: atomic_write(path), name, timeout)
+
+    target = _destination(destination, content_type)
+    return _export(client, api.export(query, target, timeout), target, to_path(destination), ids)
+
+
+def export_dataset(
+    client: PolyteiaClient,
+    api: PlatformAPI,
+    dataset_id: str,
+    destination: AnyPath,
+    *,
+    content_type: str | None = None,
+    timeout: float | None = None,
+) -> Exported:
+    """Write all data of a dataset to a file; see `PolyteiaHook.export_dataset`."""
+    target = _destination(destination, content_type)
+    operation = api.export_dataset(dataset_id, target, timeout)
+    return _export(client, operation, target, to_path(destination), [dataset_id])
+
+
+def _destination(destination: AnyPath, content_type: str | None) -> Destination:
+    path = to_path(destination)
+    kind = content_type or by_extension(path.name, "format")
+    return Destination(lambda: atomic_write(path), kind, display_name(path))
+
+
+def _export(
+    client: PolyteiaClient, operation: Operation[int], destination: Destination, path: Any, dataset_ids: list[str]
+) -> Exported:
+    started = client.clock()
     size = client.run(operation)
-    log.info("Exported %s to %r in %.1f s", format_size(size), name, client.clock() - started)
+    log.info("Exported %s to %r in %.1f s", format_size(size), destination.name, client.clock() - started)
+    kind = destination.content_type
     rows = _count_exported_rows(path) if media_type(kind) == PARQUET else None
-    return {"path": name, "bytes": size, "rows": rows, "content_type": kind, "datasets": ids}
+    return {"path": destination.name, "bytes": size, "rows": rows, "content_type": kind, "datasets": dataset_ids}
 
 
 def _count_exported_rows(path: Any) -> int | None:

@@ -9,21 +9,19 @@ from airflow_provider_polyteia.client import datasets as dataset_operations
 from airflow_provider_polyteia.client.records import DatasetRef, format_source_timestamp, parse_user_timestamp
 from airflow_provider_polyteia.client.upload_condition import UploadCondition
 from airflow_provider_polyteia.hooks import lineage
-from airflow_provider_polyteia.hooks.base import PolyteiaBaseHook
+from airflow_provider_polyteia.hooks.raw_access import RawAccessHook
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import date, datetime
 
-    from airflow_provider_polyteia.client.command_api.methods import Kind
-    from airflow_provider_polyteia.client.command_api.operations import CommandAPI
     from airflow_provider_polyteia.client.datasets import IfExists
     from airflow_provider_polyteia.client.sql_references import Datasets
     from airflow_provider_polyteia.hooks.files import Exported, Uploaded
     from airflow_provider_polyteia.storage import AnyPath
 
 
-class PolyteiaHook(PolyteiaBaseHook):
+class PolyteiaHook(RawAccessHook):
     """Runs operations on Polyteia with the personal access key (PAK) of an Airflow connection.
 
     Each method raises an exception of `airflow_provider_polyteia.exceptions` if it fails. Permanent errors, such as an
@@ -49,73 +47,6 @@ class PolyteiaHook(PolyteiaBaseHook):
         from airflow_provider_polyteia.hooks.form import widgets  # noqa: PLC0415 - needs a web server's packages
 
         return widgets(provider_info.CONNECTION_FIELDS)
-
-    def command(self, method: str, params: Mapping[str, Any] | None = None, *, idempotent: bool | None = None) -> Any:
-        """Run a command of the command API and return the ``data`` of its response.
-
-        A create whose result can be looked up by its natural key (``create_dataset``, ``create_insight``) is applied
-        exactly once; if the resource existed before, it raises PolyteiaConflictError.
-
-        :param method: e.g. ``create_dataset``; an unknown one is posted to ``/api``.
-        :param params: the command's params; JSON types only. Default: none.
-        :param idempotent: whether the command is safe to retry. Default: None, as known of the command, and False for
-            an unknown one. If False, a command whose response is lost raises PolyteiaOutcomeUnknownError, unless a
-            lookup shows what happened.
-        :raises PolyteiaError: see `airflow_provider_polyteia.exceptions`.
-        """
-        return self._call("command", method, params, idempotent=idempotent)
-
-    def query(self, method: str, params: Mapping[str, Any] | None = None) -> Any:
-        """Run a query of the command API and return the ``data`` of its response.
-
-        :param method: e.g. ``get_dataset``.
-        :param params: the query's params; JSON types only. Default: none.
-        :raises PolyteiaError: see `airflow_provider_polyteia.exceptions`.
-        """
-        return self._call("query", method, params)
-
-    def iterate(
-        self,
-        method: str,
-        params: Mapping[str, Any] | None = None,
-        *,
-        page_size: int = 100,
-        max_pages: int = 10_000,
-    ) -> Iterator[dict[str, Any] | str]:
-        """Yield all items of a paginated query of the command API, page by page as they are needed.
-
-        An item that moves to another page in the meantime is yielded once (docs/platform-api.md#pagination).
-
-        :param method: e.g. ``list_datasets``.
-        :param params: the query's params without ``page`` and ``size``. Default: none.
-        :param page_size: items per request, 1 to 100. Default: 100.
-        :param max_pages: maximum number of pages; more raise an exception. Default: 10000.
-        :raises PolyteiaError: see `airflow_provider_polyteia.exceptions`.
-        """
-        pages = self._command_api.pages(method, params, page_size=page_size, max_pages=max_pages)
-
-        def items() -> Iterator[dict[str, Any] | str]:
-            while not pages.is_complete:
-                yield from pages.take(self.get_conn().run(pages.next_page()))
-
-        return items()
-
-    @property
-    def _command_api(self) -> CommandAPI:
-        from airflow_provider_polyteia.client.command_api.operations import CommandAPI  # noqa: PLC0415 - imported when a task runs
-
-        return CommandAPI(self.get_conn().credentials)
-
-    def _call(
-        self, kind: Kind, method: str, params: Mapping[str, Any] | None, *, idempotent: bool | None = None
-    ) -> Any:
-        from airflow_provider_polyteia.client import exactly_once  # noqa: PLC0415 - imported when a task runs
-        from airflow_provider_polyteia.client.operation import Creation  # noqa: PLC0415 - imported when a task runs
-
-        operation = self._command_api.call(kind, method, params, idempotent=idempotent)
-        if isinstance(operation, Creation):
-            return exactly_once.create_new(self.get_conn(), operation)
-        return self.get_conn().run(operation)
 
     def create_dataset(
         self,
@@ -168,6 +99,23 @@ class PolyteiaHook(PolyteiaBaseHook):
         """
         return self.get_conn().run(self.api.get_dataset(DatasetRef.of(dataset_id, solution_id, slug)))
 
+    def list_datasets(self, solution_id: str) -> Iterator[dict[str, Any]]:
+        """Yield the records of a solution's datasets, page by page as they are needed.
+
+        A list may be incomplete (docs/platform-api.md#dataset-lists, docs/platform-api.md#rpc-lists): that a dataset is
+        missing from it proves nothing.
+
+        :param solution_id: id of the solution, ``sol_...``.
+        :raises PolyteiaError: see `airflow_provider_polyteia.exceptions`.
+        """
+        listing = self.api.list_datasets(solution_id)
+
+        def records() -> Iterator[dict[str, Any]]:
+            while not listing.is_complete:
+                yield from listing.take(self.get_conn().run(listing.next_page()))
+
+        return records()
+
     def update_dataset(
         self,
         dataset_id: str,
@@ -177,14 +125,18 @@ class PolyteiaHook(PolyteiaBaseHook):
         source: str | None = None,
         slug: str | None = None,
         documentation: Mapping[str, Any] | None = None,
+        source_timestamp: str | date | None = None,
     ) -> dict[str, Any]:
         """Change fields of a dataset's record, and return the record. None (default) leaves a field unchanged.
 
-        The platform may replace the whole record (docs/platform-api.md#updates), so it is read, merged and sent in
-        full.
+        The platform may replace the whole record (docs/platform-api.md#updates, docs/platform-api.md#rpc-updates), so
+        it is read, merged and sent in full. What someone else changes in between is lost.
 
+        :param source_timestamp: as-of time of the data, as for `set_source_timestamp`. Needed only where the RPC API
+            does not show the present one, which an update would erase.
         :raises PolyteiaError: see `airflow_provider_polyteia.exceptions`.
         """
+        timestamp = None if source_timestamp is None else format_source_timestamp(source_timestamp)
         changes = {
             "name": name,
             "description": description,
@@ -193,7 +145,8 @@ class PolyteiaHook(PolyteiaBaseHook):
             "documentation": documentation,
         }
         client = self.get_conn()
-        record = dataset_operations.update_dataset(client, self.api, self.get_dataset(dataset_id), changes)
+        current = self.get_dataset(dataset_id)
+        record = dataset_operations.update_dataset(client, self.api, current, changes, timestamp)
         lineage.wrote_dataset(self, client.config.base_url, dataset_id)
         return record
 
@@ -222,10 +175,13 @@ class PolyteiaHook(PolyteiaBaseHook):
         content_type: str | None = None,
         filename: str | None = None,
         timeout: float | None = None,
+        wait_for_ingest: bool = True,
+        ingest_timeout: float = dataset_operations.INGEST_TIMEOUT,
     ) -> Uploaded:
         """Replace the data of a dataset with a file, in constant memory (docs/platform-api.md#uploads).
 
-        An interrupted upload leaves the dataset unchanged, and is retried completely, with a new token.
+        An interrupted upload leaves the dataset unchanged, and is retried completely. On the RPC API the platform
+        ingests a file after it accepted it (docs/platform-api.md#rpc-uploads); this is waited for.
 
         :param source: a path; a URL such as ``s3://conn_id@bucket/key``; an `ObjectStoragePath`; or a seekable binary
             file object, which is read from its current position.
@@ -234,7 +190,12 @@ class PolyteiaHook(PolyteiaBaseHook):
         :param filename: file name for the platform. Default: its own name.
         :param timeout: maximum time in seconds without a byte in either direction. Default: 300, or the connection's
             timeout if that is longer.
+        :param wait_for_ingest: whether to return only after the data was ingested, on the RPC API. If False, pass
+            ``ingest_id`` of the result to `wait_for_ingest`. Default: True.
+        :param ingest_timeout: maximum time in seconds of that wait. Default: 1800.
         :raises PolyteiaConfigurationError: if the source can never be uploaded, or its format is not known.
+        :raises PolyteiaIngestError: if the platform could not ingest the file.
+        :raises PolyteiaOutcomeUnknownError: if the file was accepted and it is unknown whether it was ingested.
         :raises PolyteiaError: if the source does not exist or is incomplete, or the data was not replaced.
         """
         from airflow_provider_polyteia.hooks import files  # noqa: PLC0415 - most tasks move no file
@@ -244,10 +205,32 @@ class PolyteiaHook(PolyteiaBaseHook):
         uploaded = files.upload(
             client, self.api, dataset_id, source, content_type=content_type, filename=filename, timeout=timeout
         )
+        if wait_for_ingest and uploaded["ingest_id"]:
+            self.wait_for_ingest(dataset_id, uploaded["ingest_id"], timeout=ingest_timeout)
         if not hasattr(source, "read"):
             lineage.read_file(self, to_path(source))
         lineage.wrote_dataset(self, client.config.base_url, dataset_id, {"bytes": uploaded["bytes"]})
         return uploaded
+
+    def wait_for_ingest(
+        self,
+        dataset_id: str,
+        ingest_id: str,
+        *,
+        timeout: float = dataset_operations.INGEST_TIMEOUT,
+        poll_interval: float = dataset_operations.INGEST_POLL_INTERVAL,
+    ) -> None:
+        """Wait until an uploaded file was ingested: on the RPC API (docs/platform-api.md#rpc-uploads).
+
+        :param ingest_id: as in the result of `upload_dataset`.
+        :param timeout: time in seconds after which to give up. Default: 1800.
+        :param poll_interval: longest time in seconds between two polls; the first ones come faster. Default: 5.
+        :raises PolyteiaIngestError: if the platform could not ingest the file.
+        :raises PolyteiaOutcomeUnknownError: if it does not finish in time, or the platform no longer knows it.
+        """
+        dataset_operations.wait_for_ingest(
+            self.get_conn(), self.api, dataset_id, ingest_id, timeout=timeout, poll_interval=poll_interval
+        )
 
     def export(
         self,
@@ -268,8 +251,9 @@ class PolyteiaHook(PolyteiaBaseHook):
         :param datasets: the datasets in use: ``{name: id}``, or their ids.
         :param destination: a path; a URL such as ``s3://conn_id@bucket/key``; or an `ObjectStoragePath`.
         :param args: values for the placeholders in the query. Default: none.
-        :param format: MIME type of the file. Default: by the extension of `destination`. Only Parquet is known to work
-            (docs/platform-api.md#export-formats).
+        :param format: MIME type of the file. Default: by the extension of `destination`. On the command API, only
+            Parquet is known to work (docs/platform-api.md#export-formats); on the RPC API, Parquet, CSV and JSON are
+            written here, which needs pyarrow.
         :param timeout: maximum time in seconds without a byte. Default: 300, or the connection's timeout if that is
             longer.
         :raises PolyteiaConfigurationError: if the arguments are unusable.
@@ -286,6 +270,35 @@ class PolyteiaHook(PolyteiaBaseHook):
         lineage.wrote_file(self, to_path(destination))
         return exported
 
+    def export_dataset(
+        self,
+        dataset_id: str,
+        destination: AnyPath,
+        *,
+        format: str | None = None,  # noqa: A002 - the platform's own name for it
+        timeout: float | None = None,
+    ) -> Exported:
+        """Write all data of a dataset to a file, in constant memory.
+
+        On the RPC API the platform itself exports Parquet, CSV, JSON and Excel (docs/platform-api.md#rpc-exports), so
+        that neither SQL nor pyarrow is needed.
+
+        :param dataset_id: id of the dataset, ``ds_...``.
+        :param destination: as for `export`.
+        :param format: MIME type of the file. Default: by the extension of `destination`.
+        :param timeout: as for `export`.
+        :raises PolyteiaConfigurationError: if the arguments are unusable.
+        :raises PolyteiaError: if it failed; no file is left then.
+        """
+        from airflow_provider_polyteia.hooks import files  # noqa: PLC0415 - most tasks move no file
+        from airflow_provider_polyteia.storage import to_path  # noqa: PLC0415 - most tasks move no file
+
+        client = self.get_conn()
+        exported = files.export_dataset(client, self.api, dataset_id, destination, content_type=format, timeout=timeout)
+        lineage.read_datasets(self, client.config.base_url, exported["datasets"])
+        lineage.wrote_file(self, to_path(destination))
+        return exported
+
     def execute_sql(
         self,
         sql: str,
@@ -296,6 +309,9 @@ class PolyteiaHook(PolyteiaBaseHook):
         idempotent: bool | None = None,
     ) -> Any:
         """Run a statement and return the platform's result as it is: for small results (docs/platform-api.md#sql).
+
+        On the RPC API the result is ``columns`` (``name``, ``type``) and ``rows`` (docs/platform-api.md#rpc-sql), which
+        needs pyarrow.
 
         :param sql: as for `export`.
         :param datasets: as for `export`.
@@ -315,12 +331,17 @@ class PolyteiaHook(PolyteiaBaseHook):
         lineage.read_datasets(self, client.config.base_url, ids)
         return data
 
-    def last_upload(self, dataset_id: str) -> dict[str, Any] | None:
+    def last_upload(self, dataset_id: str, *, timestamp_field: str | None = None) -> dict[str, Any] | None:
         """Return the last upload into a dataset as the platform shows it; None without one.
 
+        :param timestamp_field: date field of the dataset's record that shows an upload. Default: the time of the upload
+            itself; on the RPC API, which does not show it, ``data_as_of`` (docs/platform-api.md#rpc-last-upload).
         :return: ``id``, ``slug``, ``uploaded_at``, ``size``, ``content_type``.
+        :raises PolyteiaConfigurationError: if the record has no such field.
         """
-        upload = self.api.last_upload(self.get_dataset(dataset_id))
+        dataset = DatasetRef.of(dataset_id, None, None)
+        condition = UploadCondition(dataset, timestamp_field=timestamp_field)
+        upload = self.api.last_upload(self.get_dataset(dataset_id), condition)
         return None if upload is None else upload.summary()
 
     def wait_for_upload(
@@ -329,6 +350,7 @@ class PolyteiaHook(PolyteiaBaseHook):
         *,
         after: str | datetime | None = None,
         min_size: int | None = None,
+        timestamp_field: str | None = None,
         timeout: float = 600.0,
         poll_interval: float = 5.0,
     ) -> dict[str, Any]:
@@ -337,7 +359,8 @@ class PolyteiaHook(PolyteiaBaseHook):
 
         :param after: only match uploads after this time, e.g. the ``uploaded_at`` of `last_upload` (datetime or ISO
             8601 string, UTC if naive). Default: any upload.
-        :param min_size: minimum size in bytes. Default: any size.
+        :param min_size: minimum size in bytes; not on the RPC API. Default: any size.
+        :param timestamp_field: as for `last_upload`.
         :param timeout: time in seconds after which to give up. Default: 600.
         :param poll_interval: time in seconds between two polls. Default: 5.
         :raises PolyteiaError: if it does not become visible in time, or a poll fails.
@@ -346,6 +369,7 @@ class PolyteiaHook(PolyteiaBaseHook):
             DatasetRef.of(dataset_id, None, None),
             uploaded_after=parse_user_timestamp(after, "The argument 'after'"),
             min_size=min_size,
+            timestamp_field=timestamp_field,
         )
         upload = dataset_operations.wait_for_upload(
             self.get_conn(), self.api, condition, timeout=timeout, poll_interval=poll_interval
@@ -354,6 +378,8 @@ class PolyteiaHook(PolyteiaBaseHook):
 
     def set_source_timestamp(self, dataset_id: str, source_timestamp: str | date) -> None:
         """Store the as-of time of a dataset's data (docs/platform-api.md#source-timestamp).
+
+        On the RPC API the whole record is read and replaced, as by `update_dataset`.
 
         :param source_timestamp: a date, a datetime or an ISO 8601 string, UTC if naive.
         :raises PolyteiaConfigurationError: if it is not a timestamp.

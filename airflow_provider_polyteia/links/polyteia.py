@@ -41,7 +41,7 @@ def ids_in(record: Mapping[str, object]) -> dict[str, str]:
     """Return the ids in a record, or in the parameters of a call, by their prefix (docs/platform-api.md#ids)."""
     found = {}
     for name, value in record.items():
-        if isinstance(name, str) and isinstance(value, str) and (name == "id" or name.endswith("_id")):
+        if isinstance(name, str) and isinstance(value, str) and (name == "id" or name.endswith(("_id", "Id"))):
             kind = next((kind for prefix, kind in _KINDS.items() if value.startswith(prefix)), None)
             if kind:
                 found[kind] = value

@@ -9,6 +9,7 @@ from airflow_provider_polyteia.operators.base import PolyteiaOperator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import date
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -121,6 +122,8 @@ class UpdateDatasetOperator(_DatasetOperator):
     :param source: new text about the origin of the data (templated). Default: unchanged.
     :param slug: new slug (templated). Default: unchanged.
     :param documentation: new block document (templated). Default: unchanged.
+    :param source_timestamp: new as-of time of the data (date, datetime or ISO 8601 string, UTC if naive; templated).
+        Default: unchanged. Needed only where the RPC API does not show the present one, which an update would erase.
     :param polyteia_conn_id: Airflow connection to Polyteia (templated; default: ``polyteia_default``).
     """
 
@@ -131,6 +134,7 @@ class UpdateDatasetOperator(_DatasetOperator):
         "source",
         "slug",
         "documentation",
+        "source_timestamp",
         "polyteia_conn_id",
     )
     template_fields_renderers = {"documentation": "json"}  # noqa: RUF012 - Airflow's own declaration is a plain dict
@@ -144,10 +148,12 @@ class UpdateDatasetOperator(_DatasetOperator):
         source: str | None = None,
         slug: str | None = None,
         documentation: Mapping[str, Any] | None = None,
+        source_timestamp: str | date | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.dataset_id = dataset_id
+        self.source_timestamp = source_timestamp
         self.name = name
         self.description = description
         self.source = source
@@ -165,6 +171,7 @@ class UpdateDatasetOperator(_DatasetOperator):
                 source=self.text_or_empty("source"),
                 slug=self.optional_text("slug"),
                 documentation=self.optional_mapping("documentation"),
+                source_timestamp=self.source_timestamp,
             )
             self.set_link(context, record)
         return self.push_record(context, record)

@@ -1,4 +1,4 @@
-"""Operators for any command and any query of the command API."""
+"""Operators for any command and any query of the command API, and for any procedure of the RPC API."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 
-class _CallOperator(PolyteiaOperator):
-    """Base class of the operators for commands and queries."""
+class _RawOperator(PolyteiaOperator):
+    """Base class of the operators for commands, queries and procedures."""
 
     template_fields_renderers = {"parameters": "json"}  # noqa: RUF012 - Airflow's own declaration is a plain dict
 
@@ -23,7 +23,7 @@ class _CallOperator(PolyteiaOperator):
         return self.optional_mapping("parameters") or {}
 
 
-class PolyteiaCommandOperator(_CallOperator):
+class PolyteiaCommandOperator(_RawOperator):
     """Run a command, and return the ``data`` of its response.
 
     A command whose response is lost is retried only if it is idempotent. Otherwise, unless a lookup shows what
@@ -71,7 +71,7 @@ class PolyteiaCommandOperator(_CallOperator):
         return self.xcom_value(data)
 
 
-class PolyteiaQueryOperator(_CallOperator):
+class PolyteiaQueryOperator(_RawOperator):
     """Run a query, and return the ``data`` of its response.
 
     :param query: e.g. ``get_dataset`` (templated).
@@ -105,3 +105,50 @@ class PolyteiaQueryOperator(_CallOperator):
                 return self.xcom_value(list(self.hook.iterate(name, parameters)))
             data = self.hook.query(name, parameters)
         return self.xcom_value(data)
+
+
+class PolyteiaCallOperator(_RawOperator):
+    """Call a procedure of the RPC API, and return its output.
+
+    A call whose response is lost is retried only if it is idempotent. Otherwise the task fails immediately with
+    PolyteiaOutcomeUnknownError. It also fails immediately if the key is invalid or lacks permission.
+
+    :param procedure: router and procedure, e.g. ``dataset/getDatasetStats`` (templated).
+    :param parameters: the procedure's input (templated; JSON types and dates). Default: none.
+    :param idempotent: whether the call is safe to retry. Default: None, as known of the procedure, and False for an
+        unknown one.
+    :param polyteia_conn_id: Airflow connection to Polyteia (templated; default: ``polyteia_default``).
+    """
+
+    template_fields: Sequence[str] = ("procedure", "parameters", "polyteia_conn_id")
+
+    def __init__(
+        self,
+        *,
+        procedure: str,
+        parameters: Mapping[str, Any] | None = None,
+        idempotent: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.procedure = procedure
+        self.parameters = parameters
+        self.idempotent = idempotent
+
+    def execute(self, context: Context) -> Any:
+        """Call the procedure."""
+        from airflow_provider_polyteia.client.rpc_api import procedures  # noqa: PLC0415 - DAG files load faster without it
+
+        name = self.require_text("procedure")
+        if procedures.find(name).masked_output:
+            raise PolyteiaConfigurationError(
+                f"Task {self.task_id!r} cannot call {name!r}: it would expose a returned secret in XCom. Use the "
+                "transfers of this provider, or PolyteiaHook within a task.",
+                method=name,
+            )
+        parameters = self._parameters()
+        with self.hook:
+            self.set_link(context, parameters)
+            output = self.hook.call(name, parameters, idempotent=self.idempotent)
+            self.set_link(context, parameters, output if isinstance(output, Mapping) else {})
+        return self.xcom_value(output)

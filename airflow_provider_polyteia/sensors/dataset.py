@@ -48,7 +48,10 @@ class DatasetUploadedSensor(PolyteiaOperator, BaseSensorOperator):
     :param slug: slug of the dataset in that solution (templated).
     :param uploaded_after: only match uploads after this time (datetime or ISO 8601 string, UTC if naive; templated).
         Default: any upload.
-    :param min_size: minimum size of the data in bytes. Default: any size.
+    :param min_size: minimum size of the data in bytes; not on the RPC API. Default: any size.
+    :param timestamp_field: date field of the dataset's record that shows an upload (templated). Default: the time of
+        the upload itself; on the RPC API, which does not show it, ``data_as_of``
+        (docs/platform-api.md#rpc-last-upload).
     :param wait_for_creation: whether to wait for a dataset that does not exist yet. Default: False, it is an error.
     :param max_attempts: maximum number of attempts per poll; the connection's ``max_wait`` and ``max_elapsed`` apply
         too. Default: 10.
@@ -56,7 +59,14 @@ class DatasetUploadedSensor(PolyteiaOperator, BaseSensorOperator):
     :param polyteia_conn_id: Airflow connection to Polyteia (templated; default: ``polyteia_default``).
     """
 
-    template_fields: Sequence[str] = ("dataset_id", "solution_id", "slug", "uploaded_after", "polyteia_conn_id")
+    template_fields: Sequence[str] = (
+        "dataset_id",
+        "solution_id",
+        "slug",
+        "uploaded_after",
+        "timestamp_field",
+        "polyteia_conn_id",
+    )
     pushes_link = True  # for the process in which a deferred sensor resumes
 
     def __init__(
@@ -67,6 +77,7 @@ class DatasetUploadedSensor(PolyteiaOperator, BaseSensorOperator):
         slug: str | None = None,
         uploaded_after: str | datetime | None = None,
         min_size: int | None = None,
+        timestamp_field: str | None = None,
         wait_for_creation: bool = False,
         max_attempts: int = 10,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
@@ -79,6 +90,7 @@ class DatasetUploadedSensor(PolyteiaOperator, BaseSensorOperator):
         self.slug = slug
         self.uploaded_after = uploaded_after
         self.min_size = min_size
+        self.timestamp_field = timestamp_field
         self.wait_for_creation = wait_for_creation
         self.max_attempts = max_attempts
         self.deferrable = deferrable
@@ -138,6 +150,7 @@ class DatasetUploadedSensor(PolyteiaOperator, BaseSensorOperator):
         dataset = condition.dataset
         with self.hook as hook:
             self.set_link(context, dataset.identifiers)
+            hook.api.check_condition(condition)
             try:
                 record = hook.get_dataset(dataset.dataset_id, solution_id=dataset.solution_id, slug=dataset.slug)
             except PolyteiaError as error:
@@ -146,7 +159,7 @@ class DatasetUploadedSensor(PolyteiaOperator, BaseSensorOperator):
                     return None
                 raise
             self.set_link(context, record)
-            upload = hook.api.last_upload(record)
+            upload = hook.api.last_upload(record, condition)
         return upload if condition.matches(upload) else None
 
     def _first_poll(self, context: Context) -> Upload | None:
@@ -176,6 +189,7 @@ class DatasetUploadedSensor(PolyteiaOperator, BaseSensorOperator):
             uploaded_after=after.isoformat() if after else None,
             min_size=self.min_size,
             wait_for_creation=self.wait_for_creation,
+            timestamp_field=self.timestamp_field,
             poke_interval=self.poke_interval,
             exponential_backoff=self.exponential_backoff,
             max_wait=self.max_wait.total_seconds() if self.max_wait else None,
@@ -201,6 +215,7 @@ class DatasetUploadedSensor(PolyteiaOperator, BaseSensorOperator):
             ),
             min_size=self.min_size,
             wait_for_creation=self.wait_for_creation,
+            timestamp_field=self.optional_text("timestamp_field"),
         )
 
     @contextmanager

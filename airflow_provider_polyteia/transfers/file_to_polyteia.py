@@ -22,8 +22,8 @@ class FileToPolyteiaOperator(UploadOperator):
     """Replace the data of a dataset with a file, in constant memory.
 
     Returns ``dataset_id``, ``bytes``, ``rows`` (of a Parquet file, if pyarrow is installed; otherwise None),
-    ``content_type``, ``filename`` and ``source``; each is also pushed as a separate XCom. If the task fails or is
-    killed, the dataset is unchanged.
+    ``content_type``, ``filename``, ``source`` and, on the RPC API, ``ingest_id``; each is also pushed as a separate
+    XCom. If the task fails or is killed before the file was sent, the dataset is unchanged.
 
     :param source: a path on the worker, a URL such as ``s3://conn_id@bucket/key``, or an `ObjectStoragePath`
         (templated).
@@ -33,7 +33,11 @@ class FileToPolyteiaOperator(UploadOperator):
     :param filename: file name for the platform (templated). Default: its own name.
     :param source_timestamp: as-of time of the data (datetime or ISO 8601 string, UTC if naive; templated). Default: not
         stored.
-    :param wait_for_upload: whether to wait until the platform shows the new data. Default: False.
+    :param wait_for_upload: whether to wait until the platform shows the new data. Default: False. On the RPC API, the
+        data was ingested when the task ends, whatever is set here.
+    :param deferrable: whether to wait for the ingest in the triggerer, without a worker, on the RPC API. Default:
+        ``[operators] default_deferrable``.
+    :param ingest_timeout: maximum time in seconds that an ingest may take, on the RPC API. Default: 1800.
     :param polyteia_conn_id: Airflow connection to Polyteia (templated; default: ``polyteia_default``).
     """
 

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import IO, TYPE_CHECKING, Any
 
+from airflow.providers.common.compat.sdk import AirflowException, conf
+
 from airflow_provider_polyteia.assets.polyteia import dataset_uri
+from airflow_provider_polyteia.client.datasets import INGEST_TIMEOUT
+from airflow_provider_polyteia.exceptions import PolyteiaError
 from airflow_provider_polyteia.operators.asset_events import add_event_extra
 from airflow_provider_polyteia.operators.killable import KillableOperator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from airflow.providers.common.compat.openlineage.facet import OutputDataset
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_polyteia.storage import AnyPath
+
+
+# If no triggerer has ended the wait this long after its time limit, the scheduler does.
+TRIGGERER_GRACE = timedelta(minutes=10)
 
 
 class UploadOperator(KillableOperator):
@@ -26,7 +34,10 @@ class UploadOperator(KillableOperator):
     :param source_timestamp: as-of time of the data (datetime or ISO 8601 string, UTC if naive; templated). Stored with
         the dataset after the upload. Default: not stored.
     :param wait_for_upload: whether to wait until the platform shows the new data; see `PolyteiaHook.wait_for_upload`.
-        Default: False.
+        Default: False. On the RPC API, the data was ingested when the task ends, whatever is set here.
+    :param deferrable: whether to wait for the ingest in the triggerer, without a worker, on the RPC API. Default:
+        ``[operators] default_deferrable``.
+    :param ingest_timeout: maximum time in seconds that an ingest may take, on the RPC API. Default: 1800.
     :param polyteia_conn_id: Airflow connection to Polyteia (templated; default: ``polyteia_default``).
     """
 
@@ -38,18 +49,74 @@ class UploadOperator(KillableOperator):
         dataset_id: str,
         source_timestamp: str | datetime | None = None,
         wait_for_upload: bool = False,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        ingest_timeout: float = INGEST_TIMEOUT,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.dataset_id = dataset_id
         self.source_timestamp = source_timestamp
         self.wait_for_upload = wait_for_upload
+        self.deferrable = deferrable
+        self.ingest_timeout = ingest_timeout
         self._result: dict[str, Any] = {}
         self._base_url = ""
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Load the data, and describe it in the asset events of the task's outlets."""
         self._result = super().execute(context)
+        if self.deferrable and self._result.get("ingest_id"):
+            self._defer()
+        return self._finish(context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
+        """Finish after the ingest, or raise the trigger's exception.
+
+        :param result: what `execute` would have returned.
+        """
+        from airflow_provider_polyteia.triggers.ingest import FAILED  # noqa: PLC0415 - as in `_defer`
+
+        if event["status"] == FAILED:
+            raise PolyteiaError.from_dict(event["error"])
+        self._result = result
+        with self.hook:
+            self._base_url = self.hook.get_conn().config.base_url
+            self.set_link(context, {"dataset_id": result["dataset_id"]})
+            self._store_timestamp()
+        return self._finish(context)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Resume with the trigger's event. If the trigger is lost, its ingest may complete all the same."""
+        if next_method == self.execute_complete.__name__:
+            return self.execute_complete(context, **(next_kwargs or {}))
+        from airflow_provider_polyteia.client.ingest import unfinished  # noqa: PLC0415 - imports tenacity
+
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except AirflowException as error:
+            problem = "was not followed to its end, because the trigger failed or no triggerer is running"
+            raise unfinished(str(self.dataset_id), "", self.polyteia_conn_id, problem) from error
+
+    def _defer(self) -> None:
+        """Wait for the ingest in the triggerer."""
+        from airflow_provider_polyteia.triggers.ingest import IngestTrigger  # noqa: PLC0415 - slow to import
+
+        timeout = timedelta(seconds=self.ingest_timeout)
+        trigger = IngestTrigger(
+            polyteia_conn_id=self.polyteia_conn_id,
+            dataset_id=self._result["dataset_id"],
+            ingest_id=self._result["ingest_id"],
+            deadline=(datetime.now(UTC) + timeout).isoformat(),
+        )
+        self.defer(
+            trigger=trigger,
+            method_name=self.execute_complete.__name__,
+            kwargs={"result": self._result},
+            timeout=timeout + TRIGGERER_GRACE,
+        )
+
+    def _finish(self, context: Context) -> dict[str, Any]:
+        """Describe what was loaded in the asset events of the outlets, and return the result."""
         if self.outlets:
             known = {name: self._result.get(name) for name in ("rows", "bytes")}
             extra = {**known, "source_timestamp": self._timestamp()}
@@ -81,16 +148,31 @@ class UploadOperator(KillableOperator):
         self, context: Context, source: AnyPath | IO[bytes], content_type: str | None, filename: str | None
     ) -> dict[str, Any]:
         """Upload, and do what follows an upload; return the ids and sizes for XCom."""
-        dataset_id, timestamp = self.require_text("dataset_id"), self._timestamp()
+        dataset_id = self.require_text("dataset_id")
+        self._timestamp()
         self.set_link(context, {"dataset_id": dataset_id})
         self._base_url = self.hook.get_conn().config.base_url
-        before = self.hook.last_upload(dataset_id) if self.wait_for_upload else None
-        uploaded = self.hook.upload_dataset(dataset_id, source, content_type=content_type, filename=filename)
-        if timestamp is not None:
-            self.hook.set_source_timestamp(dataset_id, timestamp)
-        if self.wait_for_upload:
+        waits = self.wait_for_upload and self.hook.api.shows_uploads
+        before = self.hook.last_upload(dataset_id) if waits else None
+        uploaded = self.hook.upload_dataset(
+            dataset_id,
+            source,
+            content_type=content_type,
+            filename=filename,
+            wait_for_ingest=not self.deferrable,
+            ingest_timeout=self.ingest_timeout,
+        )
+        if not (self.deferrable and uploaded["ingest_id"]):
+            self._store_timestamp()
+        if waits:
             self.hook.wait_for_upload(dataset_id, after=before["uploaded_at"] if before else None)
-        return {**uploaded}
+        return {name: value for name, value in uploaded.items() if name != "ingest_id" or value}
+
+    def _store_timestamp(self) -> None:
+        """Store the as-of time of the data, if there is one."""
+        timestamp = self._timestamp()
+        if timestamp is not None:
+            self.hook.set_source_timestamp(self.require_text("dataset_id"), timestamp)
 
     def _timestamp(self) -> str | None:
         """Return the as-of time, checked before anything is sent."""

@@ -24,8 +24,8 @@ class SqlToPolyteiaOperator(UploadOperator):
     The rows are staged in a temporary Parquet file first, which is uploaded only when it is complete. Types are
     preserved: see docs/transfers.md. Needs the extra ``[parquet]``; with ``[postgres]``, PostgreSQL is read as Arrow.
 
-    Returns ``dataset_id``, ``rows``, ``bytes``, ``columns`` (name to type), ``content_type``, ``filename`` and
-    ``source_conn_id``; each is also pushed as a separate XCom.
+    Returns ``dataset_id``, ``rows``, ``bytes``, ``columns`` (name to type), ``content_type``, ``filename``,
+    ``source_conn_id`` and, on the RPC API, ``ingest_id``; each is also pushed as a separate XCom.
 
     :param sql: one query, or the path of a ``.sql`` file that contains it (templated). It must not change anything, and
         nothing is committed.
@@ -43,7 +43,11 @@ class SqlToPolyteiaOperator(UploadOperator):
         name, and disappears however the task ends. Default: the system's temporary directory.
     :param source_timestamp: as-of time of the data (datetime or ISO 8601 string, UTC if naive; templated). Default: not
         stored.
-    :param wait_for_upload: whether to wait until the platform shows the new data. Default: False.
+    :param wait_for_upload: whether to wait until the platform shows the new data. Default: False. On the RPC API, the
+        data was ingested when the task ends, whatever is set here.
+    :param deferrable: whether to wait for the ingest in the triggerer, without a worker, on the RPC API. Default:
+        ``[operators] default_deferrable``.
+    :param ingest_timeout: maximum time in seconds that an ingest may take, on the RPC API. Default: 1800.
     :param polyteia_conn_id: Airflow connection to Polyteia (templated; default: ``polyteia_default``).
     """
 

@@ -84,7 +84,7 @@ class DatasetUploadedTrigger(BaseTrigger):
     async def _poll(self, client: SharedClient, condition: UploadCondition) -> Upload | None:
         attempts = self.wait.max_attempts
         try:
-            upload = await client.last_upload(condition.dataset, max_attempts=attempts, max_server_errors=attempts)
+            upload = await client.last_upload(condition, max_attempts=attempts, max_server_errors=attempts)
         except PolyteiaError as error:
             if condition.ignores(error):
                 return None
@@ -124,7 +124,9 @@ class DatasetUploadedEventTrigger(BaseEventTrigger):
     :param slug: slug of the dataset in that solution.
     :param uploaded_after: report uploads after this time from the beginning (datetime or ISO 8601 string, UTC if
         naive). Default: none.
-    :param min_size: minimum size in bytes of an upload to be reported. Default: any size.
+    :param min_size: minimum size in bytes of an upload to be reported; not on the RPC API. Default: any size.
+    :param timestamp_field: date field of the dataset's record that shows an upload. Default: the time of the upload
+        itself; on the RPC API, which does not show it, ``data_as_of`` (docs/platform-api.md#rpc-last-upload).
     :param poke_interval: time in seconds between two polls. Default: 60.
     :param polyteia_conn_id: Airflow connection to Polyteia; only its id travels, never a key. Default:
         ``polyteia_default``.
@@ -139,6 +141,7 @@ class DatasetUploadedEventTrigger(BaseEventTrigger):
         slug: str | None = None,
         uploaded_after: str | datetime | None = None,
         min_size: int | None = None,
+        timestamp_field: str | None = None,
         poke_interval: float = 60.0,
         polyteia_conn_id: str = DEFAULT_CONNECTION,
     ) -> None:
@@ -157,6 +160,7 @@ class DatasetUploadedEventTrigger(BaseEventTrigger):
         self.slug = slug
         self.uploaded_after = parse_user_timestamp(uploaded_after, "uploaded_after")
         self.min_size = min_size
+        self.timestamp_field = timestamp_field
         self.poke_interval = float(poke_interval)
         self.polyteia_conn_id = polyteia_conn_id
 
@@ -168,6 +172,7 @@ class DatasetUploadedEventTrigger(BaseEventTrigger):
             "slug": self.slug,
             "uploaded_after": self.uploaded_after.isoformat() if self.uploaded_after else None,
             "min_size": self.min_size,
+            "timestamp_field": self.timestamp_field,
             "poke_interval": self.poke_interval,
             "polyteia_conn_id": self.polyteia_conn_id,
         }
@@ -178,9 +183,10 @@ class DatasetUploadedEventTrigger(BaseEventTrigger):
         async for event in self._events(self.poller().results()):
             yield event
 
-    def shared_stream_key(self) -> tuple[str, str, float]:
+    def shared_stream_key(self) -> tuple[str, str, float, str | None]:
         """Return what watchers have in common that share their polls."""
-        return self.polyteia_conn_id, self.solution_id or str(self.dataset_id), self.poke_interval
+        solution = self.solution_id or str(self.dataset_id)
+        return self.polyteia_conn_id, solution, self.poke_interval, self.timestamp_field
 
     @classmethod
     def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> PollerProducer:
@@ -201,6 +207,7 @@ class DatasetUploadedEventTrigger(BaseEventTrigger):
             solution_id=self.solution_id,
             dataset_id=self.dataset_id,
             interval=self.poke_interval,
+            timestamp_field=self.timestamp_field,
         )
 
     async def _events(self, results: AsyncIterator[PollResult]) -> AsyncIterator[TriggerEvent]:
@@ -217,14 +224,15 @@ class DatasetUploadedEventTrigger(BaseEventTrigger):
 
     async def _new_upload(self, result: PollResult, watermark: Watermark) -> Upload | None:
         """Return the upload to report, if there is one."""
+        condition = UploadCondition(self.dataset, min_size=self.min_size, timestamp_field=self.timestamp_field)
+        result.api.check_condition(condition)
         await watermark.load()
         upload = await result.last_upload(self.dataset, verify=watermark.timestamp is None)
         if watermark.timestamp is None:
             watermark.timestamp = self.uploaded_after or (upload.timestamp if upload else BEGINNING)
             await watermark.save(watermark.timestamp)
         after = max(watermark.timestamp, self.uploaded_after or BEGINNING)
-        condition = UploadCondition(self.dataset, uploaded_after=after, min_size=self.min_size)
-        if upload is None or not condition.matches(upload):
+        if upload is None or not condition._replace(uploaded_after=after).matches(upload):
             return None
         watermark.timestamp = upload.timestamp
         result.on_stored.append(partial(watermark.save, upload.timestamp))

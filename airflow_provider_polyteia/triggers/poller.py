@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_polyteia.client.records import DatasetRef
+from airflow_provider_polyteia.client.upload_condition import UploadCondition
 from airflow_provider_polyteia.exceptions import PolyteiaBadRequestError, PolyteiaError, PolyteiaNotFoundError
 from airflow_provider_polyteia.triggers.shared_client import shared_client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from airflow_provider_polyteia.client.api import PlatformAPI
     from airflow_provider_polyteia.client.records import Record, Upload
     from airflow_provider_polyteia.triggers.shared_client import SharedClient
 
@@ -28,6 +31,7 @@ Key = tuple[str, Any]
 class PollResult:
     """What one poll showed.
 
+    :param api: the API of the connection.
     :param last_upload: reads the last upload from a record.
     :param records: the datasets seen; None if each is to be queried individually.
     :param check: what is known about the completeness of the list; None if `records` is not a list.
@@ -36,12 +40,14 @@ class PollResult:
     def __init__(
         self,
         client: SharedClient,
+        api: PlatformAPI,
         last_upload: Callable[[Record], Upload | None],
         records: list[Record] | None,
         check: ListingCheck | None = None,
     ) -> None:
         self.on_stored: list[Callable[[], Awaitable[None]]] = []
         """Callbacks for when Airflow has stored all events that were made from this result."""
+        self.api = api
         self._client = client
         self._last_upload = last_upload
         self._check = check
@@ -143,13 +149,23 @@ class DatasetPoller:
     :param solution_id: id of the solution; None to poll a single dataset.
     :param dataset_id: id of the single dataset.
     :param interval: time in seconds between two polls.
+    :param timestamp_field: date field of the records that shows an upload. Default: None, as in `UploadCondition`.
     """
 
-    def __init__(self, conn_id: str, *, solution_id: str | None, dataset_id: str | None, interval: float) -> None:
+    def __init__(
+        self,
+        conn_id: str,
+        *,
+        solution_id: str | None,
+        dataset_id: str | None,
+        interval: float,
+        timestamp_field: str | None = None,
+    ) -> None:
         self._conn_id = conn_id
         self._solution_id = solution_id
         self._dataset_id = dataset_id
         self._interval = interval
+        self._condition = UploadCondition(DatasetRef(dataset_id, solution_id), timestamp_field=timestamp_field)
         self._individually = False
         self._check: ListingCheck | None = None
 
@@ -175,25 +191,27 @@ class DatasetPoller:
                 await asyncio.sleep(min(delay, max(self._interval, MAX_INTERVAL)))
 
     async def _poll(self, client: SharedClient) -> PollResult:
-        last_upload = (await client.api()).last_upload
+        api = await client.api()
+        last_upload = partial(api.last_upload, condition=self._condition)
+        result = partial(PollResult, client, api, last_upload)
         if self._solution_id is None:
             record = await _get_dataset(client, DatasetRef(str(self._dataset_id)))
-            return PollResult(client, last_upload, [record] if record else [])
+            return result([record] if record else [])
         if self._check is None:
             self._check = ListingCheck(last_upload)
         if self._check.is_incomplete:
             self._poll_individually("the list does not show uploads")
         if self._individually:
-            return PollResult(client, last_upload, None)
+            return result(None)
         try:
             records = await client.list_datasets(self._solution_id)
         except PolyteiaBadRequestError as error:
             if error.from_gateway:
                 raise
             self._poll_individually(str(error))
-            return PollResult(client, last_upload, None)
+            return result(None)
         self._check.record_list(records)
-        return PollResult(client, last_upload, records, self._check)
+        return result(records, self._check)
 
     def _poll_individually(self, reason: str) -> None:
         if not self._individually:

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from airflow_provider_polyteia.client.api import PlatformAPI
     from airflow_provider_polyteia.client.config import ClientConfig
     from airflow_provider_polyteia.client.operation import Operation
-    from airflow_provider_polyteia.client.records import DatasetRef, Record, Upload
+    from airflow_provider_polyteia.client.records import Record, Upload
     from airflow_provider_polyteia.client.transports.httpx_client import AsyncPolyteiaClient
+    from airflow_provider_polyteia.client.upload_condition import UploadCondition
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class SharedClient:
         self.conn_id = conn_id
         self.users = 0
         self._clients: list[AsyncPolyteiaClient] = []  # the last one is current; others may still be in use for a while
+        self._apis: dict[AsyncPolyteiaClient, PlatformAPI] = {}
         self._connecting = asyncio.Lock()
         self._offsets = 0
 
@@ -74,7 +76,7 @@ class SharedClient:
 
     async def api(self) -> PlatformAPI:
         """Return the operations of the API that the connection uses."""
-        return _api_of(await self._connected())
+        return await self._api_of(await self._connected())
 
     async def run(self, build: Callable[[PlatformAPI], Operation[T]], **limits: float | None) -> T:
         """Run an operation and return its result.
@@ -92,16 +94,19 @@ class SharedClient:
         """
         return await self._with_current_key(lambda client: self._list_datasets(client, solution_id))
 
-    async def last_upload(self, dataset: DatasetRef, **limits: float | None) -> Upload | None:
-        """Query a dataset and return its last upload; None without one.
+    async def last_upload(self, condition: UploadCondition, **limits: float | None) -> Upload | None:
+        """Query the dataset of a condition, and return its last upload; None without one.
 
         :param limits: as for `run`.
         """
-        record = await self.run(lambda api: api.get_dataset(dataset), **limits)
-        return (await self.api()).last_upload(record)
+        api = await self.api()
+        api.check_condition(condition)
+        record = await self.run(lambda current: current.get_dataset(condition.dataset), **limits)
+        return api.last_upload(record, condition)
 
     async def aclose(self) -> None:
         """Close the connections."""
+        self._apis.clear()
         while self._clients:
             await self._clients.pop().aclose()
 
@@ -117,7 +122,7 @@ class SharedClient:
         return await use(newer)
 
     async def _list_datasets(self, client: AsyncPolyteiaClient, solution_id: str) -> list[Record]:
-        listing = _api_of(client).list_datasets(solution_id)
+        listing = (await self._api_of(client)).list_datasets(solution_id)
         items: list[Any] = []
         while not listing.is_complete:
             items += listing.take(await self._run(client, lambda _: listing.next_page(), {}))
@@ -127,7 +132,18 @@ class SharedClient:
         self, client: AsyncPolyteiaClient, build: Callable[[PlatformAPI], Operation[T]], limits: dict[str, float | None]
     ) -> T:
         client.resize_for(self.users)
-        return await client.run(build(_api_of(client)), limits=client.config.with_limits(**limits).limits)
+        api = await self._api_of(client, **limits)
+        return await client.run(build(api), limits=client.config.with_limits(**limits).limits)
+
+    async def _api_of(self, client: AsyncPolyteiaClient, **limits: float | None) -> PlatformAPI:
+        """Return the API of a client, chosen at its first use. If the host must be asked, all waits share this."""
+        from airflow_provider_polyteia.client.api import select_api  # noqa: PLC0415 - loaded with the client
+
+        if client not in self._apis:
+            selected = client.config.with_limits(**limits).limits
+            chosen = await client.run(select_api(client.credentials), limits=selected)
+            self._apis.setdefault(client, chosen)
+        return self._apis[client]
 
     async def _connected(self) -> AsyncPolyteiaClient:
         async with self._connecting:
@@ -153,15 +169,11 @@ async def _new_client(config: ClientConfig) -> AsyncPolyteiaClient:
 
 def _load_client() -> type[AsyncPolyteiaClient]:
     from airflow_provider_polyteia.client import api  # noqa: F401, PLC0415 - loaded here, so that `_api_of` does not block
+    from airflow_provider_polyteia.client.command_api import operations as _  # noqa: F401, PLC0415 - as above
+    from airflow_provider_polyteia.client.rpc_api import operations  # noqa: F401, PLC0415 - as above
     from airflow_provider_polyteia.client.transports.httpx_client import AsyncPolyteiaClient  # noqa: PLC0415 - heavy
 
     return AsyncPolyteiaClient
-
-
-def _api_of(client: AsyncPolyteiaClient) -> PlatformAPI:
-    from airflow_provider_polyteia.client.api import select_api  # noqa: PLC0415 - loaded with the client
-
-    return select_api(client.credentials)
 
 
 async def read_connection(conn_id: str) -> ClientConfig:

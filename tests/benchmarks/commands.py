@@ -38,7 +38,8 @@ def main() -> None:
         # It overrides the settings of sessions, so a value in the environment would affect the competitors.
         os.environ["REQUESTS_CA_BUNDLE"] = server.bundle
         extra = {"verify": server.bundle}
-        _connect("bench_polyteia", conn_type="polyteia", host=server.url, password=KEY, extra=extra)
+        api = {"api": "command", **extra}
+        _connect("bench_polyteia", conn_type="polyteia", host=server.url, password=KEY, extra=api)
         _connect("bench_http", conn_type="http", host=server.url, extra=extra)
         rates = medians(_competitors(server), ROUNDS)
     ours = rates.pop("PolyteiaHook")

@@ -140,7 +140,7 @@ def measure(competitor: str, response_time: float) -> Figures:
 def _measure(competitor: str, home: Path, port: int) -> Figures:
     url = f"http://127.0.0.1:{port}"
     connections = {
-        "waiting_polyteia": {"conn_type": "polyteia", "host": url, "password": "key"},
+        "waiting_polyteia": {"conn_type": "polyteia", "host": url, "password": "key", "extra": {"api": "command"}},
         "waiting_http": {"conn_type": "http", "host": url},
         "waiting_airbyte": {"conn_type": "airbyte", "host": url},
         "waiting_fivetran": {"conn_type": "fivetran", "login": "key", "password": "secret"},

@@ -23,7 +23,7 @@ def test_id_of_an_existing_dataset(server, make_client):
     client = make_client(max_attempts=1)
     server.answer(body_error(500), data(OTHER))
     with pytest.raises(PolyteiaConflictError) as caught:
-        create_dataset(client, select_api(client.credentials), FIELDS, "fail")
+        create_dataset(client, client.run(select_api(client.credentials)), FIELDS, "fail")
     shown = str(caught.value)
     shown.encode()
     assert "is already used by 'a" in shown
@@ -36,7 +36,7 @@ def test_label_of_a_created_dataset(server, client, caplog):
     """The log line about a dataset contains an excerpt of its id only."""
     server.answer(data({"id": HOSTILE, **FIELDS}))
     with caplog.at_level("INFO"):
-        create_dataset(client, select_api(client.credentials), FIELDS, "reuse")
+        create_dataset(client, client.run(select_api(client.credentials)), FIELDS, "reuse")
     (line,) = [record.getMessage() for record in caplog.records if record.getMessage().startswith("Created dataset")]
     line.encode()
     assert KEY not in line

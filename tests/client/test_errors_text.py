@@ -13,6 +13,8 @@ from airflow_provider_polyteia.client.command_api.operations import CommandAPI
 from airflow_provider_polyteia.client.command_api.protocol import make_call
 from airflow_provider_polyteia.client.credentials import Credentials
 from airflow_provider_polyteia.client.operation import Response
+from airflow_provider_polyteia.client.records import DatasetRef
+from airflow_provider_polyteia.client.upload_condition import UploadCondition
 from airflow_provider_polyteia.exceptions import PolyteiaError
 
 CALL = make_call("query", "get_dataset", {"id": "ds_1"})
@@ -50,7 +52,7 @@ def organization_name(name):
 def upload_error(identifier, uploaded_at):
     """Return the exception of a record with an invalid upload timestamp."""
     record = {"id": identifier, "metadata": {"asset_info": {"uploaded_at": uploaded_at}}}
-    return caught(CommandAPI(make_credentials()).last_upload, record)
+    return caught(CommandAPI(make_credentials()).last_upload, record, UploadCondition(DatasetRef("ds_1")))
 
 
 SOURCES = {

@@ -16,11 +16,12 @@ from airflow_provider_polyteia.client.records import DatasetRef, format_source_t
 from airflow_provider_polyteia.client.upload_condition import UploadCondition
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaProtocolError
 
+ANY = UploadCondition(DatasetRef("ds_1"))
 AT = "2026-03-01T06:04:58.512000Z"
 
 
 def last_upload(record):
-    return CommandAPI(Credentials(config.from_connection("city", password=KEY))).last_upload(record)
+    return CommandAPI(Credentials(config.from_connection("city", password=KEY))).last_upload(record, ANY)
 
 
 def record(**info):

@@ -34,7 +34,7 @@ def airflow(tmp_path_factory, platform, rejecting_platform):
     Its connection `polyteia_default` points to the sandbox; `rejected_<form>` gets the error reply of that name.
     """
     # With an organization, so that access tokens are in use, which must not appear in any log.
-    exchanged = {**_connection(platform.base_url, SANDBOX_KEY), "extra": {"organization_id": SANDBOX_ORGANIZATION_ID}}
+    exchanged = _connection(platform.base_url, SANDBOX_KEY, organization_id=SANDBOX_ORGANIZATION_ID)
     connections = {"polyteia_default": exchanged} | {
         f"rejected_{name}": _connection(rejecting_platform.url, key) for name, key in KEYS.items()
     }
@@ -43,5 +43,5 @@ def airflow(tmp_path_factory, platform, rejecting_platform):
         yield running
 
 
-def _connection(host, key):
-    return {"conn_type": "polyteia", "host": host, "password": key}
+def _connection(host, key, **extra):
+    return {"conn_type": "polyteia", "host": host, "password": key, "extra": {"api": "command", **extra}}

@@ -31,7 +31,7 @@ def run_id(airflow, platform):
         "conn_type": "polyteia",
         "host": platform.base_url,
         "password": platform.pak,
-        "extra": f'{{"ui_url": "{platform.base_url}/ui/datasets/{{dataset_id}}"}}',
+        "extra": f'{{"api": "command", "ui_url": "{platform.base_url}/ui/datasets/{{dataset_id}}"}}',
     }
     airflow.rest("POST", "/api/v2/connections", connection)
     airflow.add_dags(Path(__file__).parent / "dags" / "browser_link.py")

@@ -90,6 +90,7 @@ def test_options_of_the_trigger(connected):
         "uploaded_after": "2026-03-01T00:00:00+01:00",
         "min_size": 5,
         "wait_for_creation": True,
+        "timestamp_field": None,
         "poke_interval": 30.0,
         "exponential_backoff": True,
         "max_wait": 600.0,

@@ -42,7 +42,7 @@ def make_hook(platform):
 
     def make(*, host=None, password=None, on_secret=lambda _: None, **extra):
         config = client_config.from_connection(
-            "city", host=host or platform.base_url, password=password or platform.pak, extra=extra
+            "city", host=host or platform.base_url, password=password or platform.pak, extra={"api": "command", **extra}
         )
         hasty = HastyTime()
         hook = PolyteiaHook("city")

@@ -84,6 +84,7 @@ def test_result(hook, sandbox, dataset_id, csv_file):
         "rows": None,
         "content_type": "text/csv",
         "filename": "bookings.csv",
+        "ingest_id": None,
     }
     assert sandbox.content(dataset_id) == csv_file.read_bytes()
 

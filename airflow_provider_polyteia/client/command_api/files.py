@@ -12,7 +12,7 @@ import json
 import logging
 from dataclasses import replace
 from functools import partial
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from airflow_provider_polyteia.client import errors
@@ -23,11 +23,16 @@ from airflow_provider_polyteia.client.command_api.protocol import (
     raise_for_error,
     request_flow,
 )
-from airflow_provider_polyteia.client.file_sink import FileSink
-from airflow_provider_polyteia.client.formats import PARQUET, PARQUET_MAGIC
+from airflow_provider_polyteia.client.file_sink import Destination, FileSink
+from airflow_provider_polyteia.client.file_transfers import (
+    check_format,
+    check_length,
+    explain_too_large,
+    idle_timeout,
+)
 from airflow_provider_polyteia.client.multipart import FileBody, UploadSource
 from airflow_provider_polyteia.client.operation import Flow, Idempotency, Operation, Request
-from airflow_provider_polyteia.client.progress import format_size
+from airflow_provider_polyteia.client.records import Accepted
 from airflow_provider_polyteia.exceptions import (
     PolyteiaAPIError,
     PolyteiaAuthenticationError,
@@ -36,7 +41,6 @@ from airflow_provider_polyteia.exceptions import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from contextlib import AbstractContextManager
 
     from airflow_provider_polyteia.client.credentials import Credentials
     from airflow_provider_polyteia.client.operation import Response
@@ -45,16 +49,13 @@ log = logging.getLogger(__name__)
 
 UPLOAD_PATH = "/upload"
 DOWNLOAD_PATH = "/download"
-# Unless the connection's timeout is longer. The platform may need time for a large file before it responds.
-DEFAULT_IDLE_TIMEOUT = 300.0
-_TOO_LARGE = 413
 
 T = TypeVar("T")
 
 
 def upload(
-    credentials: Credentials, dataset_id: str, source: UploadSource, content_type: str, idle_timeout: float | None
-) -> Operation[None]:
+    credentials: Credentials, dataset_id: str, source: UploadSource, content_type: str, timeout: float | None
+) -> Operation[Accepted]:
     """Return the operation that replaces a dataset's data with a file."""
     token_call = make_call(
         "command",
@@ -62,7 +63,7 @@ def upload(
         {"id": dataset_id, "content_type": content_type},
         required_field="token",
     )
-    send = partial(_send, credentials, source, _idle_timeout(credentials, idle_timeout))
+    send = partial(_send, credentials, source, idle_timeout(credentials, timeout))
     start = partial(_flow_with_token, credentials, token_call, send)
     return Operation(UPLOAD_PATH, start, Idempotency.SAFE, {"id": dataset_id}, is_transfer=True)
 
@@ -70,29 +71,22 @@ def upload(
 def export(
     credentials: Credentials,
     params: Mapping[str, Any],
-    destination: Callable[[], AbstractContextManager[IO[bytes]]],
-    name: str,
-    idle_timeout: float | None,
+    destination: Destination,
+    timeout: float | None,
 ) -> Operation[int]:
     """Return the operation that writes the result of a query to a file, and returns its size in bytes.
 
     :param params: params of ``generate_query_export_token``.
-    :param destination: opens a new temporary file for an attempt, keeps it if the attempt succeeds, else removes it.
-    :param name: the name of the file in the log.
     """
     token_call = make_call("command", "generate_query_export_token", params, required_field="token")
-    timeout = _idle_timeout(credentials, idle_timeout)
+    seconds = idle_timeout(credentials, timeout)
 
     def start() -> Flow[int]:
-        with destination() as file:
-            sink = FileSink(file, params["format"], name)
-            return (yield from _flow_with_token(credentials, token_call, partial(_receive, credentials, sink, timeout)))
+        with destination.open() as file:
+            sink = FileSink(file, destination.content_type, destination.name)
+            return (yield from _flow_with_token(credentials, token_call, partial(_receive, credentials, sink, seconds)))
 
-    return Operation(DOWNLOAD_PATH, start, Idempotency.SAFE, {"name": name}, is_transfer=True)
-
-
-def _idle_timeout(credentials: Credentials, given: float | None) -> float:
-    return max(DEFAULT_IDLE_TIMEOUT, credentials.config.timeout[1]) if given is None else given
+    return Operation(DOWNLOAD_PATH, start, Idempotency.SAFE, {"name": destination.name}, is_transfer=True)
 
 
 def _flow_with_token(credentials: Credentials, token_call: Call, use: Callable[[str], Flow[T]]) -> Flow[T]:
@@ -107,31 +101,27 @@ def _flow_with_token(credentials: Credentials, token_call: Call, use: Callable[[
     return (yield from use(token))
 
 
-def _send(credentials: Credentials, source: UploadSource, idle_timeout: float, token: str) -> Flow[None]:
+def _send(credentials: Credentials, source: UploadSource, seconds: float, token: str) -> Flow[Accepted]:
     body = FileBody(source)
     headers = {"X-Upload-Token": token, "Content-Type": body.content_type}
-    request = Request("POST", UPLOAD_PATH, UPLOAD_PATH, headers, body=body, idle_timeout=idle_timeout)
-    yield from authenticated_flow(credentials, request, partial(_check_upload, credentials, source))
+    request = Request("POST", UPLOAD_PATH, UPLOAD_PATH, headers, body=body, idle_timeout=seconds)
+    return (yield from authenticated_flow(credentials, request, partial(_check_upload, credentials, source)))
 
 
-def _check_upload(credentials: Credentials, source: UploadSource, response: Response) -> None:
+def _check_upload(credentials: Credentials, source: UploadSource, response: Response) -> Accepted:
     try:
         raise_for_error(UPLOAD_PATH, response, credentials)
     except PolyteiaAPIError as error:
-        if error.http_status != _TOO_LARGE:
-            raise
-        raise error.extended(
-            f"The file ({format_size(source.size)}) exceeds the size limit of the platform or of a gateway in front of "
-            "it."
-        ) from error.__cause__
+        raise explain_too_large(error, source.size) from error.__cause__
+    return Accepted()
 
 
-def _receive(credentials: Credentials, sink: FileSink, idle_timeout: float, token: str) -> Flow[int]:
+def _receive(credentials: Credentials, sink: FileSink, seconds: float, token: str) -> Flow[int]:
     credentials.add_secret(quote(token, safe=""))  # as it stands in the URL
     # If it was compressed for the transfer only, its length would not be the file's.
     headers = {"Accept-Encoding": "identity"}
     request = Request(
-        "GET", DOWNLOAD_PATH, DOWNLOAD_PATH, headers, query={"token": token}, sink=sink, idle_timeout=idle_timeout
+        "GET", DOWNLOAD_PATH, DOWNLOAD_PATH, headers, query={"token": token}, sink=sink, idle_timeout=seconds
     )
     return (yield from authenticated_flow(credentials, request, partial(_check_download, credentials, sink)))
 
@@ -144,15 +134,10 @@ def _check_download(credentials: Credentials, sink: FileSink, response: Response
     if not sink.accepted:
         raise_for_error(DOWNLOAD_PATH, response, credentials)
         raise errors.unexpected_response(response, credentials, DOWNLOAD_PATH, "JSON")
-    length = response.content_length
-    if length is not None and length != sink.received:
-        problem = f"{sink.received} of the announced {length} bytes arrived"
-        raise errors.incomplete_response(credentials, DOWNLOAD_PATH, problem)
+    check_length(response, sink, credentials, DOWNLOAD_PATH)
     if response.is_json and _is_error(sink.head):
         raise_for_error(DOWNLOAD_PATH, replace(response, body=sink.head), credentials)
-    if sink.content_type == PARQUET and not (sink.head[:4] == sink.tail == PARQUET_MAGIC):
-        kind = "an incomplete Parquet file"
-        raise errors.unexpected_response(replace(response, body=b""), credentials, DOWNLOAD_PATH, kind)
+    check_format(response, sink, credentials, DOWNLOAD_PATH)
     sink.release()
     return sink.size
 

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_polyteia.client.command_api.protocol import Call, check_mapping, make_call, request_flow
 from airflow_provider_polyteia.client.operation import Creation, Flow, Idempotency, Operation, Result
-from airflow_provider_polyteia.client.records import DatasetRef, Record, Upload, parse_timestamp
+from airflow_provider_polyteia.client.records import DatasetRef, Record, Upload, parse_timestamp, upload_by_field
+from airflow_provider_polyteia.client.sql_references import Query, resolve_references
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from contextlib import AbstractContextManager
 
     from airflow_provider_polyteia.client.command_api.methods import Kind
     from airflow_provider_polyteia.client.credentials import Credentials
+    from airflow_provider_polyteia.client.file_sink import Destination
     from airflow_provider_polyteia.client.multipart import UploadSource
-    from airflow_provider_polyteia.client.sql_references import Query
+    from airflow_provider_polyteia.client.records import Accepted, Ingest
+    from airflow_provider_polyteia.client.upload_condition import UploadCondition
 
 MAX_PAGE_SIZE = 100
 MAX_PAGES = 10_000
 
+# An update sends all of these: what is omitted may be lost (docs/platform-api.md#updates).
+_EDITABLE = ("name", "solution_id", "description", "source", "slug", "documentation")
 # These lists may ignore the filter (docs/platform-api.md#list-filters), so their items are filtered again.
 _FILTERS = {"list_workspaces": "organization_id", "list_solutions": "organization_id"}
 
@@ -31,6 +35,9 @@ class CommandAPI:
 
     :param credentials: of the connection that the operations are for.
     """
+
+    name: ClassVar[str] = "command"
+    shows_uploads: ClassVar[bool] = True
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
@@ -73,12 +80,19 @@ class CommandAPI:
         """Return the records of a solution's datasets."""
         return self.pages("list_datasets", {"solution_id": solution_id})
 
-    def update_dataset(self, dataset_id: str, fields: Mapping[str, Any]) -> Operation[Record | None]:
-        """Replace a dataset's fields, and return its record if the platform returns it.
+    def update_dataset(
+        self, record: Record, changes: Mapping[str, Any], source_timestamp: str | None = None
+    ) -> Operation[Record | None]:
+        """Replace a dataset's fields by its record with the changes, and return its record if the platform returns it.
 
         What it returns is undocumented (docs/platform-api.md#update-responses).
         """
-        return self._data(make_call("command", "update_dataset", {"id": dataset_id, **fields}))
+        merged = {name: record[name] for name in _EDITABLE if record.get(name) is not None}
+        update = make_call("command", "update_dataset", {"id": record["id"], **merged, **changes})
+        if source_timestamp is None:
+            return self._data(update)
+        store = self._source_timestamp(record["id"], source_timestamp)
+        return _operation(update, partial(_update_flow, update, store, self._credentials))
 
     def delete_dataset(self, dataset_id: str) -> Operation[None]:
         """Delete a dataset with its data."""
@@ -86,23 +100,27 @@ class CommandAPI:
 
     def set_source_timestamp(self, dataset_id: str, source_timestamp: str) -> Operation[None]:
         """Store the as-of time of a dataset's data."""
-        info = {"source_timestamp": source_timestamp}
-        return self._data(make_call("command", "update_dataset_source_info", {"id": dataset_id, "source_info": info}))
+        return self._data(self._source_timestamp(dataset_id, source_timestamp))
 
     def upload(
         self, dataset_id: str, source: UploadSource, content_type: str, idle_timeout: float | None
-    ) -> Operation[None]:
+    ) -> Operation[Accepted]:
         """Replace a dataset's data with a file (docs/platform-api.md#uploads)."""
         from airflow_provider_polyteia.client.command_api import files  # noqa: PLC0415 - most tasks move no file
 
         return files.upload(self._credentials, dataset_id, source, content_type, idle_timeout)
 
+    def ingest_status(self, dataset_id: str, ingest_id: str) -> Operation[Ingest]:
+        """Raise PolyteiaConfigurationError: this API has no ingests."""
+        raise PolyteiaConfigurationError(
+            f"The command API (connection {self._credentials.config.conn_id!r}) does not show ingests, so the ingest "
+            f"{ingest_id!r} of dataset {dataset_id!r} cannot be waited for. Use wait_for_upload instead."
+        )
+
     def export(
         self,
         query: Query,
-        content_type: str,
-        destination: Callable[[], AbstractContextManager[IO[bytes]]],
-        name: str,
+        destination: Destination,
         idle_timeout: float | None,
     ) -> Operation[int]:
         """Write the result of a query to a file, and return its size in bytes (docs/platform-api.md#exports)."""
@@ -112,9 +130,20 @@ class CommandAPI:
             "sql": query.statement,
             "datasets": query.dataset_ids,
             "args": query.args,
-            "format": content_type,
+            "format": destination.content_type,
         }
-        return files.export(self._credentials, params, destination, name, idle_timeout)
+        return files.export(self._credentials, params, destination, idle_timeout)
+
+    def export_dataset(
+        self,
+        dataset_id: str,
+        destination: Destination,
+        idle_timeout: float | None,
+    ) -> Operation[int]:
+        """Write all data of a dataset to a file, and return its size in bytes (docs/platform-api.md#exports)."""
+        sql = f"SELECT * FROM '{dataset_id}'"  # noqa: S608 - only accepted if it is an id
+        statement, ids = resolve_references(sql, [dataset_id])
+        return self.export(Query(statement, ids), destination, idle_timeout)
 
     def execute_sql(self, query: Query, *, idempotent: bool) -> Operation[Any]:
         """Run a statement, and return the platform's result as it is (docs/platform-api.md#sql)."""
@@ -131,11 +160,23 @@ class CommandAPI:
         call = make_call("query", "list_organizations", {"page": 1, "size": 1})
         return _operation(call, partial(_organization_name, call, self._credentials))
 
-    def last_upload(self, record: Record) -> Upload | None:
+    def check_condition(self, condition: UploadCondition) -> None:
+        """Check that a wait asks for nothing that the platform does not show.
+
+        :raises PolyteiaConfigurationError: if it does.
+        """
+        if condition.min_size is not None and condition.timestamp_field is not None:
+            raise PolyteiaConfigurationError(
+                "'min_size' and 'timestamp_field' exclude each other: only the upload itself has a size."
+            )
+
+    def last_upload(self, record: Record, condition: UploadCondition) -> Upload | None:
         """Return the last upload that a dataset's record shows; None without one (docs/platform-api.md#last-upload).
 
         :raises PolyteiaProtocolError: if the record contains something that cannot be one.
         """
+        if condition.timestamp_field is not None:
+            return upload_by_field(record, condition.timestamp_field, self._credentials.config.conn_id)
         metadata = record.get("metadata")
         info = metadata.get("asset_info") if isinstance(metadata, dict) else None
         if not isinstance(info, dict) or info.get("uploaded_at") is None:
@@ -162,17 +203,25 @@ class CommandAPI:
             conn_id=conn_id,
         )
 
+    def _source_timestamp(self, dataset_id: str, source_timestamp: str) -> Call:
+        params = {"id": dataset_id, "source_info": {"source_timestamp": source_timestamp}}
+        return make_call("command", "update_dataset_source_info", params)
+
     def _data(self, call: Call) -> Operation[Any]:
         return _operation(call, partial(_data_flow, call, self._credentials))
 
 
 def creation(call: Call, credentials: Credentials) -> Creation:
     """Return a create whose call has a natural key."""
-    lookup = make_call("query", call.method.lookup, call.natural_key, required_field="id")
+    natural_key = call.natural_key or {}
+
+    def lookup() -> Operation[Result]:
+        return result_operation(make_call("query", call.method.lookup, natural_key, required_field="id"), credentials)
+
     return Creation(
         result_operation(call, credentials),
-        result_operation(lookup, credentials),
-        natural_key=call.natural_key or {},
+        lookup,
+        natural_key=natural_key,
         fields=call.params,
         is_unique=call.method.is_unique,
     )
@@ -189,6 +238,12 @@ def _operation(call: Call, start: Callable[[], Flow[Any]]) -> Operation[Any]:
 
 def _data_flow(call: Call, credentials: Credentials) -> Flow[Any]:
     return (yield from request_flow(call, credentials)).data
+
+
+def _update_flow(update: Call, store: Call, credentials: Credentials) -> Flow[None]:
+    """Update the fields, then store the as-of time; the response to the former does not show the latter."""
+    yield from request_flow(update, credentials)
+    yield from request_flow(store, credentials)
 
 
 def _organization_name(call: Call, credentials: Credentials) -> Flow[str | None]:

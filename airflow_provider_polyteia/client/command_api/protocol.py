@@ -13,12 +13,13 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard, TypeVar
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 from airflow_provider_polyteia.client import errors
 from airflow_provider_polyteia.client.command_api.methods import Kind, Method, find
-from airflow_provider_polyteia.client.json_values import NotJSONError, check_json
-from airflow_provider_polyteia.client.operation import Flow, Idempotency, Request, Response, Result, describe
+from airflow_provider_polyteia.client.json_values import NotJSONError, check_json, parse_json
+from airflow_provider_polyteia.client.operation import Flow, Idempotency, Request, Response, Result
 from airflow_provider_polyteia.exceptions import (
     PolyteiaAuthenticationError,
     PolyteiaConfigurationError,
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from airflow_provider_polyteia.client.credentials import Credentials
 
 EXCHANGE_PATH = "/auth/pak/token"
+OTHER_API = "rpc"
+_UNKNOWN_PATH = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
 _IDENTIFIERS = ("slug", "name")
 
 T = TypeVar("T")
@@ -174,7 +177,11 @@ def _exchange(credentials: Credentials) -> Flow[str]:
 
 def decode(call: Call, response: Response, credentials: Credentials) -> Result:
     """Return the response's data, or raise the exception that the response amounts to."""
-    name, subject = call.method.name, describe(call.identifiers)
+    name = call.method.name
+
+    def subject() -> Mapping[str, str]:
+        return call.identifiers
+
     if call.method.unenveloped:
         return Result(_unenveloped(response, credentials, name, subject), response.date)
     data = _json_object(response, credentials, name, subject).get("data")
@@ -201,7 +208,7 @@ def raise_for_error(name: str, response: Response, credentials: Credentials) -> 
         raise errors.unexpected_response(response, credentials, name, "an HTML page")
 
 
-def _unenveloped(response: Response, credentials: Credentials, name: str, subject: str) -> Any:
+def _unenveloped(response: Response, credentials: Credentials, name: str, subject: errors.Subject) -> Any:
     """Return the data of a response that need not have an envelope; raise for errors."""
     if response.is_success and response.is_json and isinstance(rows := parse_json(response.body), list):
         return rows
@@ -209,16 +216,20 @@ def _unenveloped(response: Response, credentials: Credentials, name: str, subjec
     return body.get("data", body)
 
 
-def _json_object(response: Response, credentials: Credentials, name: str, subject: str = "") -> dict[str, Any]:
+def _json_object(
+    response: Response, credentials: Credentials, name: str, subject: errors.Subject = dict
+) -> dict[str, Any]:
     """Return the JSON object of a successful response; raise for everything else."""
     if not response.is_success:
         raise _error_from_status(response, credentials, name, subject)
     if not response.is_json:
         kind = "an HTML page" if response.is_html else "content that is not JSON"
-        raise errors.unexpected_response(response, credentials, name, kind)
+        raise errors.unexpected_response(response, credentials, name, kind, other_api=OTHER_API)
     body = parse_json(response.body)
     if not isinstance(body, dict):
         raise errors.unexpected_response(response, credentials, name, "a body that is not a JSON object")
+    if _is_of_other_api(body):
+        raise errors.unexpected_response(response, credentials, name, "JSON of the RPC API", other_api=OTHER_API)
     if body.get("error") is not None:
         raise errors.api_error(response, credentials, name, body["error"], subject=subject)
     if "data" not in body and errors.error_code(body) is not None and "message" in body:
@@ -226,26 +237,29 @@ def _json_object(response: Response, credentials: Credentials, name: str, subjec
     return body
 
 
-def _error_from_status(response: Response, credentials: Credentials, name: str, subject: str) -> PolyteiaError:
+def _error_from_status(
+    response: Response, credentials: Credentials, name: str, subject: errors.Subject
+) -> PolyteiaError:
     """Return the exception for an HTTP status that is not a success."""
     if response.is_redirect:
         return errors.unexpected_response(response, credentials, name, "a redirect, which is never followed")
     body = parse_json(response.body)
     is_platforms_form = isinstance(body, dict) and (body.get("error") is not None or {"code", "message"} <= body.keys())
+    is_other_api = response.status in _UNKNOWN_PATH and not is_platforms_form
     if not isinstance(body, dict):
         body = response.body.decode(errors="replace")
     elif body.get("error") is not None:
         body = body["error"]
-    return errors.api_error(response, credentials, name, body, from_gateway=not is_platforms_form, subject=subject)
+    return errors.api_error(
+        response,
+        credentials,
+        name,
+        body,
+        from_gateway=not is_platforms_form,
+        subject=subject,
+        other_api=OTHER_API if is_other_api else "",
+    )
 
 
-def parse_json(body: bytes) -> Any:
-    """Return the JSON value in `body`, or None if it is not valid JSON."""
-    try:
-        return json.loads(body, parse_constant=_reject_constant)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _reject_constant(name: str) -> NoReturn:
-    raise ValueError(name)  # NaN and Infinity are not JSON
+def _is_of_other_api(body: Mapping[str, Any]) -> bool:
+    return "json" in body and not body.keys() & {"data", "error", "code"}

@@ -66,11 +66,14 @@ _RESPONSE_LOST = {
 }
 
 
-def to_exception(failure: Failure, name: str, config: ClientConfig, idle_timeout: float | None = None) -> PolyteiaError:
+def to_exception(
+    failure: Failure, name: str, config: ClientConfig, idle_timeout: float | None = None, origin: str = ""
+) -> PolyteiaError:
     """Return the exception for a failure.
 
     :param name: name of the request.
     :param idle_timeout: the request's own timeout in seconds. Default: the connection's.
+    :param origin: scheme and host of the request. Default: the connection's.
     """
     kind, detail = failure
     if kind is FailureKind.CERTIFICATE_UNTRUSTED:
@@ -99,7 +102,7 @@ def to_exception(failure: Failure, name: str, config: ClientConfig, idle_timeout
         return proxy_authentication_required(name, config)
     connect_timeout, read_timeout = config.timeout if idle_timeout is None else (idle_timeout, idle_timeout)
     values = {
-        "url": config.base_url,
+        "url": origin or config.base_url,
         "detail": detail,
         "connect_timeout": connect_timeout,
         "idle_timeout": read_timeout,

@@ -77,17 +77,17 @@ class AsyncPolyteiaClient:
         self._headers = {"User-Agent": user_agent, "Accept-Encoding": "gzip, deflate"}
         self._timeout = httpx.Timeout(config.timeout[1], connect=config.timeout[0], pool=None)
         self._new_secrets: list[str] = []
-        self.credentials = Credentials(config, self._new_secrets.append)
+        self.credentials = Credentials(config, self._new_secrets.append, clock)
         self._pool = ConnectionPool(config)
-        self._coalesced: asyncio.Task[Response] | None = None
+        self._coalesced: dict[str, asyncio.Task[Response]] = {}
 
     def __repr__(self) -> str:
         return f"<AsyncPolyteiaClient {self.config.base_url} connection={self.config.conn_id!r}>"
 
     async def aclose(self) -> None:
         """Close the connections."""
-        if self._coalesced is not None:
-            self._coalesced.cancel()
+        for task in self._coalesced.values():
+            task.cancel()
         await self._pool.aclose()
 
     def resize_for(self, users: int) -> None:
@@ -153,28 +153,27 @@ class AsyncPolyteiaClient:
 
     async def _fetch_once(self, request: Request) -> Response:
         """Send a request once for all operations that need it at the same time."""
-        if self._coalesced is None:
-            self._coalesced = asyncio.create_task(self._fetch(request))
-            self._coalesced.add_done_callback(self._end_coalesced)
-        return await asyncio.shield(self._coalesced)
+        task = self._coalesced.get(request.name)
+        if task is None:
+            task = self._coalesced[request.name] = asyncio.create_task(self._fetch(request))
+            task.add_done_callback(partial(self._end_coalesced, request.name))
+        return await asyncio.shield(task)
 
-    def _end_coalesced(self, task: asyncio.Task[Response]) -> None:
+    def _end_coalesced(self, name: str, task: asyncio.Task[Response]) -> None:
         if not task.cancelled():
             task.exception()  # retrieved, even if no operation waits for it any longer
         # Those that wait receive the response in the loop's next round; a caller that asks before then must still see
         # it.
         loop = task.get_loop()
-        loop.call_soon(loop.call_soon, self._forget_coalesced)
-
-    def _forget_coalesced(self) -> None:
-        self._coalesced = None
+        loop.call_soon(loop.call_soon, partial(self._coalesced.pop, name, None))
 
     async def _fetch(self, request: Request) -> Response:
+        authorization = {"Authorization": f"Bearer {request.bearer}"} if request.bearer else {}
         message = httpx.Request(
             request.method,
             self.config.base_url + request.path,
             params=dict(request.query) or None,
-            headers={**self._headers, **request.headers, "Authorization": f"Bearer {request.bearer}"},
+            headers={**self._headers, **request.headers, **authorization},
             content=request.body,
             extensions={"timeout": self._timeout.as_dict()},
         )

@@ -46,7 +46,10 @@ T = TypeVar("T")
 
 
 class BearerAuth(AuthBase):
-    """Puts the credential into ``Authorization``. As an auth object, because a .netrc entry replaces a bare header."""
+    """Puts the credential into ``Authorization``, or nothing if it is empty.
+
+    As an auth object, because a .netrc entry replaces a bare header.
+    """
 
     def __init__(self, secret: str) -> None:
         self._secret = secret
@@ -56,7 +59,8 @@ class BearerAuth(AuthBase):
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Add the header."""
-        request.headers["Authorization"] = f"Bearer {self._secret}"
+        if self._secret:
+            request.headers["Authorization"] = f"Bearer {self._secret}"
         return request
 
 
@@ -81,7 +85,7 @@ class PolyteiaClient:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.config = config
-        self.credentials = Credentials(config, on_secret)
+        self.credentials = Credentials(config, on_secret, clock)
         self.clock = clock
         self._sleep = sleep
         self._jitter = jitter
@@ -168,7 +172,7 @@ class PolyteiaClient:
             failure = classify(error, ambient)
         if failure is not None:
             # Raised outside the except block so that the original exception, which may contain a token, is not chained.
-            raise to_exception(failure, request.name, self.config, request.idle_timeout)
+            raise to_exception(failure, request.name, self.config, request.idle_timeout, request.origin)
         self._used_at = self.clock()
         milliseconds = 1000 * (self._used_at - started)
         log.debug("Polyteia request %r: HTTP %d in %.0f ms", request.name, response.status, milliseconds)
@@ -178,15 +182,22 @@ class PolyteiaClient:
         prepared = self._session.prepare_request(
             requests.Request(
                 request.method,
-                self.config.base_url + request.path,
+                request.url or self.config.base_url + request.path,
                 params=request.query,
                 data=request.body,
                 headers=request.headers,
                 auth=BearerAuth(request.bearer),
             )
         )
-        settings = {**self._settings, "stream": request.sink is not None}
+        settings = {**self._settings_for(request.url), "stream": request.sink is not None}
         return self._session.send(prepared, timeout=timeout, allow_redirects=False, **settings)
+
+    def _settings_for(self, url: str) -> dict[str, Any]:
+        """Return the settings for a URL on another host; for the connection's own host if it is empty.
+
+        The client certificate is for the connection's host only.
+        """
+        return self._merged_settings(url, None) if url else self._settings
 
     @cached_property
     def _settings(self) -> dict[str, Any]:
@@ -195,9 +206,11 @@ class PolyteiaClient:
         Merged once, because that takes half the time that requests needs for a call. Passed with each request, because
         the environment variable REQUESTS_CA_BUNDLE would override the session's ``verify``.
         """
-        config = self.config
-        proxies = dict(config.proxies)
-        return {**self._session.merge_environment_settings(config.base_url, proxies, None, config.verify, config.cert)}
+        return self._merged_settings(self.config.base_url, self.config.cert)
+
+    def _merged_settings(self, url: str, cert: str | tuple[str, str] | None) -> dict[str, Any]:
+        proxies, verify = dict(self.config.proxies), self.config.verify
+        return {**self._session.merge_environment_settings(url, proxies, None, verify, cert)}
 
     def _drop_idle_connections(self, now: float) -> None:
         if now - self._used_at > MAX_IDLE:

@@ -23,7 +23,7 @@ TOKEN = "token-SECRET-42"  # made up
 
 
 def make_config(url, **extra):
-    return client_config.from_connection("city", host=url, password=KEY, extra=extra)
+    return client_config.from_connection("city", host=url, password=KEY, extra={"api": "command", **extra})
 
 
 def in_loop(config, use, fake_time=None, **options):
@@ -256,16 +256,16 @@ def test_exchange_is_shared_until_its_token_is_delivered(server):
         states = []
         first = asyncio.create_task(send(client, QUERY))
         async with asyncio.timeout(10):
-            while client._coalesced is None:  # noqa: ASYNC110 - no event signals it
+            while not client._coalesced:  # noqa: ASYNC110 - no event signals it
                 await asyncio.sleep(0)
-        exchange = client._coalesced
+        (exchange,) = client._coalesced.values()
         exchange.add_done_callback(
-            lambda _: states.append((client.credentials.access_token, client._coalesced is exchange))
+            lambda _: states.append((client.credentials.access_token, exchange in client._coalesced.values()))
         )
         await first
         return states, client.credentials.access_token, client._coalesced
 
-    assert in_loop(make_config(server.url, **ORGANIZATION), use) == ([(None, True)], TOKEN, None)
+    assert in_loop(make_config(server.url, **ORGANIZATION), use) == ([(None, True)], TOKEN, {})
 
 
 def test_cancelled_caller_does_not_cancel_the_exchange(server):

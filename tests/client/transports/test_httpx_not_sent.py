@@ -27,7 +27,7 @@ PROXY_RESPONSE = b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n"
 
 def run(host, **extra):
     extra = {"timeout": [0.3, 0.3], "max_attempts": 2, "max_wait": 0.01, **extra}
-    config = client_config.from_connection("city", host=host, password=KEY, extra=extra)
+    config = client_config.from_connection("city", host=host, password=KEY, extra={"api": "command", **extra})
 
     async def main():
         client = AsyncPolyteiaClient(config)

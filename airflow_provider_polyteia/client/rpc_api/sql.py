@@ -1,0 +1,132 @@
+"""Runs SQL: the platform returns the result as an Arrow stream, which is written to a file here, batch by batch.
+
+The stream is stored in an unnamed temporary file first. It is only converted once it is known to be complete, so that
+a file is never made from a part of a result.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import IO, TYPE_CHECKING, Any
+
+from airflow_provider_polyteia.client import errors
+from airflow_provider_polyteia.client.file_sink import Destination, FileSink
+from airflow_provider_polyteia.client.file_transfers import check_length, idle_timeout
+from airflow_provider_polyteia.client.operation import Flow, Idempotency, Operation, Response
+from airflow_provider_polyteia.client.rpc_api import arrow
+from airflow_provider_polyteia.client.rpc_api.protocol import (
+    OTHER_API,
+    call_flow,
+    json_request,
+    make_call,
+    raise_for_status,
+    session_flow,
+)
+from airflow_provider_polyteia.client.sql_references import with_bare_ids
+from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_polyteia.client.credentials import Credentials
+    from airflow_provider_polyteia.client.sql_references import Query
+
+QUERY_PATH = "/api/query"
+
+
+def execute(credentials: Credentials, query: Query, *, idempotent: bool) -> Operation[Any]:
+    """Return the operation that runs a statement, and returns columns and rows as JSON."""
+    _check(query)
+
+    def read(response: Response) -> dict[str, Any]:
+        raise_for_status(response, credentials, QUERY_PATH)
+        if response.body[:4] != arrow.CONTINUATION:
+            raise _not_arrow(response, credentials)
+        with arrow.reading(credentials, QUERY_PATH):
+            return arrow.to_json(response.body)
+
+    def start() -> Flow[dict[str, Any]]:
+        result: dict[str, Any] = yield from _query_flow(credentials, query, read)
+        return result
+
+    idempotency = Idempotency.SAFE if idempotent else Idempotency.NONE
+    return Operation(QUERY_PATH, start, idempotency, {"datasets": ", ".join(query.dataset_ids)})
+
+
+def export(
+    credentials: Credentials,
+    query: Query,
+    destination: Destination,
+    timeout: float | None,
+) -> Operation[int]:
+    """Return the operation that writes the result of a query to a file, and returns its size in bytes.
+
+    :raises PolyteiaConfigurationError: if the format cannot be written, or pyarrow is not installed.
+    """
+    _check(query)
+    write = arrow.writer(destination.content_type, destination.name)
+    seconds = idle_timeout(credentials, timeout)
+
+    def start() -> Flow[int]:
+        with ExitStack() as stack:
+            stream = stack.enter_context(tempfile.TemporaryFile())
+            sink = FileSink(stream, arrow.CONTENT_TYPE, destination.name)
+
+            def read(response: Response) -> None:
+                _check_stream(credentials, sink, stream, response)
+
+            yield from _query_flow(credentials, query, read, sink, seconds)
+            file = stack.enter_context(destination.open())
+            stream.seek(0)
+            with arrow.reading(credentials, QUERY_PATH):
+                return write(stream, file)
+
+    return Operation(QUERY_PATH, start, Idempotency.SAFE, {"name": destination.name}, is_transfer=True)
+
+
+def _check(query: Query) -> None:
+    arrow.require_pyarrow()
+    if not query.dataset_ids:
+        raise PolyteiaConfigurationError(
+            "The RPC API runs SQL within a solution, which is looked up from a dataset. Specify at least one dataset."
+        )
+
+
+def _query_flow(
+    credentials: Credentials,
+    query: Query,
+    read: Callable[[Response], Any],
+    sink: FileSink | None = None,
+    seconds: float | None = None,
+) -> Flow[Any]:
+    """Look the solution up, and send the query (docs/platform-api.md#rpc-sql)."""
+    lookup = make_call("dataset/getDatasetById", {"id": query.dataset_ids[0]}, required_field="solutionId")
+    solution_id = (yield from call_flow(lookup, credentials)).data["solutionId"]
+    body: dict[str, Any] = {"query": with_bare_ids(query.statement), "solution_id": solution_id}
+    body |= {"args": list(query.args)} if query.args else {}
+    body |= {"named_args": dict(query.named_args)} if query.named_args else {}
+    request = json_request(QUERY_PATH, QUERY_PATH, body)
+    headers = {**request.headers, "Accept": "*/*", "Accept-Encoding": "identity"}
+    prepared = replace(request, headers=headers, sink=sink, idle_timeout=seconds)
+    return (yield from session_flow(credentials, lambda _: prepared, read))
+
+
+def _check_stream(credentials: Credentials, sink: FileSink, stream: IO[bytes], response: Response) -> None:
+    """Check that a stream arrived, and that it is complete."""
+    if not sink.accepted:
+        raise_for_status(response, credentials, QUERY_PATH)
+        raise _not_arrow(response, credentials)
+    check_length(response, sink, credentials, QUERY_PATH)
+    sink.release()
+    if sink.head[:4] != arrow.CONTINUATION:
+        raise _not_arrow(replace(response, body=sink.head), credentials)
+    is_delimited = response.content_length is not None or "chunked" in response.headers.get("transfer-encoding", "")
+    if not (is_delimited or arrow.has_end(stream)):
+        raise errors.incomplete_response(credentials, QUERY_PATH, "the Arrow stream has no end")
+
+
+def _not_arrow(response: Response, credentials: Credentials) -> Exception:
+    kind = "an HTML page" if response.is_html else "content that is not an Arrow stream"
+    return errors.unexpected_response(response, credentials, QUERY_PATH, kind, other_api=OTHER_API)
