@@ -1,0 +1,166 @@
+"""The envelope of the RPC API: `{"json": ..., "meta": [...]}` (docs/platform-api.md#rpc-envelope)."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.responses import JSONResponse, Response
+
+from airflow_provider_polyteia.sandbox.backend.errors import BusinessError
+
+TYPES = ("bigint", "date", "nan", "undefined", "url", "regexp", "set", "map")
+"""Types that `meta` names. Dialect 1 uses their position, dialect 2 their name (docs/platform-api.md#rpc-dialects)."""
+
+INVALID_DATE = object()
+"""A date whose text is not a date. No procedure accepts it."""
+
+VOID = object()
+"""The result of a procedure that returns nothing, as opposed to null."""
+
+_MAX_SAFE_INTEGER = 2**53 - 1
+_MALFORMED = (
+    "Malformed request. Ensure the request body is properly formatted and the 'Content-Type' header is set correctly."
+)
+_BAD_REQUEST = 400
+
+
+class BigInt(int):
+    """An integer that is always sent as a string with an entry in `meta`, like a 64-bit number."""
+
+
+def malformed() -> BusinessError:
+    """Return the error for a body that cannot be decoded."""
+    return BusinessError(_BAD_REQUEST, _MALFORMED)
+
+
+def decode(body: bytes, content_type: str, dialect: int) -> Any:
+    """Return the input of a call with `meta` applied, or None if the body does not contain an input.
+
+    :raises BusinessError: 400, if the body or `meta` is malformed.
+    """
+    if not body:
+        return None
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        raise malformed()
+    try:
+        envelope = json.loads(body, parse_constant=_reject_constant)
+    except ValueError:
+        raise malformed() from None
+    if envelope is None:
+        raise malformed()
+    if not isinstance(envelope, dict):
+        return None
+    return _apply_meta(envelope, dialect)
+
+
+def _reject_constant(name: str) -> Any:
+    """Reject NaN and Infinity, which Python accepts in JSON."""
+    raise ValueError(name)
+
+
+def _apply_meta(envelope: dict[str, Any], dialect: int) -> Any:
+    entries = envelope.get("meta", [])
+    if not isinstance(entries, list):
+        raise malformed()
+    for entry in entries:
+        if not isinstance(entry, list) or not entry:
+            raise malformed()
+        kind, *path = entry
+        container: Any = envelope
+        key: Any = "json"
+        for segment in path:
+            container = _item(container, key)
+            key = segment
+        container[key] = _convert(_type(kind, dialect), _item(container, key))
+    return envelope.get("json")
+
+
+def _item(container: Any, key: Any) -> Any:
+    """Return an item of an object or array. A path in `meta` that does not exist is an error."""
+    is_index = isinstance(container, list) and type(key) is int and 0 <= key < len(container)
+    if is_index or (isinstance(container, dict) and isinstance(key, str) and key in container):
+        return container[key]
+    raise malformed()
+
+
+def _type(code: Any, dialect: int) -> str:
+    """Return the name of a type. The code of another dialect is an error."""
+    if dialect == 1 and type(code) is int and 0 <= code < len(TYPES):
+        return TYPES[code]
+    if dialect != 1 and isinstance(code, str) and code in TYPES:
+        return code
+    raise malformed()
+
+
+def _convert(kind: str, value: Any) -> Any:
+    if kind == "date":
+        return parse_date(value)
+    if kind == "bigint":
+        try:
+            return int(value)
+        except (TypeError, ValueError):
+            raise malformed() from None
+    return {"nan": math.nan, "undefined": None}.get(kind, value)
+
+
+def parse_date(value: Any) -> Any:
+    """Return the time of an ISO 8601 string, rounded down to milliseconds, or `INVALID_DATE`.
+
+    The time is in UTC if the string does not have an offset.
+    """
+    try:
+        time = datetime.fromisoformat(value)
+        time = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (TypeError, ValueError, OverflowError):
+        return INVALID_DATE
+    return time.replace(microsecond=time.microsecond // 1000 * 1000)
+
+
+def respond(value: Any, dialect: int, status: int = 200) -> Response:
+    """Return the response with a value, or without one if it is `VOID`."""
+    if value is VOID:
+        # Dialect 2 sends an empty body without a content type.
+        return JSONResponse({}, status_code=status) if dialect == 1 else Response(status_code=status)
+    content, meta = encode(value, dialect)
+    return JSONResponse({"json": content, "meta": meta} if meta else {"json": content}, status_code=status)
+
+
+def encode(value: Any, dialect: int) -> tuple[Any, list[list[Any]]]:
+    """Return a value as JSON, and the entries of `meta` for everything that JSON cannot represent."""
+    meta: list[list[Any]] = []
+
+    def to_json(item: Any, path: tuple[Any, ...]) -> Any:
+        content, kind = _to_plain(item)
+        if kind:
+            meta.append([TYPES.index(kind) if dialect == 1 else kind, *path])
+        if isinstance(content, dict):
+            return {key: to_json(inner, (*path, key)) for key, inner in content.items()}
+        if isinstance(content, list):
+            return [to_json(inner, (*path, index)) for index, inner in enumerate(content)]
+        return content
+
+    return to_json(value, ()), meta
+
+
+def _to_plain(value: Any) -> tuple[Any, str]:
+    """Return a value as JSON and the type that `meta` names for it, or an empty string."""
+    match value:
+        case datetime():
+            return format_date(value), "date"
+        case BigInt():
+            return str(int(value)), "bigint"
+        case int() if abs(value) > _MAX_SAFE_INTEGER:
+            return str(value), "bigint"
+        case float() if math.isnan(value):
+            return None, "nan"
+        case _:
+            return value, ""
+
+
+def format_date(value: datetime) -> str:
+    """Return a time as an ISO 8601 string in UTC with milliseconds."""
+    text = value.astimezone(UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
