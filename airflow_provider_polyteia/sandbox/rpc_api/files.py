@@ -80,6 +80,6 @@ async def download(platform: Platform, request: Request) -> Response:
         raise bad_request("Only one auth mechanism allowed")
     export = platform.exports.peek(request.path_params["token"])
     signature = request.query_params.get(SIGNATURE, "")
-    if not isinstance(export, StoredExport) or not hmac.compare_digest(export.signature, signature):
+    if not isinstance(export, StoredExport) or not hmac.compare_digest(export.signature.encode(), signature.encode()):
         raise forbidden("Access denied")
     return OpenFileResponse(platform.files.path(export.file).open("rb", buffering=0), export.content_type)
