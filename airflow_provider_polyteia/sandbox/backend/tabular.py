@@ -29,7 +29,6 @@ _WRITERS = {PARQUET: "FORMAT parquet, COMPRESSION zstd", CSV: "FORMAT csv, HEADE
     JSON: "FORMAT json, ARRAY true"
 }
 _QUOTED_REFERENCE = re.compile(r"""(['"])(ds_[0-9a-z]+)\1""")
-_BATCH_ROWS = 10_000
 _REFERENCE = re.compile(r"\{\{\s*(ds_[0-9a-z]+)\s*\}\}")
 _CANONICAL = {
     "number": r"(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DECIMAL.*|FLOAT|DOUBLE)$",
@@ -131,7 +130,8 @@ def stream(sql: str, parameters: Parameters, sources: Sources, destination: Path
     """
     with _connect() as connection, _sql_errors():
         query = _prepare(connection, sql, sources)
-        reader = connection.sql(query, params=parameters or None).to_arrow_reader(_BATCH_ROWS)
+        # The stream interface is the only one that all supported versions of DuckDB have without a deprecation warning.
+        reader = pa.RecordBatchReader.from_stream(connection.sql(query, params=parameters or None))
         with pa.OSFile(str(destination), "wb") as file, pa.ipc.new_stream(file, reader.schema) as writer:
             for batch in reader:
                 writer.write_batch(batch)
