@@ -107,16 +107,15 @@ def _convert(kind: str, value: Any) -> Any:
 
 
 def parse_date(value: Any) -> Any:
-    """Return the time of an ISO 8601 string, rounded down to milliseconds, or `INVALID_DATE`.
+    """Return the time of an ISO 8601 string, or `INVALID_DATE`.
 
     The time is in UTC if the string does not have an offset.
     """
     try:
         time = datetime.fromisoformat(value)
-        time = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
     except (TypeError, ValueError, OverflowError):
         return INVALID_DATE
-    return time.replace(microsecond=time.microsecond // 1000 * 1000)
 
 
 def respond(value: Any, dialect: int, status: int = 200) -> Response:
@@ -161,6 +160,6 @@ def _to_plain(value: Any) -> tuple[Any, str]:
 
 
 def format_date(value: datetime) -> str:
-    """Return a time as an ISO 8601 string in UTC with milliseconds."""
+    """Return a time as an ISO 8601 string in UTC, rounded down to milliseconds."""
     text = value.astimezone(UTC).isoformat(timespec="milliseconds")
     return text.replace("+00:00", "Z")

@@ -115,6 +115,8 @@ def test_the_codes_of_the_other_dialect_are_rejected(rpc, dialect, dataset):
         (b'{"json": {"id": "x"}, "meta": {}}', {}, MALFORMED),
         (b'{"json": {"id": "x"}, "meta": [[]]}', {}, MALFORMED),
         (b'{"json": {"id": "x"}, "meta": [[99, "id"]]}', {}, MALFORMED),
+        (b'{"json": {"id": ["1"]}, "meta": [[0, "id", "0"]]}', {}, MALFORMED),
+        (b'{"json": {"id": ["1"]}, "meta": [[0, "id", 1]]}', {}, MALFORMED),
         (b'{"json": {"id": "x"}, "meta": [[true, "id"]]}', {}, MALFORMED),
         (b'{"json": {"id": "x"}}', {"Content-Type": "text/plain"}, MALFORMED),
         (b'{"json": {"id": "x"}}', {"Content-Disposition": "attachment"}, MALFORMED),

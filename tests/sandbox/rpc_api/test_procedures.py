@@ -123,6 +123,8 @@ def test_unknown_keys_are_dropped(rpc, new_input):
     """An unknown key is neither an error nor stored."""
     record = rpc.value("dataset/createDataset", **new_input(slug="s", descripton="typo"))
     assert "descripton" not in record
+    report = rpc.value("report/createReport", **IN_SOLUTION, name="R", description="")["id"]
+    assert rpc.value("report/updateReport", id=report, name="S", version=7)["version"] == 1
 
 
 def test_a_deleted_dataset_is_missing(rpc, dataset):
