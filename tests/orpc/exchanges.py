@@ -281,6 +281,15 @@ def ours(name, expected, expected_2=None, *, body=None) -> Exchange:
     return Exchange(f"contract {name}", f"contract/{name.split()[0]}", expected, body, expected_2, emulated=False)
 
 
+def multipart(*, data, file) -> bytes:
+    """Return the body of a call with a file, with the boundary `b1`."""
+    return (
+        b'--b1\r\nContent-Disposition: form-data; name="data"\r\n\r\n%s\r\n'
+        b'--b1\r\nContent-Disposition: form-data; name="0"; filename="a.csv"\r\nContent-Type: text/csv\r\n\r\n%s\r\n'
+        b"--b1--\r\n"
+    ) % (data, file)
+
+
 def in_words(code) -> str:
     """Return the framework's message for an error without one: `NOT_FOUND` is `Not Found`."""
     return code.replace("_", " ").title()
@@ -573,6 +582,14 @@ EXCHANGES = (
     ours("returnInput of null", value({"type": "object", "input": None}), body={"json": None}),
     ours("returnInput of invalid UTF-8", value({"type": "string", "input": "\ufffd"}), body=b'{"json":"\xff"}'),
     ours("returnInput of a byte order mark", value({"type": "number", "input": 1}), body=b'\xef\xbb\xbf{"json":1}'),
+    Exchange(
+        "contract fileSize of a multipart body",
+        "contract/fileSize",
+        value(3),
+        multipart(data=b'{"json":{"file":null},"meta":[],"maps":[["file"]]}', file=b"a;b"),
+        headers={"Content-Type": "multipart/form-data; boundary=b1"},
+        emulated=False,
+    ),
     ours("strictInput of an unknown key", NO_INPUT, body={"json": {"id": "ds_1", "unknown": 1}}),
     # Headers
     read("type with charset", headers={"Content-Type": "application/json; charset=utf-8"}),

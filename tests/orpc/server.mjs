@@ -190,6 +190,9 @@ const router = {
     returnText: authenticated.handler(() => 'Straße'),
     returnUndefined: authenticated.handler(() => undefined),
     returnInput: authenticated.input(z.unknown()).handler(({ input }) => ({ type: typeof input, input })),
+    fileSize: authenticated
+      .input(z.object({ file: z.instanceof(Blob) }))
+      .handler(({ input }) => input.file.size),
     strictInput: authenticated.input(z.strictObject({ id: z.string() })).handler(() => ({})),
     fail: authenticated
       .input(z.object({ code: z.string(), message: z.string().optional(), status: z.number().optional() }))
