@@ -20,6 +20,7 @@ from orpc.matching import (
     DATASET_ID,
     DATE,
     TEXT,
+    TYPES,
     Given,
     Issues,
     OtherType,
@@ -177,9 +178,7 @@ class Exchange:
 
 # The platform's objects
 
-BIGINT, DATE_TYPE, NAN, UNDEFINED, URL, REGEXP, SET, MAP = (
-    Type(word) for word in ("bigint", "date", "nan", "undefined", "url", "regexp", "set", "map")
-)
+BIGINT, DATE_TYPE, NAN, UNDEFINED, URL, REGEXP, SET, MAP, POINT = (Type(word) for word in TYPES)
 
 SESSION = {"token": TEXT, "expiresAt": DATE, "organizationId": Given("organizationId"), "scope": "organization"}
 EXPIRES_AT = [DATE_TYPE, "expiresAt"]
@@ -434,9 +433,11 @@ EXCHANGES = (
                 "formats": ["csv", "parquet"],
                 "counts": ["1", "2"],
                 "mean": None,
+                "maximum": None,
                 "invalidDate": None,
                 "samples": ["a", None, "c"],
                 "pattern": "/^[a-z]+$/i",
+                "center": ["10", 2.5],
                 "page": "https://example.com/datasets?page=1",
                 "nothing": None,
             },
@@ -452,6 +453,8 @@ EXCHANGES = (
             [DATE_TYPE, "invalidDate"],
             [UNDEFINED, "samples", 1],
             [REGEXP, "pattern"],
+            [BIGINT, "center", 0],
+            [POINT, "center"],
             [URL, "page"],
         ),
         BY_ID,

@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-# The types that `meta` names: word in 2.x -> number in 1.x.
-TYPES = {"bigint": 0, "date": 1, "nan": 2, "undefined": 3, "url": 4, "regexp": 5, "set": 6, "map": 7}
+# The types that `meta` names: word in 2.x -> number in 1.x. The last one is not the framework's, but of server.mjs.
+TYPES = {"bigint": 0, "date": 1, "nan": 2, "undefined": 3, "url": 4, "regexp": 5, "set": 6, "map": 7, "point": 21}
 
 
 @dataclass(frozen=True)

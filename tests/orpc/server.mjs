@@ -14,6 +14,20 @@ const { os, ORPCError } = await load(`orpc-${version}`)
 const { RPCHandler } = await load(`orpc-${version}/node`)
 const { z } = await load('zod')
 
+// A type of the application, for the serializer: 21 in version 1, "point" in version 2
+class Point { constructor(x, y) { [this.x, this.y] = [x, y] } }
+const point = {
+  condition: (value) => value instanceof Point,
+  serialize: ({ x, y }) => [x, y],
+  deserialize: ([x, y]) => new Point(x, y),
+}
+const withPoint = async () => {
+  if (version === '1') return { customJsonSerializers: [{ type: 21, ...point }] }
+  const client = createRequire(require.resolve('orpc-2')).resolve('@orpc/client')
+  const { RPCSerializer } = await import(pathToFileURL(client).href)
+  return { serializer: new RPCSerializer({ handlers: { point } }) }
+}
+
 const KEY = 'pak_contract'
 const ORGANIZATION = { id: 'org_contract', slug: 'stadt_musterhausen', name: 'Stadt Musterhausen' }
 const SOLUTION_ID = 'sol_contract'
@@ -166,9 +180,11 @@ const router = {
         formats: new Set(['csv', 'parquet']),
         counts: new Set([1n, 2n]),
         mean: NaN,
+        maximum: Infinity,
         invalidDate: new Date(NaN),
         samples: ['a', undefined, 'c'],
         pattern: /^[a-z]+$/i,
+        center: new Point(10n, 2.5),
         page: new URL('https://example.com/datasets?page=1'),
         unset: undefined,
         nothing: null,
@@ -218,7 +234,7 @@ const router = {
 
 // HTTP
 
-const handler = new RPCHandler(router)
+const handler = new RPCHandler(router, await withPoint())
 
 const server = createServer(async (request, response) => {
   if (request.url === '/reset') {
