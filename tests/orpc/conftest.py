@@ -41,9 +41,9 @@ def orpc_server(orpc_process):
     """A server on the framework without any datasets and sessions, as a `Target`."""
     url, dialect = orpc_process
     with requests.Session() as session:
-        session.trust_env = False
+        target = Target(url, dialect, KNOWN, session)
         session.post(f"{url}/reset", timeout=STOP_TIMEOUT).raise_for_status()
-        yield Target(url, dialect, KNOWN, session)
+        yield target
 
 
 @contextmanager

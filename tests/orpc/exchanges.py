@@ -139,26 +139,30 @@ class Exchange:
     ) -> list[str]:
         """Compare a response with the expected one and describe each difference."""
         expected = self.response(dialect)
-        found = [] if status == expected.status else [f"status: {status} instead of {expected.status}"]
+        if status != expected.status:
+            return [f"status: {status} instead of {expected.status}, with the body {body!r}"]
         kind = content_type.split(";")[0].strip() if content_type and expected == NO_ROUTE else content_type
+        found = []
         if kind != expected.content_type:
             found.append(f"content type: {content_type} instead of {expected.content_type}")
-        if expected == NO_ROUTE:
+        if expected == NO_ROUTE:  # the application words it
             return found
         if expected.content_type is None:
             return found + ([f"body: {body!r} instead of nothing"] if body else [])
+        return found + self._body_differences(dialect, given, body)
+
+    def _body_differences(self, dialect: int, given: dict[str, Any], body: bytes) -> list[str]:
         try:
             actual = json.loads(body)
         except ValueError:
-            return [*found, f"body: {body!r} is not JSON"]
+            return [f"body: {body!r} is not JSON"]
+        expected = self.response(dialect)
         if not expected.has_value:
-            return found + differences({}, actual, "body")
+            return differences({}, actual, "body")
         if not isinstance(actual, dict) or "json" not in actual or actual.keys() - {"json", "meta"}:
-            return [*found, f"body: {actual!r} does not have the keys json and meta"]
+            return [f"body: {actual!r} does not have the keys json and meta"]
         content, meta = expected.template(dialect, given)
-        return (
-            found + differences(content, actual["json"], "json") + meta_differences(content, meta, actual.get("meta"))
-        )
+        return differences(content, actual["json"], "json") + meta_differences(content, meta, actual.get("meta"))
 
     def matches(self, dialect: int, given: dict[str, Any], status: int, content_type: str | None, body: bytes) -> bool:
         """Whether a response is the expected one."""
@@ -333,6 +337,7 @@ EXCHANGES = (
         credential="expired",
         key=Given("key"),
         organizationId=Given("organizationId"),
+        emulated=False,  # whether the platform accepts it is unknown
     ),
     exchanged("exchange without a key", invalid(("key",))),
     exchanged("exchange with a key of another type", invalid(("key",)), key=1),
@@ -524,7 +529,13 @@ EXCHANGES = (
     update("meta null", updated(None), body={"json": {"dataAsOf": None}, "meta": None}),
     update("meta empty", updated(None), body={"json": {"dataAsOf": None}, "meta": []}),
     update("meta an object", MALFORMED_REQUEST, body={"json": {"dataAsOf": None}, "meta": {}}),
-    update("meta a text", updated(None), MALFORMED_REQUEST, body={"json": {"dataAsOf": None}, "meta": "x"}),
+    update(
+        "meta a text",
+        updated(None),
+        MALFORMED_REQUEST,
+        body={"json": {"dataAsOf": None}, "meta": "x"},
+        emulated=False,  # dialect 1 takes each character for an entry with an unknown type
+    ),
     update(
         "meta with an unknown number",
         updated(None),
@@ -598,7 +609,7 @@ EXCHANGES = (
     read("type with charset", headers={"Content-Type": "application/json; charset=utf-8"}),
     read("type text", NO_INPUT, invalid(("id",)), headers={"Content-Type": "text/plain"}),
     read("type of a file", NO_INPUT, invalid(("id",)), headers={"Content-Type": "application/octet-stream"}),
-    read("type in capitals", NO_INPUT, invalid(("id",)), headers={"Content-Type": "Application/JSON"}, emulated=False),
+    read("type in capitals", NO_INPUT, invalid(("id",)), headers={"Content-Type": "Application/JSON"}),
     read("type missing", FOUND, invalid(("id",)), headers={"Content-Type": None}),
     read(
         "type of form fields",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import requests
 from orpc.exchanges import NEW_DATASET
 from orpc.matching import fill
+
+if TYPE_CHECKING:
+    import requests
 
 TIMEOUT = 10
 
@@ -24,7 +27,10 @@ class Target:
     base_url: str
     dialect: int
     known: dict[str, str]
-    session: requests.Session = field(default_factory=requests.Session)
+    session: requests.Session
+
+    def __post_init__(self):
+        self.session.trust_env = False
 
     def prepare(self):
         """Open a session, create a dataset, and return what `exchanges.GIVEN` lists."""
@@ -50,17 +56,18 @@ class Target:
         return exchange.differences(self.dialect, given, response.status_code, content_type, response.content)
 
     def _send(self, method, path, **arguments):
-        self.session.trust_env = False
         return self.session.request(method, self.base_url + path, timeout=TIMEOUT, allow_redirects=False, **arguments)
 
 
 def perform_and_verify(target, exchange):
     """Perform an exchange. The response is the expected one, and unless it is a success, the dataset is unchanged."""
     given = target.prepare()
-    before = target.call("dataset/getDatasetById", {"id": given["datasetId"]}, given)
-    assert not target.perform(exchange, given)
+    by_id = {"id": given["datasetId"]}
+    before = target.call("dataset/getDatasetById", by_id, given)
+    found = target.perform(exchange, given)
+    assert not found, "\n".join(found)
     if exchange.response(target.dialect).status >= 400:
-        assert target.call("dataset/getDatasetById", {"id": given["datasetId"]}, given) == before
+        assert target.call("dataset/getDatasetById", by_id, given) == before
 
 
 def _new_slug():
