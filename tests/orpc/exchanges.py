@@ -499,6 +499,28 @@ EXCHANGES = (
         emulated=False,
     ),
     update(
+        "update with a compact date",
+        invalid(("dataAsOf",)),
+        body={"json": {"dataAsOf": "20260131"}, "meta": [AS_OF]},
+    ),
+    update(
+        "update with a week date",
+        invalid(("dataAsOf",)),
+        body={"json": {"dataAsOf": "2026-W05-6"}, "meta": [AS_OF]},
+    ),
+    update(
+        "update with a day that does not exist",
+        updated("2026-03-02T00:00:00.000Z"),
+        body={"json": {"dataAsOf": "2026-02-30"}, "meta": [AS_OF]},
+        emulated=False,  # an emulator may reject it
+    ),
+    update(
+        "update with a year after 9999",
+        updated("+012026-01-31T00:00:00.000Z"),
+        body={"json": {"dataAsOf": "+012026-01-31T00:00:00.000Z"}, "meta": [AS_OF]},
+        emulated=False,  # an emulator may reject it
+    ),
+    update(
         "update with a number",
         MALFORMED_REQUEST,
         updated("2026-01-31T00:00:00.000Z"),

@@ -10,14 +10,16 @@ from orpc.target import Target, perform_and_verify
 from airflow_provider_polyteia.sandbox import SANDBOX_ORGANIZATION_ID, SANDBOX_SOLUTION_ID, Sandbox
 
 # Dialect -> exchange -> how the sandbox still differs. An entry whose exchange agrees fails, and has to be removed.
-TYPES_OF_BODIES = {
+BOTH = {
     "type text": "reports a malformed request instead of an invalid input",
     "type of a file": "reports a malformed request instead of an invalid input",
     "type of form fields": "reports a malformed request instead of an invalid input",
     "type in capitals": "accepts the content type",
+    "update with a compact date": "accepts it",
+    "update with a week date": "accepts it",
 }
 DISAGREEMENTS = {
-    1: TYPES_OF_BODIES
+    1: BOTH
     | {
         "type missing": "does not take the body for JSON",
         "content disposition": "reports a malformed request instead of an invalid input",
@@ -27,7 +29,7 @@ DISAGREEMENTS = {
         "update in the other dialect": "does not ignore the entry",
         "update with a number": "reports an invalid input instead of a malformed request",
     },
-    2: TYPES_OF_BODIES
+    2: BOTH
     | {
         "type missing": "reports a malformed request instead of an invalid input",
         "content disposition": "does not take the body for JSON",
