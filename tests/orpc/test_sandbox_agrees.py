@@ -11,18 +11,12 @@ from airflow_provider_polyteia.sandbox import SANDBOX_ORGANIZATION_ID, SANDBOX_S
 
 # Dialect -> exchange -> how the sandbox still differs. An entry whose exchange agrees fails, and has to be removed.
 BOTH = {
-    "type text": "reports a malformed request instead of an invalid input",
-    "type of a file": "reports a malformed request instead of an invalid input",
-    "type of form fields": "reports a malformed request instead of an invalid input",
-    "type in capitals": "accepts the content type",
     "update with a compact date": "accepts it",
     "update with a week date": "accepts it",
 }
 DISAGREEMENTS = {
     1: BOTH
     | {
-        "type missing": "does not take the body for JSON",
-        "content disposition": "reports a malformed request instead of an invalid input",
         "meta null": "rejects it",
         "meta with an unknown number": "does not ignore the entry",
         "meta with an unknown word": "does not ignore the entry",
@@ -31,8 +25,6 @@ DISAGREEMENTS = {
     },
     2: BOTH
     | {
-        "type missing": "reports a malformed request instead of an invalid input",
-        "content disposition": "does not take the body for JSON",
         "meta null": "rejects it",
         "update with a number": "does not take the number for milliseconds",
         "GET": "does not have GET",

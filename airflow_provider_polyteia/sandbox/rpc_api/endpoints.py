@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_polyteia.sandbox.api import bearer_credential
 from airflow_provider_polyteia.sandbox.backend.errors import BusinessError, forbidden
 from airflow_provider_polyteia.sandbox.backend.platform import Platform, Session
-from airflow_provider_polyteia.sandbox.rpc_api.envelope import decode, malformed, respond
+from airflow_provider_polyteia.sandbox.rpc_api.envelope import decode, respond
 from airflow_provider_polyteia.sandbox.rpc_api.errors import METHOD_NOT_SUPPORTED
 from airflow_provider_polyteia.sandbox.rpc_api.presigned import STORAGE_PATH
 from airflow_provider_polyteia.sandbox.rpc_api.procedures import PROCEDURES
@@ -62,10 +62,9 @@ async def read_input(platform: Platform, request: Request) -> Any:
 
     :raises BusinessError: 400, if the body is malformed.
     """
-    if "content-disposition" in request.headers:  # the framework would take the body for a file
-        raise malformed()
-    content_type = request.headers.get("content-type", "")
-    return decode(await request.body(), content_type, platform.options.rpc_dialect)
+    headers = request.headers
+    content_type = headers.get("content-type", "")
+    return decode(await request.body(), content_type, headers.get("content-disposition"), platform.options.rpc_dialect)
 
 
 def _procedure_name(path: str) -> str:

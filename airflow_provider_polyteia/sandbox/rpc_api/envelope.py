@@ -36,15 +36,21 @@ def malformed() -> BusinessError:
     return BusinessError(_BAD_REQUEST, _MALFORMED)
 
 
-def decode(body: bytes, content_type: str, dialect: int) -> Any:
+def decode(body: bytes, content_type: str, content_disposition: str | None, dialect: int) -> Any:
     """Return the input of a call with `meta` applied, or None if the body does not contain an input.
 
     :raises BusinessError: 400, if the body or `meta` is malformed.
     """
     if not body:
         return None
-    if content_type.partition(";")[0].strip().lower() != "application/json":
-        raise malformed()
+    mime_type = content_type.partition(";")[0].strip()
+    if dialect == 1:
+        is_json = content_disposition is None and (not content_type or content_type.startswith("application/json"))
+    else:
+        is_json = mime_type == "application/json"
+    if not is_json:
+        # The framework reads the body as form fields or as a file. Dialect 2 passes on a file as an input without keys.
+        return {} if dialect != 1 and mime_type != "application/x-www-form-urlencoded" else None
     try:
         envelope = json.loads(body, parse_constant=_reject_constant)
     except ValueError:
