@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,6 +26,8 @@ _MALFORMED = (
     "Malformed request. Ensure the request body is properly formatted and the 'Content-Type' header is set correctly."
 )
 _BAD_REQUEST = 400
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+"""How a date in an input begins. Python also reads compact dates and week dates, the framework does not."""
 
 
 class BigInt(int):
@@ -68,19 +71,24 @@ def _reject_constant(name: str) -> Any:
 
 
 def _apply_meta(envelope: dict[str, Any], dialect: int) -> Any:
-    entries = envelope.get("meta", [])
+    entries = envelope.get("meta")
+    if entries is None:
+        entries = []
     if not isinstance(entries, list):
         raise malformed()
     for entry in entries:
         if not isinstance(entry, list) or not entry:
             raise malformed()
-        kind, *path = entry
+        code, *path = entry
+        kind = _type(code, dialect)
+        if not kind:
+            continue
         container: Any = envelope
         key: Any = "json"
         for segment in path:
             container = _item(container, key)
             key = segment
-        container[key] = _convert(_type(kind, dialect), _item(container, key))
+        container[key] = _convert(kind, _item(container, key), dialect)
     return envelope.get("json")
 
 
@@ -93,23 +101,49 @@ def _item(container: Any, key: Any) -> Any:
 
 
 def _type(code: Any, dialect: int) -> str:
-    """Return the name of a type. The code of another dialect is an error."""
+    """Return the name of a type, or an empty string for an unknown code, which dialect 1 ignores.
+
+    :raises BusinessError: 400, in dialect 2, if the code is unknown.
+    """
     if dialect == 1 and type(code) is int and 0 <= code < len(TYPES):
         return TYPES[code]
     if dialect != 1 and isinstance(code, str) and code in TYPES:
         return code
+    if dialect == 1:
+        return ""
     raise malformed()
 
 
-def _convert(kind: str, value: Any) -> Any:
+def _convert(kind: str, value: Any, dialect: int) -> Any:
     if kind == "date":
-        return parse_date(value)
+        return _to_date(value, dialect)
     if kind == "bigint":
         try:
             return int(value)
         except (TypeError, ValueError):
             raise malformed() from None
     return {"nan": math.nan, "undefined": None}.get(kind, value)
+
+
+def _to_date(value: Any, dialect: int) -> Any:
+    """Return the time of a date in an input, or `INVALID_DATE`. Only dialect 2 accepts milliseconds since 1970.
+
+    :raises BusinessError: 400, in dialect 1, if the value is neither a string nor null.
+    """
+    if dialect == 1 and not isinstance(value, str | None):
+        raise malformed()
+    if type(value) in {int, float}:
+        return _from_milliseconds(value)
+    if isinstance(value, str) and not _DATE.match(value):
+        return INVALID_DATE
+    return parse_date(value)
+
+
+def _from_milliseconds(value: float) -> Any:
+    try:
+        return datetime.fromtimestamp(value / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return INVALID_DATE
 
 
 def parse_date(value: Any) -> Any:

@@ -69,7 +69,9 @@ def test_dates_in_inputs(sent, stored, rpc, dialect, dataset):
         ({"dataAsOf": DATE}, None, INVALID),
         ({"dataAsOf": None}, "dataAsOf", INVALID),
         ({"dataAsOf": "soon"}, "dataAsOf", INVALID),
-        ({"dataAsOf": 5}, "dataAsOf", INVALID),
+        ({"dataAsOf": "20260131"}, "dataAsOf", INVALID),
+        ({"dataAsOf": "2026-W05-6"}, "dataAsOf", INVALID),
+        ({"dataAsOf": "2026-02-30"}, "dataAsOf", INVALID),
         ({"dataAsOf": None, "name": DATE}, "name", INVALID),
         ({"dataAsOf": None, "documentation": {"at": DATE}}, ("documentation", "at"), INVALID),
         ({}, "dataAsOf", MALFORMED),
@@ -93,36 +95,70 @@ def test_invalid_dates_change_nothing(fields, path, message, rpc, dialect, datas
     assert rpc.value("dataset/getDatasetById", id=dataset)["name"] == "Bookings"
 
 
-def test_the_codes_of_the_other_dialect_are_rejected(rpc, dialect, dataset):
-    """`date` is malformed in dialect 1, and 1 in dialect 2."""
-    other = CODES[3 - dialect][1]
-    response = rpc.call("dataset/updateDataset", [[other, "dataAsOf"]], **update(dataset, dataAsOf=DATE))
+@pytest.mark.parametrize(
+    ("sent", "stored"),
+    [
+        (1769817600000, DATE),
+        (1769817600123.9, "2026-01-31T00:00:00.123Z"),
+        (-1, "1969-12-31T23:59:59.999Z"),
+        (10**17, INVALID),
+        (10**400, INVALID),
+        ([], INVALID),
+    ],
+)
+def test_dates_that_are_not_strings(sent, stored, rpc, dialect, dataset):
+    """A number is malformed in dialect 1, and milliseconds since 1970 in dialect 2."""
+    meta = [[CODES[dialect][1], "dataAsOf"]]
+    response = rpc.call("dataset/updateDataset", meta, **update(dataset, dataAsOf=sent))
+    content = response.json()["json"]
+    if dialect == 1:
+        assert response.status_code == 400
+        assert content["message"].startswith(MALFORMED)
+    elif stored == INVALID:
+        assert (response.status_code, content["message"]) == (400, INVALID)
+    else:
+        assert content["dataAsOf"] == stored
+
+
+@pytest.mark.parametrize("code", ["other dialect", 99, -1, "point", True, None])
+def test_unknown_type_codes(code, rpc, dialect, dataset):
+    """An unknown code, such as one of the other dialect, is ignored in dialect 1 and malformed in dialect 2."""
+    code = CODES[3 - dialect][1] if code == "other dialect" else code
+    response = rpc.call("dataset/updateDataset", [[code, "dataAsOf"]], **update(dataset, dataAsOf=DATE))
     assert response.status_code == 400
+    assert response.json()["json"]["message"].startswith(INVALID if dialect == 1 else MALFORMED)
     assert rpc.value("dataset/getDatasetById", id=dataset)["dataAsOf"] is None
+    response = rpc.call("dataset/getDatasetById", [[code, "id"]], id=dataset)
+    assert response.status_code == (200 if dialect == 1 else 400)
+
+
+@pytest.mark.parametrize("meta", [None, []])
+def test_meta_without_entries(meta, rpc, dialect, dataset):
+    """`meta` can be null or empty."""
+    response = rpc.send("POST", "/rpc/dataset/getDatasetById", json={"json": {"id": dataset}, "meta": meta})
+    assert response.json()["json"]["id"] == dataset
 
 
 @pytest.mark.parametrize(
-    ("body", "headers", "message"),
+    ("body", "message"),
     [
-        (b"", {}, INVALID),
-        (b"{}", {}, INVALID),
-        (b'{"json": []}', {}, INVALID),
-        (b'{"json": "x"}', {}, INVALID),
-        (b"[1]", {}, INVALID),
-        (b"{", {}, MALFORMED),
-        (b"null", {}, MALFORMED),
-        (b'{"json": {"id": NaN}}', {}, MALFORMED),
-        (b'{"json": {"id": "x"}, "meta": {}}', {}, MALFORMED),
-        (b'{"json": {"id": "x"}, "meta": [[]]}', {}, MALFORMED),
-        (b'{"json": {"id": "x"}, "meta": [[99, "id"]]}', {}, MALFORMED),
-        (b'{"json": {"id": ["1"]}, "meta": [[0, "id", "0"]]}', {}, MALFORMED),
-        (b'{"json": {"id": ["1"]}, "meta": [[0, "id", 1]]}', {}, MALFORMED),
-        (b'{"json": {"id": "x"}, "meta": [[true, "id"]]}', {}, MALFORMED),
+        (b"", INVALID),
+        (b"{}", INVALID),
+        (b'{"json": []}', INVALID),
+        (b'{"json": "x"}', INVALID),
+        (b"[1]", INVALID),
+        (b"{", MALFORMED),
+        (b"null", MALFORMED),
+        (b'{"json": {"id": NaN}}', MALFORMED),
+        (b'{"json": {"id": "x"}, "meta": {}}', MALFORMED),
+        (b'{"json": {"id": "x"}, "meta": [[]]}', MALFORMED),
+        (b'{"json": {"id": ["1"]}, "meta": [[0, "id", "0"]]}', MALFORMED),
+        (b'{"json": {"id": ["1"]}, "meta": [[0, "id", 1]]}', MALFORMED),
     ],
 )
-def test_malformed_bodies(body, headers, message, rpc):
+def test_malformed_bodies(body, message, rpc):
     """A body that is not a JSON object with an input results in HTTP 400."""
-    headers = {"Content-Type": "application/json", **headers}
+    headers = {"Content-Type": "application/json"}
     response = rpc.send("POST", "/rpc/dataset/getDatasetById", data=body, headers=headers)
     assert response.status_code == 400
     assert response.json()["json"]["message"].startswith(message)
