@@ -669,6 +669,7 @@ EXCHANGES = (
     read("PUT", method="PUT"),
     read("PATCH", method="PATCH"),
     read("DELETE", method="DELETE"),
+    read("OPTIONS", method="OPTIONS"),
     # Paths
     read("path with a slash", suffix="/"),
     read("path with two slashes", NO_ROUTE, suffix="//"),

@@ -12,11 +12,7 @@ from airflow_provider_polyteia.sandbox import SANDBOX_ORGANIZATION_ID, SANDBOX_S
 # Dialect -> exchange -> how the sandbox still differs. An entry whose exchange agrees fails, and has to be removed.
 DISAGREEMENTS = {
     1: {},
-    2: {
-        "GET": "does not have GET",
-        "GET with data": "does not have GET",
-        "GET without a bearer": "does not have GET",
-    },
+    2: {},
 }
 
 

@@ -22,9 +22,6 @@ UPLOAD_PATH = "/api/upload/dataset"
 QUERY_PATH = "/api/query"
 EXCHANGE = "auth/personalAccessKey/exchange"
 
-_BODY_METHODS = ("POST", "PUT", "PATCH", "DELETE")
-"""HTTP methods that the framework accepts for procedures (docs/platform-api.md#rpc-requests)."""
-
 
 async def call_procedure(platform: Platform, request: Request) -> Response:
     """Run a procedure and return its result in an envelope.
@@ -33,8 +30,9 @@ async def call_procedure(platform: Platform, request: Request) -> Response:
     :raises BusinessError: if the input is invalid or the procedure fails.
     """
     procedure = PROCEDURES.get(_procedure_name(request.url.path))
-    if procedure is None or not check_method(platform, request):
+    if procedure is None:
         return await serve_not_found(platform, request)
+    check_method(platform, request)
     value = await read_input(platform, request)
     session = Session(platform, platform.access.session(bearer_credential(request)))
     params = procedure.read_input(value)
@@ -45,26 +43,28 @@ async def call_procedure(platform: Platform, request: Request) -> Response:
     return respond(await procedure.run(session, params), platform.options.rpc_dialect)
 
 
-def check_method(platform: Platform, request: Request) -> bool:
-    """Return True if the HTTP method of a request can call procedures, or False if its path counts as unknown.
+def check_method(platform: Platform, request: Request) -> None:
+    """Reject GET in dialect 1. All other HTTP methods call the procedure (docs/platform-api.md#rpc-requests).
 
-    :raises BusinessError: 405, in dialect 1, if the HTTP method cannot call procedures.
+    :raises BusinessError: 405, if the HTTP method cannot call procedures.
     """
-    if request.method in _BODY_METHODS:
-        return True
-    if platform.options.rpc_dialect == 1:
+    if request.method == "GET" and platform.options.rpc_dialect == 1:
         raise BusinessError(METHOD_NOT_SUPPORTED, "Method Not Supported")
-    return False
 
 
 async def read_input(platform: Platform, request: Request) -> Any:
     """Return the input of a call, or None if it does not have one.
 
-    :raises BusinessError: 400, if the body is malformed.
+    The envelope is the body or, with GET, the query parameter `data`.
+
+    :raises BusinessError: 400, if the envelope is malformed.
     """
+    dialect = platform.options.rpc_dialect
+    if request.method == "GET":
+        return decode(request.query_params.get("data", "").encode(), "application/json", None, dialect)
     headers = request.headers
-    content_type = headers.get("content-type", "")
-    return decode(await request.body(), content_type, headers.get("content-disposition"), platform.options.rpc_dialect)
+    body = await request.body()
+    return decode(body, headers.get("content-type", ""), headers.get("content-disposition"), dialect)
 
 
 def _procedure_name(path: str) -> str:

@@ -10,7 +10,6 @@ from airflow_provider_polyteia.sandbox.rpc_api.endpoints import check_method, re
 from airflow_provider_polyteia.sandbox.rpc_api.envelope import respond
 from airflow_provider_polyteia.sandbox.rpc_api.errors import invalid_input, issue
 from airflow_provider_polyteia.sandbox.rpc_api.inputs import parse_keys, validate
-from airflow_provider_polyteia.sandbox.unknown_paths import serve_not_found
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -27,8 +26,7 @@ async def exchange(platform: Platform, request: Request) -> Response:
     :raises Unauthorized: if the key is not valid.
     :raises BusinessError: 400, if the input is invalid; 404, if the organization does not exist.
     """
-    if not check_method(platform, request):
-        return await serve_not_found(platform, request)
+    check_method(platform, request)
     if "authorization" in request.headers:
         raise bad_request("the exchange must not have an Authorization header")
     params = validate(_KEYS, await read_input(platform, request))

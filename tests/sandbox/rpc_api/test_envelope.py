@@ -217,15 +217,43 @@ def test_the_form_of_errors(rpc, dialect):
     }
 
 
-def test_other_http_methods(rpc, dialect, dataset):
-    """GET results in HTTP 405 as JSON in dialect 1, and counts as an unknown path in dialect 2."""
-    response = rpc.send("GET", "/rpc/dataset/getDatasetById", params={"id": dataset})
-    if dialect == 1:
-        assert (response.status_code, response.json()["json"]["code"]) == (405, "METHOD_NOT_SUPPORTED")
-    else:
-        assert (response.status_code, response.headers["Content-Type"]) == (404, "text/plain; charset=utf-8")
-    put = rpc.send("PUT", "/rpc/dataset/getDatasetById", json={"json": {"id": dataset}})
-    assert put.json()["json"]["id"] == dataset
+@pytest.mark.parametrize(
+    ("params", "status"),
+    [
+        ({"data": '{"json": {"id": "ds_0"}}'}, 404),
+        ({"data": ['{"json": {"id": 1}}', '{"json": {"id": "ds_0"}}']}, 404),
+        ({"data": "{"}, 400),
+        ({"id": "ds_0"}, 400),
+        ({}, 400),
+    ],
+)
+def test_get(params, status, rpc, dialect):
+    """GET results in HTTP 405 in dialect 1. In dialect 2 it takes the envelope from the last parameter `data`."""
+    response = rpc.send("GET", "/rpc/dataset/getDatasetById", params=params)
+    assert response.status_code == (405 if dialect == 1 else status)
+    assert (
+        response.json()["json"]["code"]
+        == {405: "METHOD_NOT_SUPPORTED", 404: "NOT_FOUND", 400: "BAD_REQUEST"}[response.status_code]
+    )
+
+
+def test_get_runs_any_procedure_in_dialect_2(rpc, dialect, dataset):
+    """Procedures that write are not an exception, nor is the exchange of a key."""
+    data = json.dumps({"json": {"id": dataset}})
+    response = rpc.send("GET", "/rpc/dataset/deleteDataset", params={"data": data})
+    assert response.status_code == (405 if dialect == 1 else 200)
+    assert len(rpc.sandbox.datasets) == (1 if dialect == 1 else 0)
+    rpc.session.headers.pop("Authorization")
+    data = json.dumps({"json": {"key": rpc.sandbox.pak}})
+    response = rpc.send("GET", "/rpc/auth/personalAccessKey/exchange", params={"data": data})
+    assert response.status_code == (405 if dialect == 1 else 200)
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS"])
+def test_other_http_methods(method, rpc, dataset):
+    """Every HTTP method except GET is like POST."""
+    response = rpc.send(method, "/rpc/dataset/getDatasetById", json={"json": {"id": dataset}})
+    assert response.json()["json"]["id"] == dataset
 
 
 def test_counts_are_64_bit_numbers(rpc, dialect, dataset):
