@@ -571,6 +571,30 @@ EXCHANGES = (
         body={"json": {"dataAsOf": None}, "meta": [["other", "dataAsOf"]]},
     ),
     update(
+        "meta with an empty entry",
+        updated(None),
+        NO_INPUT,  # dialect 2 takes the missing type for undefined
+        body={"json": {"dataAsOf": None}, "meta": [[]]},
+        emulated=False,  # an emulator may reject it
+    ),
+    update(
+        "meta with an unknown number and a path that does not exist",
+        updated(None),
+        MALFORMED_REQUEST,
+        body={"json": {"dataAsOf": None}, "meta": [[99, "unknown", "x"]]},
+    ),
+    read(
+        "meta with the other dialect's type for text",
+        FOUND,
+        MALFORMED_REQUEST,
+        body=BY_ID | {"meta": [[OtherType("date"), "id"]]},
+    ),
+    ours(
+        "returnInput with the index of an array as text",
+        value({"type": "object", "input": ["1"]}, [BIGINT, "input", 0]),
+        body={"json": ["1"], "meta": [[BIGINT, "0"]]},
+    ),
+    update(
         "meta with a path into a text",
         MALFORMED_REQUEST,
         body={"json": {"dataAsOf": None}, "meta": [[DATE_TYPE, "name", "x"]]},
@@ -590,6 +614,12 @@ EXCHANGES = (
         MALFORMED_REQUEST,
         value({"type": "bigint", "input": "1" * 4301}, [BIGINT, "input"]),
         body={"json": "1" * 4301, "meta": [[BIGINT]]},
+    ),
+    ours(
+        "returnInput of a number that is not text",
+        MALFORMED_REQUEST,
+        value({"type": "bigint", "input": "5"}, [BIGINT, "input"]),
+        body={"json": 5, "meta": [[BIGINT]]},
     ),
     ours(
         "returnInput of a set",
@@ -619,6 +649,15 @@ EXCHANGES = (
     ours("returnInput of invalid UTF-8", value({"type": "string", "input": "\ufffd"}), body=b'{"json":"\xff"}'),
     ours("returnInput of a byte order mark", value({"type": "number", "input": 1}), body=b'\xef\xbb\xbf{"json":1}'),
     Exchange(
+        "contract fileSize of a body that is a file",
+        "contract/fileSize",
+        NO_INPUT,
+        b"a;b",
+        invalid(("file",)),
+        headers={"Content-Type": "text/csv"},
+        emulated=False,
+    ),
+    Exchange(
         "contract fileSize of a multipart body",
         "contract/fileSize",
         value(3),
@@ -632,6 +671,7 @@ EXCHANGES = (
     read("type text", NO_INPUT, invalid(("id",)), headers={"Content-Type": "text/plain"}),
     read("type of a file", NO_INPUT, invalid(("id",)), headers={"Content-Type": "application/octet-stream"}),
     read("type in capitals", NO_INPUT, invalid(("id",)), headers={"Content-Type": "Application/JSON"}),
+    read("type with the beginning of JSON", FOUND, invalid(("id",)), headers={"Content-Type": "application/jsonl"}),
     read("type missing", FOUND, invalid(("id",)), headers={"Content-Type": None}),
     read(
         "type of form fields",
