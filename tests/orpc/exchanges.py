@@ -589,6 +589,18 @@ EXCHANGES = (
         MALFORMED_REQUEST,
         body=BY_ID | {"meta": [[OtherType("date"), "id"]]},
     ),
+    read(
+        "meta with a number that is not text",
+        MALFORMED_REQUEST,
+        invalid(("id",)),
+        body={"json": {"id": 5}, "meta": [[BIGINT, "id"]]},
+    ),
+    read(
+        "meta with a number that has a sign",
+        MALFORMED_REQUEST,
+        invalid(("id",)),
+        body={"json": {"id": "+5"}, "meta": [[BIGINT, "id"]]},
+    ),
     ours(
         "returnInput with the index of an array as text",
         value({"type": "object", "input": ["1"]}, [BIGINT, "input", 0]),

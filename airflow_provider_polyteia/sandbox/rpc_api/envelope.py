@@ -26,6 +26,10 @@ _MALFORMED = (
     "Malformed request. Ensure the request body is properly formatted and the 'Content-Type' header is set correctly."
 )
 _BAD_REQUEST = 400
+
+_DIGITS = re.compile(r"-?(0|[1-9][0-9]*)")
+"""The only form of a bigint in an input of dialect 1."""
+
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 """How a date in an input begins. Python also reads compact dates and week dates, the framework does not."""
 
@@ -118,6 +122,8 @@ def _convert(kind: str, value: Any, dialect: int) -> Any:
     if kind == "date":
         return _to_date(value, dialect)
     if kind == "bigint":
+        if dialect == 1 and not (isinstance(value, str) and _DIGITS.fullmatch(value)):
+            raise malformed()
         try:
             return int(value)
         except (TypeError, ValueError):

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from airflow_provider_polyteia.sandbox.backend.errors import BusinessError
 from airflow_provider_polyteia.sandbox.rpc_api import envelope
 
 DATE = "2026-01-31T00:00:00.000Z"
@@ -284,3 +285,19 @@ def test_types_in_inputs():
     """A bigint becomes an integer, and undefined becomes null."""
     body = json.dumps({"json": {"n": "9007199254740993", "l": [None]}, "meta": [[0, "n"], [3, "l", 0]]}).encode()
     assert envelope.decode(body, "application/json", None, 1) == {"n": 2**53 + 1, "l": [None]}
+
+
+@pytest.mark.parametrize("value", [5, "+5", "05", "", " 5", "1_0", "0x5", "five", None, "1" * 4301])
+def test_bigints_in_inputs_of_dialect_1(value):
+    """A bigint must be a string of at most 4300 digits."""
+    body = json.dumps({"json": value, "meta": [[0]]}).encode()
+    with pytest.raises(BusinessError, match=MALFORMED):
+        envelope.decode(body, "application/json", None, 1)
+
+
+@pytest.mark.parametrize(("value", "number"), [("0", 0), ("-5", -5), ("1" * 30, int("1" * 30))])
+def test_valid_bigints_in_inputs(value, number):
+    """Both dialects read strings of digits."""
+    for dialect, codes in CODES.items():
+        body = json.dumps({"json": value, "meta": [[codes[0]]]}).encode()
+        assert envelope.decode(body, "application/json", None, dialect) == number
