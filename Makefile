@@ -4,6 +4,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.ready
 BENCH := .bench
+ORPC := .orpc
 PYTHONS := python3.13 python3.12 python3.11 python3
 
 # Behind a proxy that intercepts TLS, use the machine's CA certificates, as pip does.
@@ -26,11 +27,15 @@ demo-ui: $(READY) ## Start Airflow with its web interface, and the sandbox, unti
 
 .PHONY: test
 test: $(READY) ## Run all tests, those with a real Airflow included
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory orpc || echo "Some tests will be skipped." >&2; fi
 	@$(PYTHON) -m pytest
 
 .PHONY: unit
 unit: $(READY) ## Run the quick tests only, on two cores
 	@$(PYTHON) -m pytest -m "not integration and not soak" --numprocesses 2 --dist loadfile
+
+.PHONY: orpc
+orpc: $(ORPC)/.ready ## Install the RPC framework for the contract tests (needs Node.js 20 or later and npm)
 
 .PHONY: soak
 soak: $(READY) ## Run the soak test: 50,000 creates against a fault-injecting sandbox
@@ -80,7 +85,7 @@ build: $(READY) ## Build the sdist and the wheel into dist/
 
 .PHONY: clean
 clean: ## Remove .venv and everything that was built
-	rm -rf $(VENV) $(BENCH) .airflow .matrix build dist site .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(BENCH) $(ORPC) .airflow .matrix build dist site .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Rebuilt when the dependencies may have changed.
@@ -96,6 +101,13 @@ $(BENCH)/.ready: tests/benchmarks/requirements.txt $(READY)
 	@$(PYTHON) -m uv venv --quiet --allow-existing --python $(PYTHON) $(BENCH)
 	@$(PYTHON) -m uv pip install --quiet --compile-bytecode --python $(BENCH)/bin/python --editable ".[sandbox,postgres]" \
 	  --requirement $< "$$($(PYTHON) -m uv pip freeze --python $(PYTHON) | grep '^apache-airflow==')"
+	@touch $@
+
+# Both versions of the RPC framework, without the install scripts of packages.
+$(ORPC)/.ready: tests/orpc/package.json
+	@echo "Installing the RPC framework into $(ORPC) ..."
+	@rm -rf $(ORPC) && mkdir $(ORPC) && cp $< $(ORPC)
+	@npm install --prefix $(ORPC) --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error
 	@touch $@
 
 $(PYTHON):

@@ -1,7 +1,7 @@
 """A local emulator of the Polyteia API, called the sandbox, for demos, tests and users' own DAG tests.
 
-It serves the command API over HTTP and stores what it receives. It does not share code with the provider's client, so
-that a mistake in one of them cannot hide in the other. ::
+It serves the command API or the RPC API over HTTP and stores what it receives. It does not share code with the
+provider's client, so that a mistake in one of them cannot hide in the other. ::
 
     from airflow_provider_polyteia.sandbox import Sandbox
 

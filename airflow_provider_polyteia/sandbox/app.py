@@ -1,10 +1,11 @@
-"""The ASGI application: serves APIs, and records, delays, logs and injects faults into their calls."""
+"""The ASGI application: serves an API, and records, delays, logs and injects faults into its calls."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
@@ -12,76 +13,54 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.routing import Route
 
 from airflow_provider_polyteia.sandbox import admin
-from airflow_provider_polyteia.sandbox.api import decode_json
+from airflow_provider_polyteia.sandbox.api import ApiRoute, decode_json
 from airflow_provider_polyteia.sandbox.backend.errors import FORBIDDEN, INTERNAL, BusinessError, Unauthorized
 from airflow_provider_polyteia.sandbox.faults import effects
 from airflow_provider_polyteia.sandbox.faults.connection import RequestConnection
 from airflow_provider_polyteia.sandbox.recorder import RecordedRequest, Recorder
-from airflow_provider_polyteia.sandbox.unknown_paths import serve_web_application
 from airflow_provider_polyteia.sandbox.web_ui import pages
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from starlette.responses import Response
     from starlette.types import Message, Receive, Scope, Send
 
-    from airflow_provider_polyteia.sandbox.api import Api, Endpoint
+    from airflow_provider_polyteia.sandbox.api import Api
     from airflow_provider_polyteia.sandbox.backend.platform import Platform
     from airflow_provider_polyteia.sandbox.faults import Faults
 
 logger = logging.getLogger("airflow_provider_polyteia.sandbox")
 
 
-def build_app(apis: Sequence[Api], platform: Platform, faults: Faults, recorder: Recorder) -> Starlette:
-    """Return the ASGI application of one sandbox.
+def build_app(api: Api, platform: Platform, faults: Faults, recorder: Recorder) -> Starlette:
+    """Return the ASGI application of one sandbox."""
 
-    :param apis: APIs to serve. They must not share paths.
-    """
-
-    def serve(api: Api, endpoint: Endpoint, *, streamed: bool = False) -> ServedEndpoint:
-        return ServedEndpoint(endpoint, api, platform, faults, recorder, streamed=streamed)
+    def serve(route: ApiRoute) -> ServedEndpoint:
+        return ServedEndpoint(route, api, platform, faults, recorder)
 
     routes = [
-        Route(route.path, serve(api, route.endpoint, streamed=route.streamed), methods=[route.http_method])
-        for api in apis
+        Route(route.path, serve(route), methods=[route.http_method] if route.http_method else None)
         for route in api.routes
     ]
     routes += [*pages.ROUTES, *admin.ROUTES]
     # The platform responds to a path of an API with another HTTP method in the same way as to an unknown path.
-    routes += [
-        Route(route.path, serve(api, serve_web_application, streamed=route.streamed))
-        for api in apis
-        for route in api.routes
-    ]
-    routes.append(Route("/{path:path}", serve(apis[0], serve_web_application)))
+    unknown = [replace(route, http_method=None, endpoint=api.unknown_path) for route in api.routes]
+    unknown.append(ApiRoute("/{path:path}", None, api.unknown_path))
+    routes += [Route(route.path, serve(route)) for route in unknown]
     app = Starlette(routes=routes)
     app.state.platform, app.state.faults, app.state.recorder = platform, faults, recorder
     return app
 
 
 class ServedEndpoint:
-    """Wraps an endpoint: records the request, injects faults, responds and logs.
+    """Wraps the endpoint of a route: records the request, injects faults, responds and logs."""
 
-    :param streamed: Whether the endpoint reads the body while it is received.
-    """
-
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        api: Api,
-        platform: Platform,
-        faults: Faults,
-        recorder: Recorder,
-        *,
-        streamed: bool,
-    ) -> None:
-        self._endpoint = endpoint
+    def __init__(self, route: ApiRoute, api: Api, platform: Platform, faults: Faults, recorder: Recorder) -> None:
+        self._route = route
         self._api = api
+        self._errors = route.errors or api.errors
         self._platform = platform
         self._faults = faults
         self._recorder = recorder
-        self._streamed = streamed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
@@ -96,7 +75,7 @@ class ServedEndpoint:
         self._log(recorded, time.perf_counter() - started)
 
     async def _record(self, request: Request) -> RecordedRequest:
-        body = b"" if self._streamed else await request.body()
+        body = b"" if self._route.streamed else await request.body()
         content = decode_json(body)
         recorded = RecordedRequest(
             name=self._api.call_name(request.url.path, content),
@@ -106,6 +85,7 @@ class ServedEndpoint:
             query=request.url.query,
             body=body,
             json=content,
+            params=self._api.call_params(content),
         )
         self._recorder.add(recorded)
         return recorded
@@ -115,34 +95,36 @@ class ServedEndpoint:
         recorded.fault = fault.spec if fault else None
         if fault and fault.throttles:
             effects.throttle(fault, connection, upload=recorded.name in self._api.calls.uploads)
+        elif fault and fault.affects_ingest:
+            request.state.ingest_fault = fault.kind
         elif fault and not fault.apply_first:
-            await effects.replace_response(fault, connection, self._api)
+            await effects.replace_response(fault, connection, self._errors)
             return
         if self._platform.options.latency:
             await asyncio.sleep(self._platform.options.latency)
         response = await self._respond(request, recorded)
         if fault and fault.apply_first:
             await response(connection.scope, connection.receive, _discard)
-            await effects.replace_response(fault, connection, self._api)
+            await effects.replace_response(fault, connection, self._errors)
         else:
             await response(connection.scope, connection.receive, connection.send)
 
     async def _respond(self, request: Request, recorded: RecordedRequest) -> Response:
         try:
-            return await self._endpoint(self._platform, request)
+            return await self._route.endpoint(self._platform, request)
         except Unauthorized:
-            return self._api.unauthorized_response()
+            return self._errors.unauthorized()
         except BusinessError as error:
             recorded.error = error.code
             http_403 = error.code == FORBIDDEN and self._platform.options.http_403
-            return self._api.error_response(error, FORBIDDEN if http_403 else None)
+            return self._errors.business(error, FORBIDDEN if http_403 else None)
         except ClientDisconnect:
             raise
         except Exception:
             logger.exception("The sandbox failed to process a request")
             recorded.error = INTERNAL
             failure = BusinessError(INTERNAL, "the sandbox failed to process the request; see its log")
-            return self._api.error_response(failure, INTERNAL)
+            return self._errors.business(failure, INTERNAL)
 
     def _log(self, recorded: RecordedRequest, seconds: float) -> None:
         """Log one line per request. Unknown names are not logged because they could contain secrets."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_polyteia import __version__
 from airflow_provider_polyteia.sandbox.constants import SANDBOX_PAK
 from airflow_provider_polyteia.sandbox.optional_dependencies import require_packages
+from airflow_provider_polyteia.sandbox.options import API_TITLES, RPC_DIALECTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,9 +29,10 @@ Without --pak, the sandbox accepts a well-known key, which it prints because it 
 Keys given here are never printed or logged, but other users can see them in the process list.
 
 A fault is <call>:<kind>[:<argument>][:<selector>], for example:
-  create_dataset:drop-after:1    apply the first create, but lose its response
-  /upload:drop-at:50             reset the connection of every upload halfway
-  *:status:503:p=0.3             respond to 30 % of all calls with HTTP 503 (see --seed)
+  create_dataset:drop-after:1           apply the first create, but lose its response
+  dataset/createDataset:drop-after:1    the same on the RPC API
+  /upload:drop-at:50                    reset the connection of every upload halfway
+  *:status:503:p=0.3                    respond to 30 % of all calls with HTTP 503 (see --seed)
 All kinds: python -m pydoc airflow_provider_polyteia.sandbox.faults
 """
 
@@ -63,6 +65,14 @@ def _parser() -> argparse.ArgumentParser:
         "--port", type=int, default=DEFAULT_PORT, help="port to listen on; 0 selects a free port (default: %(default)s)"
     )
     add("--ready-file", type=Path, metavar="PATH", help="file to write the base URL to when the sandbox is ready")
+    add("--api", choices=tuple(API_TITLES), default="command", help="API to serve (default: %(default)s)")
+    add(
+        "--rpc-dialect",
+        type=int,
+        choices=RPC_DIALECTS,
+        default=1,
+        help="version of the RPC API's framework, which determines details of its format (default: %(default)s)",
+    )
     add("--data-dir", type=Path, metavar="DIR", help="preserve the state there across restarts (default: in memory)")
     add("--pak", action="append", default=[], metavar="KEY", help="personal access key with full access; repeatable")
     add("--read-only-pak", action="append", default=[], metavar="KEY", help="key that can only read; repeatable")
@@ -83,7 +93,22 @@ def _parser() -> argparse.ArgumentParser:
         metavar="S",
         help="delay before uploaded data becomes visible, in seconds",
     )
-    add("--token-lifetime", type=float, metavar="S", help="lifetime of access tokens in seconds")
+    add("--ingest-error", default="", metavar="TEXT", help="RPC API: let every ingest fail with this message")
+    add(
+        "--terms-missing",
+        action="append",
+        default=[],
+        metavar="SOLUTION",
+        help="RPC API: solution whose data processing terms are not acknowledged; repeatable",
+    )
+    add("--token-lifetime", type=float, metavar="S", help="lifetime of access tokens and sessions in seconds")
+    add(
+        "--url-lifetime",
+        type=float,
+        default=900,
+        metavar="S",
+        help="RPC API: lifetime of presigned URLs in seconds (default: %(default)s)",
+    )
     add("--http-403", action="store_true", help="report missing permissions as HTTP status 403, not inside HTTP 200")
     add("--quiet", action="store_true", help="do not log requests")
     return parser
@@ -104,6 +129,8 @@ def _serve(arguments: argparse.Namespace) -> int:
     sandbox = Sandbox(
         host=arguments.host,
         port=arguments.port,
+        api=arguments.api,
+        rpc_dialect=arguments.rpc_dialect,
         paks=arguments.pak or [SANDBOX_PAK],
         read_only_paks=arguments.read_only_pak,
         denied_solutions=_denied_solutions(arguments.deny),
@@ -112,7 +139,10 @@ def _serve(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         latency=arguments.latency / 1000,
         ingest_delay=arguments.ingest_delay,
+        ingest_error=arguments.ingest_error,
+        unacknowledged_solutions=_solutions(arguments.terms_missing),
         token_lifetime=arguments.token_lifetime,
+        url_lifetime=arguments.url_lifetime,
         http_403=arguments.http_403,
     )
     with sandbox:
@@ -131,10 +161,17 @@ def _denied_solutions(pairs: Sequence[str]) -> dict[str, list[str]]:
     return solutions
 
 
+def _solutions(ids: Sequence[str]) -> Sequence[str]:
+    if not all(solution.startswith("sol_") for solution in ids):
+        raise ValueError("--terms-missing must be the id of a solution (sol_...)")
+    return ids
+
+
 def _announce(sandbox: Sandbox, arguments: argparse.Namespace) -> None:
     connection = sandbox.airflow_connection("<your key>" if arguments.pak else SANDBOX_PAK)
     print(  # noqa: T201 - output of a command
-        f"Polyteia sandbox on {sandbox.base_url}\nexport AIRFLOW_CONN_POLYTEIA_DEFAULT='{connection}'",
+        f"Polyteia sandbox with the {API_TITLES[arguments.api]} on {sandbox.base_url}\n"
+        f"export AIRFLOW_CONN_POLYTEIA_DEFAULT='{connection}'",
         flush=True,
     )
     if arguments.ready_file:

@@ -13,13 +13,16 @@ MAX_REQUESTS = 10_000
 class RecordedRequest:
     """One request as received. Its representation does not contain secrets.
 
-    :param name: Command or query; the path for `/upload`, `/download` and `/auth/pak/token`; otherwise empty.
+    :param name: Name of the call. Command API: the command or query, or the path for `/upload`, `/download` and
+        `/auth/pak/token`. RPC API: the procedure, such as `dataset/createDataset`, or `/api/upload/dataset`,
+        `/api/query` or `/storage`. Empty for unknown paths.
     :param method: HTTP method.
-    :param path: Path of the URL.
+    :param path: Path of the URL. May contain secrets.
     :param headers: Headers as sent, with names in lower case. Contains secrets.
     :param query: Query string of the URL. Contains secrets.
     :param body: Body of a JSON request. Empty for uploads.
     :param json: Decoded body of a JSON request. May contain secrets.
+    :param params: Parameters of a command or query, input of a procedure, or body of `/api/query`. May contain secrets.
     :param fault: Fault that was applied to the call, as written by the user.
     :param error: Code of the business error that was sent.
     :param status: HTTP status that was sent. None before the response, or if no response was sent.
@@ -27,20 +30,15 @@ class RecordedRequest:
 
     name: str
     method: str
-    path: str
+    path: str = field(repr=False)
     headers: dict[str, str] = field(repr=False)
     query: str = field(default="", repr=False)
     body: bytes = field(default=b"", repr=False)
     json: Any = field(default=None, repr=False)
+    params: dict[str, Any] = field(default_factory=dict, repr=False)
     fault: str | None = None
     error: int | None = None
     status: int | None = None
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """The parameters of a command or query."""
-        params = self.json.get("params") if isinstance(self.json, dict) else None
-        return params if isinstance(params, dict) else {}
 
 
 @dataclass

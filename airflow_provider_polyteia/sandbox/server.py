@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import functools
 import json
-import operator
 import socket
 import threading
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -15,26 +13,27 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
+from airflow_provider_polyteia.sandbox import constants
 from airflow_provider_polyteia.sandbox.app import build_app, logger
 from airflow_provider_polyteia.sandbox.backend import summaries
 from airflow_provider_polyteia.sandbox.backend.access import Caller
+from airflow_provider_polyteia.sandbox.backend.ingests import fail_interrupted_ingests
 from airflow_provider_polyteia.sandbox.backend.platform import Platform, Session, UploadTarget
 from airflow_provider_polyteia.sandbox.command_api import COMMAND_API
-from airflow_provider_polyteia.sandbox.command_api.methods import METHODS
 from airflow_provider_polyteia.sandbox.faults import Faults
 from airflow_provider_polyteia.sandbox.options import Options
 from airflow_provider_polyteia.sandbox.recorder import RecordedRequest, Recorder
+from airflow_provider_polyteia.sandbox.rpc_api import RPC_APIS
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
     from types import TracebackType
 
+    from airflow_provider_polyteia.sandbox.api import Api
+
 _START_TIMEOUT = 10.0
 _CALL_TIMEOUT = 60.0
 _KEEP_ALIVE = 75  # seconds, a common default of web servers
-
-APIS = (COMMAND_API,)
-"""The APIs that a sandbox serves, over the same platform."""
 
 T = TypeVar("T")
 
@@ -61,8 +60,8 @@ class Sandbox:
 
     :param host: Address to listen on. Default: loopback.
     :param port: Port to listen on. Default: 0, a free port.
-    :param options: Fields of `Options`: paks, read_only_paks, denied_solutions, data_dir, faults, seed, latency,
-        ingest_delay, token_lifetime, http_403.
+    :param options: Fields of `Options`: api, rpc_dialect, paks, read_only_paks, denied_solutions, data_dir, faults,
+        seed, latency, ingest_delay, ingest_error, unacknowledged_solutions, token_lifetime, url_lifetime, http_403.
     :raises ValueError: if a fault or option is invalid.
 
     :ivar faults: Active faults: `add("create_dataset:drop-after:1")`, `clear()`.
@@ -71,8 +70,8 @@ class Sandbox:
 
     def __init__(self, *, host: str = "127.0.0.1", port: int = 0, **options: Any) -> None:
         self.options = Options(**options)
-        names = functools.reduce(operator.or_, (api.calls for api in APIS))
-        self.faults = Faults(names, seed=self.options.seed)
+        self._api = select_api(self.options)
+        self.faults = Faults(self._api.calls, seed=self.options.seed)
         self.faults.add(*self.options.faults)
         self.recorder = Recorder()
         self.base_url = ""
@@ -99,11 +98,12 @@ class Sandbox:
         self._socket = _listen(*self._address)
         try:
             self.platform = Platform(self.options)
+            fail_interrupted_ingests(self.platform)
         except BaseException:
             self._socket.close()
             raise
         host, port = self._socket.getsockname()[:2]
-        self.base_url = f"http://{host}:{port}"
+        self.base_url = self.platform.base_url = f"http://{host}:{port}"
         ready = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(ready,), name="polyteia-sandbox", daemon=True)
         self._thread.start()
@@ -142,7 +142,7 @@ class Sandbox:
         return self.recorder.connections
 
     def count(self, name: str) -> int:
-        """Return the number of calls of a command, query or path (such as `/upload`)."""
+        """Return the number of calls with this name: a command, query, procedure or path (such as `/upload`)."""
         return self.recorder.counts[name]
 
     def airflow_connection(self, password: str | None = None) -> str:
@@ -150,7 +150,11 @@ class Sandbox:
 
         :param password: Key of the connection. Default: the first key with full access.
         """
-        return json.dumps({"conn_type": "polyteia", "host": self.base_url, "password": password or self.pak})
+        extra = {"api": self.options.api}
+        if self.options.api == "rpc":
+            extra["organization_id"] = constants.SANDBOX_ORGANIZATION_ID
+        connection = {"conn_type": "polyteia", "host": self.base_url, "password": password or self.pak, "extra": extra}
+        return json.dumps(connection)
 
     @property
     def datasets(self) -> list[dict[str, Any]]:
@@ -173,12 +177,15 @@ class Sandbox:
         return self.platform.files.path(asset["file"]).read_bytes()
 
     def call(self, name: str, params: dict[str, Any]) -> Any:
-        """Run a command or query directly, without HTTP. Faults are not injected and the call is not counted.
+        """Run a command, query or procedure directly, without HTTP. Faults are not injected and it is not counted.
 
+        Dates are strings, in parameters and results.
+
+        :raises KeyError: if the served API does not have this command, query or procedure.
         :raises BusinessError: if the call is invalid or fails.
         """
         session = Session(self.platform, Caller())
-        return self._on_loop(METHODS[name].call(session, params))
+        return self._on_loop(self._api.call(session, name, params))
 
     def upload(self, dataset_id: str, content: bytes, content_type: str = "text/csv") -> None:
         """Replace the data of a dataset directly, without HTTP, like a delivery by another client.
@@ -203,7 +210,7 @@ class Sandbox:
         """Serve until `stop`. Unlike uvicorn's own server, this starts and stops within milliseconds."""
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
-        app = build_app(APIS, self.platform, self.faults, self.recorder)
+        app = build_app(self._api, self.platform, self.faults, self.recorder)
         config = uvicorn.Config(app, ws="none", lifespan="off", log_config=None, timeout_keep_alive=_KEEP_ALIVE)
         config.load()
         state = ServerState()
@@ -219,6 +226,11 @@ class Sandbox:
         for task in state.tasks:
             task.cancel()
         await asyncio.gather(*state.tasks, return_exceptions=True)
+
+
+def select_api(options: Options) -> Api:
+    """Return the API that a sandbox with these options serves."""
+    return COMMAND_API if options.api == "command" else RPC_APIS[options.rpc_dialect]
 
 
 def _listen(host: str, port: int) -> socket.socket:

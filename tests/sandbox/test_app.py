@@ -6,12 +6,10 @@ import logging
 import re
 import time
 
-from starlette.responses import JSONResponse
+import pytest
 
-from airflow_provider_polyteia.sandbox import SANDBOX_ORGANIZATION_ID, server
-from airflow_provider_polyteia.sandbox.api import Api, ApiRoute, CallNames, bearer_credential
-from airflow_provider_polyteia.sandbox.backend.platform import Session
-from airflow_provider_polyteia.sandbox.command_api import COMMAND_API
+from airflow_provider_polyteia.sandbox import SANDBOX_ORGANIZATION_ID, SANDBOX_SOLUTION_ID
+from airflow_provider_polyteia.sandbox.faults import FaultError
 
 CSV = b"id,name\n1,<script>alert(1)</script>\n2,b\n"
 
@@ -76,42 +74,26 @@ def test_an_internal_failure_is_reported_and_logged(sandbox, api, monkeypatch, c
     assert any(record.exc_info for record in caplog.records)
 
 
-async def rename(platform, request):
-    """Rename a dataset: the only call of a second API."""
-    session = Session(platform, platform.access.caller(bearer_credential(request)))
-    dataset = session.find("dataset", (await request.json())["dataset"])
-    return JSONResponse({"renamed": session.store.change("dataset", dataset, {"name": "New"})["name"]})
-
-
-SECOND_API = Api(
-    routes=(ApiRoute("/second/rename", "POST", rename),),
-    calls=CallNames(known=frozenset({"second.rename"})),
-    call_name=lambda path, _body: "second.rename" if path == "/second/rename" else "",
-    error_response=lambda error, status=None: JSONResponse({"failed": error.message}, status_code=status or error.code),
-    unauthorized_response=lambda: JSONResponse({"failed": "credentials"}, status_code=401),
+@pytest.mark.parametrize(
+    ("served", "path", "status", "content_type"),
+    [("command", "/rpc/dataset/getDatasetById", 200, "text/html"), ("rpc", "/api", 404, "text/plain")],
 )
+def test_only_the_chosen_api_is_served(served, path, status, content_type, start, connect):
+    """A path of the other API is an unknown path, and its calls cannot have faults."""
+    sandbox = start(api=served)
+    response = connect(sandbox).send("POST", path, json={"json": {}})
+    assert (response.status_code, response.headers["Content-Type"].partition(";")[0]) == (status, content_type)
+    other = {"command": "dataset/getDatasetById", "rpc": "get_dataset"}[served]
+    with pytest.raises(FaultError, match=other):
+        sandbox.faults.add(f"{other}:status:503")
 
 
-def test_a_second_api_can_be_served_from_the_same_backend(monkeypatch, start, connect):
-    """Both APIs see the same records. The second one has its own errors, and its calls are recorded and can fail."""
-    monkeypatch.setattr(server, "APIS", (COMMAND_API, SECOND_API))
-    sandbox = start()
-    api = connect(sandbox)
-    dataset_id = api.new_dataset()
-
-    def call(client, dataset):
-        response = client.send("POST", "/second/rename", json={"dataset": dataset})
-        return response.status_code, response.json()
-
-    assert call(api, dataset_id) == (200, {"renamed": "New"})
-    assert api.data("query", "get_dataset", id=dataset_id)["name"] == "New"
-    assert call(api, "ds_0") == (404, {"failed": "dataset not found"})
-    assert call(connect(sandbox, "invalid"), dataset_id) == (401, {"failed": "credentials"})
-    assert "text/html" in api.send("GET", "/second/rename").headers["Content-Type"]
-    sandbox.faults.add("second.rename:body-error:409:1", "second.rename:status:401:2", "/upload:drop-at:50:1")
-    assert [call(api, dataset_id) for _ in range(3)] == [
-        (200, {"failed": "injected by the sandbox"}),
-        (401, {"failed": "credentials"}),
-        (200, {"renamed": "New"}),
-    ]
-    assert sandbox.count("second.rename") == 7
+def test_both_apis_serve_the_same_data(start, tmp_path):
+    """A dataset that was created and filled on one API is there on the other."""
+    made = start(data_dir=tmp_path)
+    dataset_id = made.call("create_dataset", {"name": "B", "solution_id": SANDBOX_SOLUTION_ID, "slug": "b"})["id"]
+    made.upload(dataset_id, CSV)
+    made.stop()
+    served = start(api="rpc", data_dir=tmp_path)
+    assert served.call("dataset/getDatasetById", {"id": dataset_id})["slug"] == "b"
+    assert served.content(dataset_id) == CSV

@@ -7,11 +7,19 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 
 import pytest
 import requests
 
-from airflow_provider_polyteia.sandbox import SANDBOX_PAK, SANDBOX_SOLUTION_ID, optional_dependencies
+from airflow_provider_polyteia.sandbox import (
+    SANDBOX_ORGANIZATION_ID,
+    SANDBOX_PAK,
+    SANDBOX_SOLUTION_ID,
+    cli,
+    optional_dependencies,
+    server,
+)
 
 COMMAND = [sys.executable, "-m", "airflow_provider_polyteia.sandbox"]
 
@@ -59,7 +67,7 @@ def test_prints_url_and_connection_and_stops_on_sigterm(serve):
     output, log = process.communicate(timeout=10)
     assert process.returncode == 0
     assert output.count("\n") == 2
-    assert url in output
+    assert f"Polyteia sandbox with the command API on {url}" in output
     assert f'AIRFLOW_CONN_POLYTEIA_DEFAULT=\'{{"conn_type": "polyteia", "host": "{url}"' in output
     assert "create_dataset 200" in log
     assert SANDBOX_PAK not in log
@@ -85,6 +93,64 @@ def test_options_reach_the_sandbox(serve):
     assert process.communicate(timeout=10)[1] == ""
 
 
+def test_the_rpc_api_can_be_served(serve):
+    """The API, its dialect and its other options take effect, and the output states which API is served."""
+    terms = ["--terms-missing", SANDBOX_SOLUTION_ID]
+    ingests = ["--ingest-delay", "0.5", "--ingest-error", "bad csv"]
+    process, url = serve("--api", "rpc", "--rpc-dialect", "2", "--token-lifetime", "100", *terms, *ingests)
+    session = requests.Session()
+
+    def call(name, /, **params):
+        response = session.post(f"{url}/rpc/{name}", json={"json": params}, timeout=10)
+        return response.json() if response.content else None
+
+    organization = {"organizationId": SANDBOX_ORGANIZATION_ID}
+    exchanged = call("auth/personalAccessKey/exchange", key=SANDBOX_PAK, **organization)
+    assert exchanged["meta"] == [["date", "expiresAt"]]
+    left = datetime.fromisoformat(exchanged["json"]["expiresAt"]) - datetime.now(UTC)
+    assert 90 < left.total_seconds() <= 100
+    session.headers["Authorization"] = f"Bearer {exchanged['json']['token']}"
+    fields = {"solutionId": SANDBOX_SOLUTION_ID, "name": "x", "description": "", "source": "", "documentation": {}}
+    dataset = call("dataset/createDataset", **organization, **fields)["json"]["id"]
+    upload = {"url": f"{url}/api/upload/dataset/{dataset}", "files": {"file": ("a.csv", b"a\n1\n", "text/csv")}}
+    assert session.post(**upload, timeout=10).status_code == 412
+    assert call("dpa/recordAcceptance", solutionId=SANDBOX_SOLUTION_ID) is None
+    ingest = {"id": dataset, "ingestId": session.post(**upload, timeout=10).json()["ingestId"]}
+    assert call("dataset/getDatasetIngestStatus", **ingest)["json"]["status"] in {"pending", "running"}
+    time.sleep(0.6)
+    failed = {"status": "failed", "errorMessage": "bad csv"}
+    assert call("dataset/getDatasetIngestStatus", **ingest) == {"json": failed}
+    process.terminate()
+    output = process.communicate(timeout=10)[0]
+    assert f"Polyteia sandbox with the RPC API on {url}" in output
+    assert f'"extra": {{"api": "rpc", "organization_id": "{SANDBOX_ORGANIZATION_ID}"}}}}' in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option", "value"),
+    [
+        ([], "api", "command"),
+        (["--api", "rpc"], "api", "rpc"),
+        ([], "url_lifetime", 900),
+        (["--url-lifetime", "7"], "url_lifetime", 7),
+        (["--terms-missing", "sol_1", "--terms-missing", "sol_2"], "unacknowledged_solutions", ["sol_1", "sol_2"]),
+    ],
+)
+def test_options_are_passed_on(arguments, option, value, monkeypatch):
+    """Each argument becomes an option of the sandbox."""
+    given = {}
+
+    def record(**options):
+        given.update(options)
+        raise OSError
+
+    monkeypatch.setattr(server, "Sandbox", record)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(cli.logging, "basicConfig", lambda **_: None)
+    assert cli.main(["serve", *arguments]) == 1
+    assert given[option] == value
+
+
 def test_a_killed_sandbox_loses_no_data(serve, tmp_path):
     """After SIGKILL the data directory contains every change that was confirmed."""
     data_dir = str(tmp_path / "data")
@@ -102,6 +168,9 @@ def test_a_killed_sandbox_loses_no_data(serve, tmp_path):
         (["--fault", "nonsense"], 2, "nonsense"),
         (["--deny", "key-SECRET"], 2, "KEY=SOLUTION"),
         (["--latency", "-1"], 2, "latency"),
+        (["--api", "graphql"], 2, "--api"),
+        (["--rpc-dialect", "3"], 2, "--rpc-dialect"),
+        (["--terms-missing", "key-SECRET"], 2, "--terms-missing"),
         (["--port", "x"], 2, "--port"),
         (["--host", "192.0.2.1"], 1, "assign"),
     ],

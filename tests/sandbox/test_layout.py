@@ -20,6 +20,12 @@ def module_name(file):
     return ".".join([PACKAGE, *(part for part in parts if part != "__init__")])
 
 
+APIS = (f"{PACKAGE}.command_api", f"{PACKAGE}.rpc_api")
+PARTS_OF_ALL_APIS = (
+    *("backend", "faults", "web_ui", "admin", "api", "app", "recorder", "multipart", "file_response"),
+    *("options", "unknown_paths"),
+)
+
 MODULES = {module_name(file) for file in FILES}
 
 
@@ -53,11 +59,17 @@ def test_only_the_version_comes_from_the_rest_of_the_package():
     assert {name for name in own if not f"{name}.".startswith(f"{PACKAGE}.")} == {"airflow_provider_polyteia"}
 
 
-@pytest.mark.parametrize("part", ["backend", "faults", "web_ui", "admin", "api", "app", "recorder"])
+@pytest.mark.parametrize("part", PARTS_OF_ALL_APIS)
 def test_parts_that_are_the_same_for_all_apis(part):
     """Only the server knows which APIs exist."""
     assert imports_of(part)
-    assert {name for name in imports_of(part) if name.startswith(f"{PACKAGE}.command_api")} == set()
+    assert {name for name in imports_of(part) if name.startswith(APIS)} == set()
+
+
+def test_the_apis_are_independent():
+    """No API imports another."""
+    assert {name for name in imports_of("command_api") if name.startswith(APIS[1])} == set()
+    assert {name for name in imports_of("rpc_api") if name.startswith(APIS[0])} == set()
 
 
 def test_the_backend_does_not_know_http():

@@ -47,3 +47,36 @@ def test_the_fixture_gives_each_test_a_new_sandbox(pytester, monkeypatch):
     pytester.makepyfile(TESTS)
     result = pytester.runpytest_inprocess("-p", "no:cacheprovider")
     result.assert_outcomes(passed=3)
+
+
+BOTH_APIS = """
+    import pytest
+
+    pytest_plugins = ["airflow_provider_polyteia.sandbox.pytest_plugin"]
+
+    @pytest.fixture(params=["command", "rpc"])
+    def polyteia_sandbox_api(request):
+        return request.param
+"""
+
+API_TESTS = """
+    import json
+    import os
+
+    from airflow_provider_polyteia.sandbox import SANDBOX_ORGANIZATION_ID
+
+    EXTRA = {"command": {"api": "command"}, "rpc": {"api": "rpc", "organization_id": SANDBOX_ORGANIZATION_ID}}
+
+    def test_connection(polyteia_sandbox, polyteia_sandbox_api):
+        assert polyteia_sandbox.options.api == polyteia_sandbox_api
+        assert json.loads(os.environ["AIRFLOW_CONN_POLYTEIA_DEFAULT"])["extra"] == EXTRA[polyteia_sandbox_api]
+"""
+
+
+def test_the_fixture_can_be_run_with_both_apis(pytester):
+    """A parametrized `polyteia_sandbox_api` runs a test once per API, with a connection that names the API."""
+    pytester.makeconftest(BOTH_APIS)
+    pytester.makepyfile(API_TESTS)
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-v")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["*[[]command[]]*PASSED*", "*[[]rpc[]]*PASSED*"])

@@ -107,10 +107,22 @@ class Access:
             raise Unauthorized
         return caller
 
-    def exchange(self, caller: Caller, organization_id: str) -> str:
+    def session(self, token: str) -> Caller:
+        """Return the caller for whom a token was issued. A key is not accepted.
+
+        :raises Unauthorized: if the token is empty, invalid or expired.
+        """
+        caller = self._tokens.peek(token)
+        if not isinstance(caller, Caller):
+            raise Unauthorized
+        return caller
+
+    def exchange(self, caller: Caller, organization_id: str | None) -> str:
         """Return an access token with the caller's permissions in one organization.
 
         See docs/platform-api.md#token-exchange.
+
+        :param organization_id: None: the token is not limited to an organization.
         """
         scoped = replace(caller, organization_id=organization_id)
         return self._tokens.issue(scoped, self._token_lifetime)

@@ -7,13 +7,16 @@ from typing import Any
 BAD_REQUEST = 400
 FORBIDDEN = 403
 NOT_FOUND = 404
+CONFLICT = 409
+PRECONDITION_FAILED = 412
 INTERNAL = 500
 
 
 class BusinessError(Exception):
     """The platform rejects a call or fails to process it.
 
-    :param code: 400, 403, 404 or 500 (docs/platform-api.md#error-codes).
+    :param code: HTTP status that describes the error best: 400, 403, 404, 409, 412 or 500
+        (docs/platform-api.md#error-codes).
     :param message: Cause of the error, for the caller.
     :param details: List of details. None (default): the platform reports no details (error body 3 of
         docs/platform-api.md#error-bodies).
@@ -47,4 +50,4 @@ def not_found(message: str = "not found") -> BusinessError:
 
 def slug_taken() -> BusinessError:
     """Return the error for a slug that is already used (docs/platform-api.md#taken-slugs)."""
-    return BusinessError(INTERNAL, "internal error")
+    return BusinessError(CONFLICT, "slug already exists", details=[])

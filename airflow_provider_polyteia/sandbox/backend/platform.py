@@ -47,6 +47,8 @@ class Platform:
 
     :raises RuntimeError: if another sandbox uses the data directory.
 
+    :ivar base_url: URL at which the platform is served, for URLs in responses. Set by the server.
+    :ivar unacknowledged_solutions: Ids of solutions whose data processing terms are not acknowledged.
     :ivar file_stats: Row counts and checksums by the name of the stored file; see `summaries`.
     """
 
@@ -61,6 +63,8 @@ class Platform:
         self.access = Access(options)
         self.uploads = TokenStore()
         self.exports = TokenStore()
+        self.base_url = ""
+        self.unacknowledged_solutions = set(options.unacknowledged_solutions)
         self.file_stats: dict[str, dict[str, Any]] = {}
 
     async def ingest(self, target: UploadTarget, path: Path, size: int) -> None:

@@ -27,10 +27,11 @@ PREFIXES = {
     "tag": "tag",
     "group": "grp",
     "user": "usr",
+    "ingest": "dsig",
 }
 """Kinds whose records have an id of their own, with its prefix.
 
-org, ws, sol and ds are documented, the others are ours (docs/platform-api.md#ids).
+org, ws, sol and ds, and dsig of the RPC API, are documented, the others are ours (docs/platform-api.md#ids).
 """
 
 SIDE_TABLES = ("settings", "member", "roles", "tagging", "dpa_entry", "asset")

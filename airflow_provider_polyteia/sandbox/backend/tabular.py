@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import functools
+import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,17 +15,20 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from airflow_provider_polyteia.sandbox.backend.errors import bad_request
 
 PARQUET = "application/vnd.apache.parquet"
 CSV = "text/csv"
 JSON = "application/json"
+EXCEL = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 _READERS = {PARQUET: "read_parquet", CSV: "read_csv", JSON: "read_json"}
 _WRITERS = {PARQUET: "FORMAT parquet, COMPRESSION zstd", CSV: "FORMAT csv, HEADER true"} | {
     JSON: "FORMAT json, ARRAY true"
 }
+_QUOTED_REFERENCE = re.compile(r"""(['"])(ds_[0-9a-z]+)\1""")
 _REFERENCE = re.compile(r"\{\{\s*(ds_[0-9a-z]+)\s*\}\}")
 _CANONICAL = {
     "number": r"(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DECIMAL.*|FLOAT|DOUBLE)$",
@@ -47,6 +51,11 @@ class UnreadableError(Exception):
 def media_type(content_type: str) -> str:
     """Return a MIME type without parameters: `text/csv` for `text/csv; charset=utf-8`."""
     return content_type.partition(";")[0].strip().lower()
+
+
+def can_read(content_type: str) -> bool:
+    """Return True if files of this format can be read."""
+    return media_type(content_type) in _READERS
 
 
 def can_write(content_type: str) -> bool:
@@ -88,7 +97,7 @@ def execute(sql: str, parameters: Parameters, sources: Sources) -> dict[str, Any
     :raises BusinessError: 400, if the statement is not exactly one query or DuckDB rejects it.
     """
     with _connect() as connection, _sql_errors():
-        query = _prepare(connection, sql, sources)
+        query = _prepare(connection, _resolve_braces(sql, sources), sources)
         relation = connection.sql(query, params=parameters or None)
         types = zip(relation.columns, relation.types, strict=True)
         columns = [{"name": name, "type": str(kind)} for name, kind in types]
@@ -107,9 +116,49 @@ def export(
     :raises BusinessError: 400, if the statement is not exactly one query or DuckDB rejects it.
     """
     with _connect() as connection, _sql_errors():
-        query = _prepare(connection, sql, sources, writable=destination)
+        query = _prepare(connection, _resolve_braces(sql, sources), sources, writable=destination)
         options = f"{_WRITERS[media_type(content_type)]}, USE_TMP_FILE false"
         connection.execute(f"COPY ({query}\n) TO {_quote(str(destination))} ({options})", parameters or None)
+
+
+def stream(sql: str, parameters: Parameters, sources: Sources, destination: Path) -> None:
+    """Write the rows of a query to a file, as a stream in Arrow's IPC format.
+
+    Datasets are referenced by their quoted id, see `quoted_references`.
+
+    :raises BusinessError: 400, if the statement is not exactly one query or DuckDB rejects it.
+    """
+    with _connect() as connection, _sql_errors():
+        query = _prepare(connection, sql, sources)
+        # The stream interface is the only one that all supported versions of DuckDB have without a deprecation warning.
+        reader = pa.RecordBatchReader.from_stream(connection.sql(query, params=parameters or None))
+        with pa.OSFile(str(destination), "wb") as file, pa.ipc.new_stream(file, reader.schema) as writer:
+            for batch in reader:
+                writer.write_batch(batch)
+
+
+def quoted_references(sql: str) -> list[str]:
+    """Return the ids of the datasets that a query reads and references as `'ds_...'` or `"ds_..."`, sorted.
+
+    An id that is a value, such as in `WHERE id = 'ds_1'`, is not a reference. Returns an empty list if the statement is
+    not a query.
+    """
+    quoted = {match[2] for match in _QUOTED_REFERENCE.finditer(sql)}
+    with _own_connection().cursor() as connection:
+        row = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
+    return sorted(quoted & set(_table_names(json.loads(row[0])))) if row else []
+
+
+def _table_names(node: Any) -> Iterator[str]:
+    """Yield the names of all tables in a syntax tree of DuckDB."""
+    if isinstance(node, dict):
+        if node.get("type") == "BASE_TABLE":
+            yield node["table_name"]
+        for value in node.values():
+            yield from _table_names(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _table_names(value)
 
 
 @contextmanager
@@ -164,9 +213,6 @@ def _prepare(
     writable: Path | None = None,
 ) -> str:
     """Create a view for each dataset, restrict the connection to these files, and return the query to run."""
-    unlisted = set(_REFERENCE.findall(sql)) - set(sources)
-    if unlisted:
-        raise bad_request(f"{', '.join(sorted(unlisted))}: used in the SQL, but missing from `datasets`")
     for dataset_id, (path, content_type) in sources.items():
         with _file_errors(path, content_type):
             connection.execute(f'CREATE VIEW "{dataset_id}" AS FROM {_scan(path, content_type)}')
@@ -174,9 +220,20 @@ def _prepare(
     connection.execute(f"SET allowed_paths = [{', '.join(map(_quote, allowed))}]")
     # From here on, only these files are accessible, and the statement cannot change these settings.
     connection.execute("SET enable_external_access = false; SET lock_configuration = true")
-    query = _REFERENCE.sub(r"\1", sql).strip().rstrip(";")
+    query = sql.strip().rstrip(";")
     _require_one_query(connection, query)
     return query
+
+
+def _resolve_braces(sql: str, sources: Sources) -> str:
+    """Return the SQL with ids in place of references such as `{{ds_1}}` (docs/platform-api.md#dataset-references).
+
+    :raises BusinessError: 400, if a dataset is not one of the sources.
+    """
+    unlisted = set(_REFERENCE.findall(sql)) - set(sources)
+    if unlisted:
+        raise bad_request(f"{', '.join(sorted(unlisted))}: used in the SQL, but missing from `datasets`")
+    return _REFERENCE.sub(r"\1", sql)
 
 
 def _require_one_query(connection: duckdb.DuckDBPyConnection, query: str) -> None:

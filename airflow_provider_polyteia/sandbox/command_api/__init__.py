@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from airflow_provider_polyteia.sandbox.api import Api, ApiRoute, CallNames
+from airflow_provider_polyteia.sandbox.api import Api, ApiRoute, CallNames, ErrorResponses
 from airflow_provider_polyteia.sandbox.command_api.endpoints import (
     CALL_PATHS,
     DOWNLOAD_PATH,
     NAMED_PATHS,
     TOKEN_PATH,
     UPLOAD_PATH,
+    call_directly,
     call_method,
     call_name,
+    call_params,
     error_response,
     exchange_token,
     unauthorized_response,
 )
 from airflow_provider_polyteia.sandbox.command_api.files import download, upload
 from airflow_provider_polyteia.sandbox.command_api.methods import METHODS
+from airflow_provider_polyteia.sandbox.unknown_paths import serve_web_application
 
 COMMAND_API = Api(
     routes=(
@@ -31,6 +34,8 @@ COMMAND_API = Api(
         downloads=(DOWNLOAD_PATH,),
     ),
     call_name=call_name,
-    error_response=error_response,
-    unauthorized_response=unauthorized_response,
+    call_params=call_params,
+    errors=ErrorResponses(error_response, unauthorized_response),
+    unknown_path=serve_web_application,
+    call=call_directly,
 )

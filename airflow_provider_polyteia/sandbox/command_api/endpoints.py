@@ -79,6 +79,21 @@ def call_name(path: str, body: Any) -> str:
     return path if path in NAMED_PATHS else ""
 
 
+def call_params(body: Any) -> dict[str, Any]:
+    """Return the parameters of a command or query."""
+    params = body.get("params") if isinstance(body, dict) else None
+    return params if isinstance(params, dict) else {}
+
+
+async def call_directly(session: Session, name: str, params: dict[str, Any]) -> Any:
+    """Run a command or query without HTTP and return its data.
+
+    :raises KeyError: if there is no command or query with this name.
+    :raises BusinessError: if the call is invalid or fails.
+    """
+    return await METHODS[name].call(session, params)
+
+
 def _method_name(body: Any) -> str:
     name = (body.get("command") or body.get("query")) if isinstance(body, dict) else None
     return name if isinstance(name, str) else ""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import TYPE_CHECKING
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse
 
 from airflow_provider_polyteia.sandbox.api import bearer_credential
 from airflow_provider_polyteia.sandbox.backend import tabular
@@ -14,15 +13,13 @@ from airflow_provider_polyteia.sandbox.backend.errors import BusinessError, Unau
 from airflow_provider_polyteia.sandbox.backend.handlers.content import find_assets
 from airflow_provider_polyteia.sandbox.backend.platform import Export, Platform, Session
 from airflow_provider_polyteia.sandbox.command_api.endpoints import error_response
-from airflow_provider_polyteia.sandbox.command_api.multipart import receive_file
+from airflow_provider_polyteia.sandbox.file_response import OpenFileResponse
+from airflow_provider_polyteia.sandbox.multipart import receive_file
 
 if TYPE_CHECKING:
-    from io import FileIO
-
     from starlette.requests import Request
-    from starlette.types import Receive, Scope, Send
+    from starlette.responses import Response
 
-_CHUNK = 1024 * 1024
 _LENGTH_REQUIRED = 411
 
 
@@ -41,9 +38,9 @@ async def upload(platform: Platform, request: Request) -> Response:
     if target is None:
         raise Unauthorized
     with platform.files.receiving() as path:
-        size = await receive_file(request.headers.get("content-type", ""), request.stream(), path)
-        await platform.ingest(target, path, size)
-    return JSONResponse({"data": {"size": size}})
+        received = await receive_file(request.headers.get("content-type", ""), request.stream(), path)
+        await platform.ingest(target, path, received.size)
+    return JSONResponse({"data": {"size": received.size}})
 
 
 async def download(platform: Platform, request: Request) -> Response:
@@ -59,21 +56,4 @@ async def download(platform: Platform, request: Request) -> Response:
     with platform.readable(find_assets(session, list(export.datasets))) as sources, platform.files.receiving() as path:
         await asyncio.to_thread(tabular.export, export.sql, export.args, sources, path, export.content_type)
         # The open file can be read completely even though its name is removed at the end of this block.
-        return _OpenFileResponse(path.open("rb", buffering=0), export.content_type)
-
-
-class _OpenFileResponse(Response):
-    """Sends an open file in large pieces and closes it."""
-
-    def __init__(self, file: FileIO, content_type: str) -> None:
-        super().__init__(media_type=content_type)
-        self._file = file
-        self.headers["content-length"] = str(os.fstat(file.fileno()).st_size)
-
-    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        """Send the file (ASGI)."""
-        with self._file:
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            while part := await asyncio.to_thread(self._file.read, _CHUNK):
-                await send({"type": "http.response.body", "body": part, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        return OpenFileResponse(path.open("rb", buffering=0), export.content_type)

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_polyteia.sandbox.backend.errors import bad_request
+from airflow_provider_polyteia.sandbox.backend.errors import CONFLICT, INTERNAL, BusinessError, bad_request
 from airflow_provider_polyteia.sandbox.backend.handlers import content, people, records
 
 if TYPE_CHECKING:
@@ -66,9 +66,14 @@ class Method:
         :raises BusinessError: if the parameters are invalid or the operation fails.
         """
         self.check(params)
-        data = self.handler(session, params)
-        if inspect.isawaitable(data):
-            data = await data
+        try:
+            data = self.handler(session, params)
+            if inspect.isawaitable(data):
+                data = await data
+        except BusinessError as error:
+            if error.code == CONFLICT:  # this API reports a taken slug in its own way: docs/platform-api.md#taken-slugs
+                raise BusinessError(INTERNAL, "internal error") from error
+            raise
         session.store.commit()
         return data
 

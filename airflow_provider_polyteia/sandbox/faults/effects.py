@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
     from starlette.types import Message, Receive, Send
 
-    from airflow_provider_polyteia.sandbox.api import Api
+    from airflow_provider_polyteia.sandbox.api import ErrorResponses
     from airflow_provider_polyteia.sandbox.faults.connection import RequestConnection
     from airflow_provider_polyteia.sandbox.faults.specs import Fault
 
 _TICK = 0.02
 
 
-async def replace_response(fault: Fault, connection: RequestConnection, api: Api) -> None:
+async def replace_response(fault: Fault, connection: RequestConnection, errors: ErrorResponses) -> None:
     """Send what the fault specifies in place of the call's response, or end the connection without one.
 
-    :param api: API of the call, which defines the form of errors.
+    :param errors: Form of errors of the call.
     """
     kind = fault.kind.removesuffix("-after").removesuffix("-before")
     if kind == "drop":
@@ -40,17 +40,17 @@ async def replace_response(fault: Fault, connection: RequestConnection, api: Api
     else:
         if not fault.apply_first:
             await connection.drain()
-        response = _fault_response(fault, api)
+        response = _fault_response(fault, errors)
         await response(connection.scope, connection.receive, connection.send)
 
 
-def _fault_response(fault: Fault, api: Api) -> Response:
+def _fault_response(fault: Fault, errors: ErrorResponses) -> Response:
     match fault.kind.removesuffix("-after") if fault.apply_first else fault.kind:
         case "status":
-            response = _status(int(fault.argument), api)
+            response = _status(int(fault.argument), errors)
         case "body-error":
             error = BusinessError(int(fault.argument), "injected by the sandbox", details=[])
-            response = api.error_response(error, HTTPStatus.OK)
+            response = errors.business(error)
         case "garbage":
             response = Response(b'{"data": {"id": "ds_\xff\x00', media_type="application/json")
         case "html":
@@ -70,9 +70,9 @@ def _fault_response(fault: Fault, api: Api) -> Response:
     return response
 
 
-def _status(code: int, api: Api) -> Response:
+def _status(code: int, errors: ErrorResponses) -> Response:
     if code == HTTPStatus.UNAUTHORIZED:
-        return api.unauthorized_response()
+        return errors.unauthorized()
     return PlainTextResponse(f"{code} injected by the sandbox", status_code=code)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _WITHOUT_ARGUMENT = {
     *("drop-before", "drop-after", "close-before", "close-after", "garbage", "garbage-after"),
     *("html", "html-after", "redirect", "redirect-after", "short", "wrong-length"),
+    *("ingest-failed", "ingest-stuck", "ingest-lost"),
 }
 _ARGUMENTS = {
     "hang": "seconds",
@@ -41,6 +42,7 @@ _RANGES: dict[str, tuple[float, float]] = {
 }
 _ONLY_FOR_FILES = {"drop-at"}
 _ONLY_FOR_DOWNLOADS = {"short", "wrong-length"}
+_ONLY_FOR_INGESTS = {"ingest-failed", "ingest-stuck", "ingest-lost"}
 _APPLY_FIRST = {
     *("drop-after", "close-after", "hang-after", "status-after", "body-error-after"),
     *("garbage-after", "html-after", "redirect-after", "unavailable-after"),
@@ -91,6 +93,11 @@ class Fault:
         """Whether the call is served as usual, but its transfer is slowed down or cut off."""
         return self.kind in _THROTTLES
 
+    @property
+    def affects_ingest(self) -> bool:
+        """Whether the call is served as usual, but the ingest that it starts goes wrong."""
+        return self.kind in _ONLY_FOR_INGESTS
+
     def matches(self, rng: random.Random) -> bool:
         """Count one call, and return True if the fault must be applied to it."""
         self.calls += 1
@@ -109,13 +116,14 @@ def parse_fault(spec: str, names: CallNames) -> Fault:
     """
     call, *parts = spec.strip().split(":")
     if call != "*" and call not in names.known:
-        raise FaultError(f"Fault {spec!r}: {call!r} is not a known command, query or path (or '*')")
+        raise FaultError(f"Fault {spec!r}: {call!r} is not a known command, query, procedure or path (or '*')")
     kind = parts.pop(0) if parts else ""
     if kind not in KINDS:
         raise FaultError(f"Fault {spec!r}: {kind!r} is not a kind of fault; use one of {', '.join(sorted(KINDS))}")
     allowed = _allowed_calls(kind, names)
     if allowed is not None and call not in allowed:
-        raise FaultError(f"Fault {spec!r}: {kind!r} is only supported for {' and '.join(allowed)}")
+        where = f"only supported for {' and '.join(allowed)}" if allowed else "not supported by this API"
+        raise FaultError(f"Fault {spec!r}: {kind!r} is {where}")
     argument = _parse_argument(spec, kind, parts)
     selector = _parse_selector(spec, parts.pop(0)) if parts else Selector()
     if parts:
@@ -127,6 +135,8 @@ def _allowed_calls(kind: str, names: CallNames) -> tuple[str, ...] | None:
     """Return the only calls that support a kind of fault, or None if all calls support it."""
     if kind in _ONLY_FOR_FILES:
         return names.uploads + names.downloads
+    if kind in _ONLY_FOR_INGESTS:
+        return names.ingests
     return names.downloads if kind in _ONLY_FOR_DOWNLOADS else None
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.routing import Route
 
 from airflow_provider_polyteia.sandbox.backend import summaries, tabular
+from airflow_provider_polyteia.sandbox.options import API_TITLES
 from airflow_provider_polyteia.sandbox.web_ui.html import Count, code, link, page, table, to_html
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ async def start(request: Request) -> Response:
     """Return the page of organizations, workspaces, solutions and the newest datasets."""
     platform: Platform = request.app.state.platform
     store = platform.store
-    parts = []
+    parts = [f"<p>It serves the {to_html(API_TITLES[platform.options.api])}.</p>"]
     for organization in store.all("organization"):
         parts.append(f"<h2>{to_html(organization['name'])} {code(organization['id'])}</h2>")
         rows: list[list[Any]] = []

@@ -51,3 +51,9 @@ def test_a_page_explains_missing_rows(sandbox, api):
     shown = page(sandbox, f"/ui/datasets/{dataset}").text
     assert "No rows to show" in shown
     assert str(sandbox.platform.files.root) not in shown
+
+
+@pytest.mark.parametrize(("served", "title"), [("command", "command API"), ("rpc", "RPC API")])
+def test_the_start_page_names_the_api(served, title, start):
+    """The start page states which API is served."""
+    assert f"It serves the {title}." in page(start(api=served), "/").text

@@ -27,8 +27,9 @@ FIELDS: dict[str, dict[str, Any]] = {
 
 CONTENT = {
     "organization": ("workspace", "tag", "group"),
-    "workspace": ("solution",),
-    "solution": ("dataset", "insight", "report"),
+    "workspace": ("solution", "group"),
+    "solution": ("dataset", "insight", "report", "tag"),
+    "dataset": ("ingest",),
     "report": ("report_view",),
 }
 """Kinds that a record can contain. Deleting it deletes them as well (unknown, see docs/platform-api.md#deletes)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_provider_polyteia.sandbox.backend.errors import BusinessError, bad_request
@@ -14,12 +15,25 @@ if TYPE_CHECKING:
 
 _BOUNDARY = re.compile(r'multipart/form-data\s*;.*?boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70}))', re.IGNORECASE)
 _NAME = re.compile(rb'content-disposition:\s*form-data\s*;[^\r\n]*?\bname="?([^";\r\n]*)"?', re.IGNORECASE)
+_TYPE = re.compile(rb"^content-type:[ \t]*([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
 _HEAD_LIMIT = 64 * 1024
 _WRITE_SIZE = 1024 * 1024
 
 
-async def receive_file(content_type: str, body: AsyncIterator[bytes], destination: Path) -> int:
-    """Write the content of the part `file` to a path and return its size in bytes.
+@dataclass(frozen=True)
+class ReceivedFile:
+    """A file that was received completely.
+
+    :param size: Size in bytes.
+    :param content_type: Content type of the part, or an empty string.
+    """
+
+    size: int
+    content_type: str
+
+
+async def receive_file(content_type: str, body: AsyncIterator[bytes], destination: Path) -> ReceivedFile:
+    """Write the content of the part `file` to a path and return its size and content type.
 
     :raises BusinessError: 400, if the body is not multipart or not exactly one part with this name.
     """
@@ -39,17 +53,21 @@ async def receive_file(content_type: str, body: AsyncIterator[bytes], destinatio
                 unwritten, pieces = 0, []
         await asyncio.to_thread(file.writelines, pieces)
     parser.finish()
-    return size
+    return ReceivedFile(size, parser.content_type)
 
 
 class _OnePart:
-    """Incremental parser that returns the content of the only part of a multipart body."""
+    """Incremental parser that returns the content of the only part of a multipart body.
+
+    :ivar content_type: Content type of the part. Empty until the part begins, or if it is missing.
+    """
 
     def __init__(self, boundary: bytes) -> None:
         self._opening = b"--" + boundary + b"\r\n"
         self._delimiter = b"\r\n--" + boundary
         self._buffer = b""
         self._state = self._head
+        self.content_type = ""
 
     def feed(self, chunk: bytes) -> bytes:
         """Parse the next chunk and return the content of the part that is complete so far."""
@@ -68,6 +86,8 @@ class _OnePart:
         name = _NAME.search(head)
         if not head.startswith(self._opening) or not name or name[1] != b"file":
             raise _malformed()
+        content_type = _TYPE.search(head)
+        self.content_type = content_type[1].decode("latin-1").strip() if content_type else ""
         self._buffer, self._state = rest, self._content
         return self._state()
 
