@@ -64,7 +64,9 @@ MAY_IMPORT_AN_API = {
     f"{PACKAGE}.operators.polyteia",
     f"{PACKAGE}.triggers.shared_client",
 }
-ABOVE_THE_API = {f"{PACKAGE}.client.{name}" for name in ("api", "datasets", "exactly_once", "ingest", "upload_condition")}
+ABOVE_THE_API = {
+    f"{PACKAGE}.client.{name}" for name in ("api", "datasets", "exactly_once", "ingest", "upload_condition")
+}
 WIRE_FORMAT = re.compile(
     r"^/(api|rpc|auth|upload|download)\b|\b(authorization|bearer|content-type|x-upload-token)\b", re.IGNORECASE
 )
@@ -186,7 +188,9 @@ def test_nothing_above_the_api_knows_the_wire_format():
     assert [found for file in files for found in wire_format_in(file)] == []
 
 
-@pytest.mark.parametrize("module", ["command_api/files.py", "rpc_api/files.py", "rpc_api/protocol.py", "transports/requests_client.py"])
+@pytest.mark.parametrize(
+    "module", ["command_api/files.py", "rpc_api/files.py", "rpc_api/protocol.py", "transports/requests_client.py"]
+)
 def test_wire_format_is_found(module):
     """The check finds the paths and headers where they belong."""
     assert wire_format_in(ROOT / "client" / module) != []

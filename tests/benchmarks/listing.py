@@ -37,7 +37,12 @@ def main() -> None:
         server = subprocess.Popen([sys.executable, __file__, "--serve", f"{home}/server.pem", str(port)])
         try:
             wait_for(port)
-            connection = {"conn_type": "polyteia", "host": url, "password": KEY, "extra": {"verify": bundle, "api": "command"}}
+            connection = {
+                "conn_type": "polyteia",
+                "host": url,
+                "password": KEY,
+                "extra": {"verify": bundle, "api": "command"},
+            }
             os.environ["AIRFLOW_CONN_BENCH"] = json.dumps(connection)
             competitors = {"ours": _ours, "the same without the pause": partial(_sdk, url, 0)}
             seconds = medians({name: partial(_time, run) for name, run in competitors.items()}, ROUNDS)

@@ -30,7 +30,12 @@ def main() -> None:
     with Nginx(RESPONSE) as server, tempfile.TemporaryDirectory(prefix="airflow-") as home:
         os.environ["REQUESTS_CA_BUNDLE"] = server.bundle
         connections = {
-            "bench_polyteia": {"conn_type": "polyteia", "host": server.url, "password": KEY, "extra": {"api": "command"}},
+            "bench_polyteia": {
+                "conn_type": "polyteia",
+                "host": server.url,
+                "password": KEY,
+                "extra": {"api": "command"},
+            },
             "bench_http": {"conn_type": "http", "host": server.url},
         }
         dags = [HERE / "dags" / f"{dag_id}.py" for dag_id in DAGS.values()]

@@ -41,7 +41,12 @@ def main() -> None:
         directory = Path(home)
         bundle = certify(directory / "server.pem")
         with DiscardServer(directory / "server.pem") as platform:
-            connection = {"conn_type": "polyteia", "host": platform.url, "password": "pak-of-the-benchmark", "extra": {"api": "command"}}
+            connection = {
+                "conn_type": "polyteia",
+                "host": platform.url,
+                "password": "pak-of-the-benchmark",
+                "extra": {"api": "command"},
+            }
             os.environ |= {
                 "AIRFLOW_CONN_POLYTEIA_DEFAULT": json.dumps(connection),
                 "PLATFORM": platform.url,

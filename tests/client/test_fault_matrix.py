@@ -99,7 +99,9 @@ class Bench:
 @pytest.fixture
 def bench(sandbox, fault):
     extra = {"timeout": [5, 0.4 if fault.startswith("hang") else 20]}
-    config = client_config.from_connection("city", host=sandbox.base_url, password=sandbox.pak, extra={"api": "command", **extra})
+    config = client_config.from_connection(
+        "city", host=sandbox.base_url, password=sandbox.pak, extra={"api": "command", **extra}
+    )
     hasty = HastyTime()
     hook = PolyteiaHook("city")
     hook._client = PolyteiaClient(config, clock=hasty.clock, sleep=hasty.sleep, jitter=lambda: 1.0)

@@ -123,7 +123,12 @@ def test_all_modes_end_alike(matrix, case):
 def own_platform(airflow, tmp_path_factory):
     """A separate sandbox whose faults do not affect other tests, with the connection `waiting`."""
     with Sandbox() as sandbox:
-        connection = {"conn_type": "polyteia", "host": sandbox.base_url, "password": sandbox.pak, "extra": {"api": "command"}}
+        connection = {
+            "conn_type": "polyteia",
+            "host": sandbox.base_url,
+            "password": sandbox.pak,
+            "extra": {"api": "command"},
+        }
         import_connections(airflow, tmp_path_factory.mktemp("waiting"), {"waiting": connection})
         airflow.add_dags(DAGS / "waiting_deferred.py")
         yield sandbox

@@ -29,7 +29,12 @@ pytestmark = [
 def watched(airflow, tmp_path_factory):
     """A sandbox with 100 watched datasets, as soon as the triggerer polls for all of them."""
     with Sandbox() as sandbox:
-        connection = {"conn_type": "polyteia", "host": sandbox.base_url, "password": sandbox.pak, "extra": {"api": "command"}}
+        connection = {
+            "conn_type": "polyteia",
+            "host": sandbox.base_url,
+            "password": sandbox.pak,
+            "extra": {"api": "command"},
+        }
         file = tmp_path_factory.mktemp("watching") / "connections.json"
         file.write_text(json.dumps({"watching": connection}))
         airflow.cli("connections", "import", str(file))
