@@ -64,6 +64,8 @@ _ADVICE: dict[type[PolyteiaAPIError], str] = {
     PolyteiaNotFoundError: "Check the id or slug; the account of connection {!r} may also lack permission to see it.",
 }
 
+_NAMING_THE_SUBJECT = (PolyteiaPermissionError, PolyteiaNotFoundError, PolyteiaPreconditionError)
+
 
 def api_error(
     response: Response,
@@ -100,7 +102,7 @@ def api_error(
     sentences = [_sentence(credentials, name, f"was rejected with {how}" + (f": {message!r}" if message else ""))]
     if cls in _ADVICE:
         sentences.append(_ADVICE[cls].format(conn_id))
-    if cls in (PolyteiaPermissionError, PolyteiaNotFoundError) and (identifiers := describe(subject())):
+    if cls in _NAMING_THE_SUBJECT and (identifiers := describe(subject())):
         sentences.append(f"Requested: {credentials.excerpt(identifiers)}.")
     if other_api:
         sentences.append(_other_api(credentials, other_api))

@@ -95,11 +95,12 @@ class RawAccessHook(PolyteiaBaseHook):
         return self.get_conn().run(operation)
 
     def _command_api(self, method: str) -> CommandAPI:
-        self._require_api("command", method, "hook.call(), PolyteiaCallOperator")
+        self._require_api("command", method, "PolyteiaHook.call or PolyteiaCallOperator with the name of a procedure")
         return cast("CommandAPI", self.api)
 
     def _rpc_api(self, procedure: str) -> RpcAPI:
-        self._require_api("rpc", procedure, "hook.command(), hook.query() and their operators")
+        instead = "PolyteiaHook.command, PolyteiaHook.query or their operators with the name of a command or query"
+        self._require_api("rpc", procedure, instead)
         return cast("RpcAPI", self.api)
 
     def _require_api(self, name: str, method: str, instead: str) -> None:
@@ -111,9 +112,9 @@ class RawAccessHook(PolyteiaBaseHook):
         if used != name:
             titles = {"command": "command API", "rpc": "RPC API"}
             raise PolyteiaConfigurationError(
-                f"{method!r} is for the {titles[name]}, but connection {self.polyteia_conn_id!r} uses the "
-                f"{titles[used]}. Use {instead} with the method's name there, or set the extra 'api' to {name!r} if "
-                "the host serves that API. Methods such as create_dataset work on both.",
+                f"{method!r} belongs to the {titles[name]}, but connection {self.polyteia_conn_id!r} uses the "
+                f"{titles[used]}. Use {instead}; or set the extra 'api' to {name!r} if the host serves that API. Other "
+                "methods and operators, such as create_dataset, work on both.",
                 method=method,
                 conn_id=self.polyteia_conn_id,
             )

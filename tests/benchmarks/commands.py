@@ -1,10 +1,11 @@
-"""Commands per second through `PolyteiaHook.command`, over TLS."""
+"""Commands and procedures per second through `PolyteiaHook.command` and `PolyteiaHook.call`, over TLS."""
 
 from __future__ import annotations
 
 import json
 import os
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import requests
@@ -15,7 +16,7 @@ from nginx import Nginx
 from airflow_provider_polyteia.hooks.polyteia import PolyteiaHook
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 CALLS = 300
 ROUNDS = 11
@@ -30,26 +31,50 @@ PARAMS = {
 BODY = {"command": "create_dataset", "params": PARAMS}
 RESPONSE = json.dumps({"data": {"id": "ds_d2k7m0p4c5v1s8h3q9t0", "created_at": "2026-02-03T08:15:00Z", **PARAMS}})
 HEADERS = {"Authorization": f"Bearer {KEY}"}
+PROCEDURE = "dataset/getDatasetById"
+INPUT = {"id": "ds_d2k7m0p4c5v1s8h3q9t0"}
+# The same response serves as the exchange of the key, which happens once.
+SESSION = {
+    "token": "token-of-the-benchmark",
+    "organizationId": "org_1",
+    **INPUT,
+    "createdAt": "2026-02-03T08:15:00.000Z",
+}
+RPC_RESPONSE = json.dumps({"json": SESSION, "meta": [[1, "createdAt"]]})
+
+
+LIMIT = "raw requests.Session (the limit)"
 
 
 def main() -> None:
     """Measure and report."""
-    with Nginx(RESPONSE) as server:
-        # It overrides the settings of sessions, so a value in the environment would affect the competitors.
-        os.environ["REQUESTS_CA_BUNDLE"] = server.bundle
-        extra = {"verify": server.bundle}
-        api = {"api": "command", **extra}
-        _connect("bench_polyteia", conn_type="polyteia", host=server.url, password=KEY, extra=api)
-        _connect("bench_http", conn_type="http", host=server.url, extra=extra)
-        rates = medians(_competitors(server), ROUNDS)
-    ours = rates.pop("PolyteiaHook")
-    wanted = {"raw requests.Session (the limit)": 0.9, "requests.post per call (the SDK's way)": 4}
+    with _serving(RESPONSE, api="command") as server:
+        _connect("bench_http", conn_type="http", host=server.url, extra={"verify": server.bundle})
+        commands = medians(_competitors(server), ROUNDS)
+    with _serving(RPC_RESPONSE, api="rpc", organization_id="org_1") as server:
+        calls = medians(_rpc_competitors(server), ROUNDS)
+    wanted = {LIMIT: 0.9, "requests.post per call (the SDK's way)": 4}
     report(
         [
-            Comparison("commands, TLS", "/s", ours, name, theirs, ratio_wanted=wanted.get(name))
+            Comparison(f"{question}, TLS", "/s", ours, name, theirs, ratio_wanted=wanted.get(name))
+            for question, rates, ours in [
+                ("commands", commands, commands.pop("PolyteiaHook")),
+                ("procedures of the RPC API", calls, calls.pop("PolyteiaHook")),
+            ]
             for name, theirs in rates.items()
         ]
     )
+
+
+@contextmanager
+def _serving(response: str, **extra: str) -> Iterator[Nginx]:
+    """Serve one response, and define the connection `bench_polyteia` to it."""
+    with Nginx(response) as server:
+        # It overrides the settings of sessions, so a value in the environment would affect the competitors.
+        os.environ["REQUESTS_CA_BUNDLE"] = server.bundle
+        extra |= {"verify": server.bundle}
+        _connect("bench_polyteia", conn_type="polyteia", host=server.url, password=KEY, extra=extra)
+        yield server
 
 
 def _competitors(server: Nginx) -> dict[str, Callable[[], float]]:
@@ -61,13 +86,22 @@ def _competitors(server: Nginx) -> dict[str, Callable[[], float]]:
     json_headers = {"Content-Type": "application/json", **HEADERS}
     return {
         "PolyteiaHook": lambda: _rate(lambda: ours.command("create_dataset", PARAMS)),
-        "raw requests.Session (the limit)": lambda: _rate(
-            lambda: session.post(url, json=BODY, verify=server.bundle, timeout=60).json()["data"]
-        ),
+        LIMIT: lambda: _rate(lambda: session.post(url, json=BODY, verify=server.bundle, timeout=60).json()["data"]),
         "requests.post per call (the SDK's way)": lambda: _rate(
             lambda: requests.post(url, json=BODY, headers=HEADERS, verify=server.bundle, timeout=60).json()["data"]
         ),
         "HttpHook.run": lambda: _rate(lambda: http.run("/api", json.dumps(BODY), json_headers).json()["data"]),
+    }
+
+
+def _rpc_competitors(server: Nginx) -> dict[str, Callable[[], float]]:
+    ours = PolyteiaHook("bench_polyteia")
+    session = requests.Session()
+    session.headers.update(HEADERS)
+    url, body = f"{server.url}/rpc/{PROCEDURE}", {"json": INPUT}
+    return {
+        "PolyteiaHook": lambda: _rate(lambda: ours.call(PROCEDURE, INPUT)),
+        LIMIT: lambda: _rate(lambda: session.post(url, json=body, verify=server.bundle, timeout=60).json()["json"]),
     }
 
 

@@ -61,14 +61,14 @@ def upload(
         path = f"{UPLOAD_PATH}/{quote(dataset_id, safe='')}"
         return Request("POST", path, UPLOAD_PATH, {"Content-Type": body.content_type}, body=body, idle_timeout=seconds)
 
-    start = partial(session_flow, credentials, request, partial(_check_upload, credentials, source))
+    start = partial(session_flow, credentials, request, partial(_check_upload, credentials, dataset_id, source))
     return Operation(UPLOAD_PATH, start, Idempotency.SAFE, {"id": dataset_id}, is_transfer=True)
 
 
-def _check_upload(credentials: Credentials, source: UploadSource, response: Response) -> Accepted:
+def _check_upload(credentials: Credentials, dataset_id: str, source: UploadSource, response: Response) -> Accepted:
     """Return what was accepted; HTTP 2xx alone proves nothing."""
     try:
-        raise_for_status(response, credentials, UPLOAD_PATH)
+        raise_for_status(response, credentials, UPLOAD_PATH, lambda: {"id": dataset_id})
     except PolyteiaAPIError as error:
         raise explain_too_large(error, source.size) from error.__cause__
     body = parse_json(response.body) if response.is_json else None

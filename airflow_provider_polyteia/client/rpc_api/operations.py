@@ -183,7 +183,8 @@ class RpcAPI:
 
         :raises PolyteiaConfigurationError: if the record has no such field; the text lists its date fields.
         """
-        return upload_by_field(record, condition.timestamp_field or TIMESTAMP_FIELD, self._credentials.config.conn_id)
+        field = _field_name(condition.timestamp_field or TIMESTAMP_FIELD)
+        return upload_by_field(record, field, self._credentials.config.conn_id)
 
     def _operation(self, call: Call, convert: Callable[[Any], Any]) -> Operation[Any]:
         def start() -> Flow[Any]:
@@ -228,7 +229,12 @@ class DatasetList:
 
 def to_record(value: Mapping[str, Any]) -> Record:
     """Return a record with the field names of the command API; unknown fields are kept."""
-    return {_CAPITAL.sub(r"_\1", key).lower(): item for key, item in value.items()}
+    return {_field_name(key): item for key, item in value.items()}
+
+
+def _field_name(name: str) -> str:
+    """Return the command API's spelling of a name, e.g. ``data_as_of`` for ``dataAsOf``."""
+    return _CAPITAL.sub(r"_\1", name).lower()
 
 
 def _lookup(dataset: DatasetRef) -> Call:
