@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from html import escape
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from xml.sax.saxutils import escape
 
 from starlette.responses import JSONResponse, Response
 
@@ -107,7 +107,7 @@ def _storage_error(error: BusinessError, status: int | None = None) -> Response:
     code = {_BAD_REQUEST: "InvalidArgument", _FORBIDDEN: "AccessDenied"}.get(status, "InternalError")
     body = (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
-        f"<Error><Code>{code}</Code><Message>{escape(error.message)}</Message></Error>"
+        f"<Error><Code>{code}</Code><Message>{escape(error.message, quote=False)}</Message></Error>"
     )
     return Response(body, status_code=status, media_type="application/xml")
 
