@@ -204,7 +204,7 @@ def decode(call: Call, response: Response, credentials: Credentials) -> Result:
     try:
         output = _output(response, credentials, name, lambda: call.identifiers)
     except PolyteiaNotFoundError as error:
-        if call.idempotency is Idempotency.NONE and not error.from_gateway:
+        if call.idempotency is Idempotency.NONE:
             # This does not prove that nothing was done (docs/platform-api.md#rpc-writes).
             raise error.extended(may_be_applied=True) from error.__cause__
         raise
