@@ -236,6 +236,25 @@ def test_links_are_valid(page):
             assert anchor in anchors(target), link
 
 
+CITING = [file for name in ("airflow_provider_polyteia", "tests", "example_dags") for file in (ROOT / name).rglob("*.py")]
+
+
+def section_exists(page, anchor):
+    return (ROOT / page).exists() and (not anchor or anchor in anchors(ROOT / page))
+
+
+def test_cited_sections_exist():
+    """Each page that a comment or docstring cites exists, and so does the section, as in docs/platform-api.md#slugs."""
+    cited = {
+        citation: file.relative_to(ROOT)
+        for file in CITING
+        for citation in re.findall(r"\b(docs/[\w/-]+\.md)(?:#([\w-]+))?", file.read_text())
+    }
+    assert ("docs/platform-api.md", "rpc-sessions") in cited
+    missing = {citation: str(file) for citation, file in cited.items() if not section_exists(*citation)}
+    assert not missing
+
+
 def test_images_are_used_described_and_small():
     """Each image is used on a page, has an alternative text, and is not too large."""
     shown = {}
