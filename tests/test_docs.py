@@ -236,7 +236,8 @@ def test_links_are_valid(page):
             assert anchor in anchors(target), link
 
 
-CITING = [file for name in ("airflow_provider_polyteia", "tests", "example_dags") for file in (ROOT / name).rglob("*.py")]
+FOLDERS = ("airflow_provider_polyteia", "tests", "example_dags")
+CITING = [file for name in FOLDERS for file in (ROOT / name).rglob("*.py")]
 
 
 def section_exists(page, anchor):
