@@ -295,6 +295,29 @@ def test_readme_lists_every_extra():
     assert set(listed) == set(PROJECT["optional-dependencies"])
 
 
+def test_every_extra_of_a_connection_is_documented():
+    """The table of extras of a connection contains all of them, and no others."""
+    from airflow_provider_polyteia.client.config import _EXTRAS  # noqa: PLC0415 - only needed here
+
+    extras = (DOCS / "connection.md").read_text().partition("## Extra")[2].partition("\n### ")[0]
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", extras, re.MULTILINE)
+    assert {name.strip("`") for row in rows for name in row.split(", ")} == set(_EXTRAS)
+
+
+def test_procedures_are_known():
+    """Each procedure of the RPC API that a page names is one that the provider knows."""
+    from airflow_provider_polyteia.client.rpc_api.procedures import PROCEDURES  # noqa: PLC0415 - only needed here
+
+    routers = "|".join(sorted({name.partition("/")[0] for name in PROCEDURES}))
+    named = {
+        name: page.name
+        for page in PAGES
+        for name in re.findall(rf"[`\"]((?:{routers})(?:/[A-Za-z]+)+)\b", page.read_text())
+    }
+    assert {"dataset/createDataset", "tag/assignTag", "solution/createSolution"} <= set(named)
+    assert {name: page for name, page in named.items() if name not in PROCEDURES} == {}
+
+
 def test_tested_versions_are_documented():
     """The table of supported versions contains all lines of the matrix, and no others."""
     matrix = ROOT / ".ci/matrix.py"
