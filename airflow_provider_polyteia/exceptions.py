@@ -3,7 +3,7 @@
 ::
 
     PolyteiaError(AirflowException)
-    ├── PolyteiaConfigurationError       connection or argument is unusable; nothing was sent       ✗
+    ├── PolyteiaConfigurationError       connection or argument is unusable; nothing was changed    ✗
     ├── PolyteiaAPIError                 the platform responded with an error
     │   ├── PolyteiaBadRequestError      400                                                        ✗
     │   ├── PolyteiaAuthenticationError  401  key missing, invalid, expired or revoked              ✗
@@ -57,7 +57,8 @@ class PolyteiaError(AirflowException):
     """Base class of all exceptions of this provider.
 
     :param text: the full sentence for the log.
-    :param method: command, query or path that failed, e.g. ``create_dataset``. Default: None, no call was involved.
+    :param method: command, query, procedure or path that failed, e.g. ``create_dataset`` or ``dataset/createDataset``.
+        Default: None, no call was involved.
     :param conn_id: id of the Airflow connection in use. Default: None, no connection was involved.
     :param not_applied: True if the request certainly changed nothing on the platform: it was never received, or a
         lookup confirmed that it was not applied. Default: False.
@@ -104,7 +105,7 @@ class PolyteiaError(AirflowException):
 
 
 class PolyteiaConfigurationError(PolyteiaError, AirflowFailException):
-    """The connection or an argument is unusable. Nothing was sent. Fails the task immediately."""
+    """The connection or an argument is unusable. Nothing was changed on the platform. Fails the task immediately."""
 
 
 class PolyteiaAPIError(PolyteiaError):
@@ -114,7 +115,7 @@ class PolyteiaAPIError(PolyteiaError):
         status if the body contains none; None if unknown.
     :param message: the platform's own message, without secrets.
     :param details: the platform's ``details``, without secrets.
-    :param http_status: status of the HTTP response; 200 is usual for business errors
+    :param http_status: status of the HTTP response; on the command API, 200 is usual for business errors
         (docs/platform-api.md#errors-inside-http-200).
     :param retry_after: seconds that the server asked to wait, or None.
     :param from_gateway: True if the response is not in the platform's form, so that a gateway may have sent it.
@@ -181,7 +182,10 @@ class PolyteiaPermissionError(PolyteiaAPIError, AirflowFailException):
 
 
 class PolyteiaNotFoundError(PolyteiaAPIError):
-    """404: the resource does not exist, or is not visible to this key."""
+    """404: the resource does not exist, or is not visible to this key.
+
+    If ``from_gateway`` is True, it says nothing about the resource: the host or the name of a procedure may be wrong.
+    """
 
 
 class PolyteiaConflictError(PolyteiaAPIError, AirflowFailException):
@@ -189,8 +193,10 @@ class PolyteiaConflictError(PolyteiaAPIError, AirflowFailException):
 
 
 class PolyteiaPreconditionError(PolyteiaAPIError, AirflowFailException):
-    """412: a condition outside of the request is not met, such as terms that the key's owner must acknowledge first.
-    Fails the task immediately.
+    """412: a condition outside of the request is not met. Fails the task immediately.
+
+    The known case: the account of the key must acknowledge the data-processing terms of the solution in Polyteia
+    (docs/platform-api.md#rpc-terms).
     """
 
 
@@ -199,7 +205,7 @@ class PolyteiaRateLimitError(PolyteiaAPIError):
 
 
 class PolyteiaServerError(PolyteiaAPIError):
-    """5xx, as HTTP status or as a code inside HTTP 200."""
+    """5xx, as HTTP status or, on the command API, as a code inside HTTP 200."""
 
 
 class PolyteiaTransportError(PolyteiaError):
@@ -231,9 +237,9 @@ class PolyteiaProtocolError(PolyteiaError):
 
 
 class PolyteiaIngestError(PolyteiaError):
-    """The platform accepted an upload, and then failed to ingest it.
+    """The platform accepted an upload, and then failed to ingest it (RPC API).
 
-    Whether the dataset still holds its previous data is unknown (docs/platform-api.md#rpc-uploads).
+    Whether the dataset still holds its previous data is unknown (docs/platform-api.md#rpc-ingests).
 
     :param dataset_id: id of the dataset.
     :param ingest_id: id of the ingest.
@@ -260,10 +266,13 @@ class PolyteiaIngestError(PolyteiaError):
 
 
 class PolyteiaOutcomeUnknownError(PolyteiaError, AirflowFailException):
-    """A request that must not be sent twice got no usable response: it may have been applied. Fails the task
-    immediately.
+    """It is unknown whether a request was applied, and it must not be sent again. Fails the task immediately.
 
-    :param identifiers: the ids, slugs and names among the request's parameters, to look for in Polyteia.
+    Either a write that is not idempotent received no usable response, or an upload was accepted and it is unknown
+    whether it was ingested.
+
+    :param identifiers: the ids, slugs and names among the request's parameters, to look for in Polyteia. For an upload:
+        ``id`` of the dataset and ``ingestId``, which is empty if it is only in the log.
     """
 
     attribute_names = (*PolyteiaError.attribute_names, "identifiers")

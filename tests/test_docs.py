@@ -236,6 +236,26 @@ def test_links_are_valid(page):
             assert anchor in anchors(target), link
 
 
+FOLDERS = ("airflow_provider_polyteia", "tests", "example_dags")
+CITING = [file for name in FOLDERS for file in (ROOT / name).rglob("*.py")]
+
+
+def section_exists(page, anchor):
+    return (ROOT / page).exists() and (not anchor or anchor in anchors(ROOT / page))
+
+
+def test_cited_sections_exist():
+    """Each page that a comment or docstring cites exists, and so does the section, as in docs/platform-api.md#slugs."""
+    cited = {
+        citation: file.relative_to(ROOT)
+        for file in CITING
+        for citation in re.findall(r"\b(docs/[\w/-]+\.md)(?:#([\w-]+))?", file.read_text())
+    }
+    assert ("docs/platform-api.md", "rpc-sessions") in cited
+    missing = {citation: str(file) for citation, file in cited.items() if not section_exists(*citation)}
+    assert not missing
+
+
 def test_images_are_used_described_and_small():
     """Each image is used on a page, has an alternative text, and is not too large."""
     shown = {}
@@ -273,6 +293,29 @@ def test_readme_lists_every_extra():
     """The table of extras contains all of them."""
     listed = re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)
     assert set(listed) == set(PROJECT["optional-dependencies"])
+
+
+def test_every_extra_of_a_connection_is_documented():
+    """The table of extras of a connection contains all of them, and no others."""
+    from airflow_provider_polyteia.client.config import _EXTRAS  # noqa: PLC0415 - only needed here
+
+    extras = (DOCS / "connection.md").read_text().partition("## Extra")[2].partition("\n### ")[0]
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", extras, re.MULTILINE)
+    assert {name.strip("`") for row in rows for name in row.split(", ")} == set(_EXTRAS)
+
+
+def test_procedures_are_known():
+    """Each procedure of the RPC API that a page names is one that the provider knows."""
+    from airflow_provider_polyteia.client.rpc_api.procedures import PROCEDURES  # noqa: PLC0415 - only needed here
+
+    routers = "|".join(sorted({name.partition("/")[0] for name in PROCEDURES}))
+    named = {
+        name: page.name
+        for page in PAGES
+        for name in re.findall(rf"[`\"]((?:{routers})(?:/[A-Za-z]+)+)\b", page.read_text())
+    }
+    assert {"dataset/createDataset", "tag/assignTag", "solution/createSolution"} <= set(named)
+    assert {name: page for name, page in named.items() if name not in PROCEDURES} == {}
 
 
 def test_tested_versions_are_documented():

@@ -91,6 +91,8 @@ class PolyteiaBaseHook(BaseHook):
     def api(self) -> PlatformAPI:
         """The operations of the API that the connection uses, chosen at the first use and kept until `close`.
 
+        Its ``name`` is ``"command"`` or ``"rpc"``. Use the methods of the hook instead of its operations.
+
         :raises PolyteiaError: if the host had to be asked which API it serves, and that failed.
         """
         if self._api is None:
@@ -101,7 +103,10 @@ class PolyteiaBaseHook(BaseHook):
         return self._api
 
     def close(self) -> None:
-        """Close the client's connections, and forget its access token."""
+        """Close the client's connections, and forget its access token.
+
+        A session of the RPC API is kept for other hooks of the process with the same connection.
+        """
         if self._client is not None:
             self._client.close()
             self._client = self._api = None
@@ -113,7 +118,12 @@ class PolyteiaBaseHook(BaseHook):
             self._client.cancel()
 
     def test_connection(self) -> tuple[bool, str]:
-        """Check that the platform accepts the key; for the Test button of the connection form."""
+        """Check that the platform accepts the key; for the Test button of the connection form.
+
+        Makes a single attempt. On the RPC API, the key is exchanged for a new session.
+
+        :return: whether it succeeded, and a sentence for the user. Never raises PolyteiaError.
+        """
         try:
             # Disable retries because a user is waiting for the result.
             with type(self)(self.polyteia_conn_id, max_attempts=1) as once:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 class PolyteiaHook(RawAccessHook):
     """Runs operations on Polyteia with the personal access key (PAK) of an Airflow connection.
 
+    The methods work on both APIs of the platform (docs/two-apis.md), except `command`, `query` and `iterate` (command
+    API), `call` and `wait_for_ingest` (RPC API).
+
     Each method raises an exception of `airflow_provider_polyteia.exceptions` if it fails. Permanent errors, such as an
     invalid key, fail the task immediately. Not thread-safe.
 
@@ -61,8 +64,8 @@ class PolyteiaHook(RawAccessHook):
     ) -> dict[str, Any]:
         """Create a dataset exactly once by its solution and slug, and return its record.
 
-        A request whose response is lost is looked up before it is retried. So is one that is rejected, because the
-        platform reports a taken slug as an internal error (docs/platform-api.md#taken-slugs).
+        If the response is lost, or the request is rejected because the slug may be taken, the dataset is looked up
+        (docs/platform-api.md#taken-slugs).
 
         :param name: display name.
         :param solution_id: id of its solution, ``sol_...``.
@@ -95,6 +98,8 @@ class PolyteiaHook(RawAccessHook):
     ) -> dict[str, Any]:
         """Return the record of a dataset, identified by its id, or by solution and slug.
 
+        On both APIs, its fields have the names of the command API (docs/platform-api.md#record-fields).
+
         :raises PolyteiaNotFoundError: if it does not exist, or is not visible to the key.
         """
         return self.get_conn().run(self.api.get_dataset(DatasetRef.of(dataset_id, solution_id, slug)))
@@ -102,11 +107,9 @@ class PolyteiaHook(RawAccessHook):
     def list_datasets(self, solution_id: str) -> Iterator[dict[str, Any]]:
         """Yield the records of a solution's datasets, page by page as they are needed.
 
-        A list may be incomplete (docs/platform-api.md#dataset-lists, docs/platform-api.md#rpc-lists): that a dataset is
-        missing from it proves nothing.
+        A list may be incomplete (docs/platform-api.md#dataset-lists, docs/platform-api.md#rpc-lists).
 
         :param solution_id: id of the solution, ``sol_...``.
-        :raises PolyteiaError: see `airflow_provider_polyteia.exceptions`.
         """
         listing = self.api.list_datasets(solution_id)
 
@@ -130,11 +133,11 @@ class PolyteiaHook(RawAccessHook):
         """Change fields of a dataset's record, and return the record. None (default) leaves a field unchanged.
 
         The platform may replace the whole record (docs/platform-api.md#updates, docs/platform-api.md#rpc-updates), so
-        it is read, merged and sent in full. What someone else changes in between is lost.
+        it is read, merged and sent in full. A change that another client makes in between is lost.
 
-        :param source_timestamp: as-of time of the data, as for `set_source_timestamp`. Needed only where the RPC API
-            does not show the present one, which an update would erase.
-        :raises PolyteiaError: see `airflow_provider_polyteia.exceptions`.
+        :param source_timestamp: as-of time of the data, as for `set_source_timestamp`. Required only if the RPC API
+            does not show the present one, because an update would erase it.
+        :raises PolyteiaConfigurationError: if `source_timestamp` is required.
         """
         timestamp = None if source_timestamp is None else format_source_timestamp(source_timestamp)
         changes = {
@@ -180,8 +183,8 @@ class PolyteiaHook(RawAccessHook):
     ) -> Uploaded:
         """Replace the data of a dataset with a file, in constant memory (docs/platform-api.md#uploads).
 
-        An interrupted upload leaves the dataset unchanged, and is retried completely. On the RPC API the platform
-        ingests a file after it accepted it (docs/platform-api.md#rpc-uploads); this is waited for.
+        An interrupted upload leaves the dataset unchanged, and is retried as a whole. The RPC API accepts a file first
+        and ingests it later (docs/platform-api.md#rpc-uploads); this method waits for that.
 
         :param source: a path; a URL such as ``s3://conn_id@bucket/key``; an `ObjectStoragePath`; or a seekable binary
             file object, which is read from its current position.
@@ -192,8 +195,11 @@ class PolyteiaHook(RawAccessHook):
             timeout if that is longer.
         :param wait_for_ingest: whether to return only after the data was ingested, on the RPC API. If False, pass
             ``ingest_id`` of the result to `wait_for_ingest`. Default: True.
-        :param ingest_timeout: maximum time in seconds of that wait. Default: 1800.
+        :param ingest_timeout: maximum time in seconds to wait for that. Default: 1800.
+        :return: ``dataset_id``, ``bytes``, ``rows`` (of a Parquet file, if pyarrow is installed; otherwise None),
+            ``content_type``, ``filename`` and ``ingest_id`` (None on the command API).
         :raises PolyteiaConfigurationError: if the source can never be uploaded, or its format is not known.
+        :raises PolyteiaPreconditionError: if data-processing terms must be acknowledged first.
         :raises PolyteiaIngestError: if the platform could not ingest the file.
         :raises PolyteiaOutcomeUnknownError: if the file was accepted and it is unknown whether it was ingested.
         :raises PolyteiaError: if the source does not exist or is incomplete, or the data was not replaced.
@@ -220,11 +226,12 @@ class PolyteiaHook(RawAccessHook):
         timeout: float = dataset_operations.INGEST_TIMEOUT,
         poll_interval: float = dataset_operations.INGEST_POLL_INTERVAL,
     ) -> None:
-        """Wait until an uploaded file was ingested: on the RPC API (docs/platform-api.md#rpc-uploads).
+        """Wait until an uploaded file was ingested (RPC API only; docs/platform-api.md#rpc-ingests).
 
         :param ingest_id: as in the result of `upload_dataset`.
         :param timeout: time in seconds after which to give up. Default: 1800.
-        :param poll_interval: longest time in seconds between two polls; the first ones come faster. Default: 5.
+        :param poll_interval: maximum time in seconds between two polls; the first ones are faster. Default: 5.
+        :raises PolyteiaConfigurationError: if the connection uses the command API, which has no ingests.
         :raises PolyteiaIngestError: if the platform could not ingest the file.
         :raises PolyteiaOutcomeUnknownError: if it does not finish in time, or the platform no longer knows it.
         """
@@ -244,19 +251,21 @@ class PolyteiaHook(RawAccessHook):
     ) -> Exported:
         """Write the result of a query to a file, in constant memory (docs/platform-api.md#exports).
 
-        The file appears under its name only when it is complete. An interrupted download is retried with a new token.
+        The file appears under its name only when it is complete.
 
         :param sql: a query in DuckDB's dialect. It refers to a dataset as ``{name}`` if `datasets` is a mapping, or by
             its id in quotes (``'ds_...'``) if it is a list.
-        :param datasets: the datasets in use: ``{name: id}``, or their ids.
+        :param datasets: the datasets in use: ``{name: id}``, or their ids; on the RPC API, at least one.
         :param destination: a path; a URL such as ``s3://conn_id@bucket/key``; or an `ObjectStoragePath`.
-        :param args: values for the placeholders in the query. Default: none.
+        :param args: values for placeholders by position. Default: none.
         :param format: MIME type of the file. Default: by the extension of `destination`. On the command API, only
-            Parquet is known to work (docs/platform-api.md#export-formats); on the RPC API, Parquet, CSV and JSON are
-            written here, which needs pyarrow.
+            Parquet is known to work (docs/platform-api.md#export-formats). On the RPC API, the result can be written as
+            Parquet, CSV or JSON, which needs pyarrow and room for the result in the system's temporary directory.
         :param timeout: maximum time in seconds without a byte. Default: 300, or the connection's timeout if that is
             longer.
-        :raises PolyteiaConfigurationError: if the arguments are unusable.
+        :return: ``path``, ``bytes``, ``rows`` (of a Parquet file, with pyarrow; otherwise None), ``content_type`` and
+            ``datasets`` (ids).
+        :raises PolyteiaConfigurationError: if the arguments are unusable, or pyarrow is required and not installed.
         :raises PolyteiaError: if it failed; no file is left then.
         """
         from airflow_provider_polyteia.hooks import files  # noqa: PLC0415 - most tasks move no file
@@ -280,13 +289,12 @@ class PolyteiaHook(RawAccessHook):
     ) -> Exported:
         """Write all data of a dataset to a file, in constant memory.
 
-        On the RPC API the platform itself exports Parquet, CSV, JSON and Excel (docs/platform-api.md#rpc-exports), so
-        that neither SQL nor pyarrow is needed.
-
         :param dataset_id: id of the dataset, ``ds_...``.
         :param destination: as for `export`.
-        :param format: MIME type of the file. Default: by the extension of `destination`.
+        :param format: MIME type of the file. Default: by the extension of `destination`. On the command API, as for
+            `export`; on the RPC API, Parquet, CSV, JSON or Excel (xlsx), without pyarrow.
         :param timeout: as for `export`.
+        :return: as for `export`.
         :raises PolyteiaConfigurationError: if the arguments are unusable.
         :raises PolyteiaError: if it failed; no file is left then.
         """
@@ -308,18 +316,17 @@ class PolyteiaHook(RawAccessHook):
         *,
         idempotent: bool | None = None,
     ) -> Any:
-        """Run a statement and return the platform's result as it is: for small results (docs/platform-api.md#sql).
+        """Run a statement and return its result, which is held in memory.
 
-        On the RPC API the result is ``columns`` (``name``, ``type``) and ``rows`` (docs/platform-api.md#rpc-sql), which
-        needs pyarrow.
+        On the command API, this is the platform's result as it is (docs/platform-api.md#sql-results). On the RPC API,
+        it is ``{"columns": [{"name": ..., "type": ...}], "rows": [[...]]}``, which needs pyarrow.
 
-        :param sql: as for `export`.
-        :param datasets: as for `export`.
+        :param sql: a statement; references to datasets as for `export`.
+        :param datasets: as for `export`. On the command API, it may be empty.
         :param args: values for placeholders by position. Default: none.
         :param named_args: values for placeholders by name. Default: none.
         :param idempotent: whether the statement is safe to retry. Default: None, True if it begins with SELECT or FROM
             and contains no semicolon, otherwise False.
-        :raises PolyteiaError: see `airflow_provider_polyteia.exceptions`.
         """
         from airflow_provider_polyteia.client.sql_references import Query, reads_only, resolve_references  # noqa: PLC0415 - rare
 
@@ -336,8 +343,9 @@ class PolyteiaHook(RawAccessHook):
 
         :param timestamp_field: date field of the dataset's record that shows an upload. Default: the time of the upload
             itself; on the RPC API, which does not show it, ``data_as_of`` (docs/platform-api.md#rpc-last-upload).
-        :return: ``id``, ``slug``, ``uploaded_at``, ``size``, ``content_type``.
-        :raises PolyteiaConfigurationError: if the record has no such field.
+        :return: ``id``, ``slug``, ``uploaded_at``, ``size`` (bytes), ``content_type``; of a field, only its value as
+            ``uploaded_at``, and None for ``size`` and ``content_type``.
+        :raises PolyteiaConfigurationError: if the record has no such field; the text lists its date fields.
         """
         dataset = DatasetRef.of(dataset_id, None, None)
         condition = UploadCondition(dataset, timestamp_field=timestamp_field)
@@ -359,10 +367,12 @@ class PolyteiaHook(RawAccessHook):
 
         :param after: only match uploads after this time, e.g. the ``uploaded_at`` of `last_upload` (datetime or ISO
             8601 string, UTC if naive). Default: any upload.
-        :param min_size: minimum size in bytes; not on the RPC API. Default: any size.
-        :param timestamp_field: as for `last_upload`.
+        :param min_size: minimum size in bytes; not on the RPC API, and not with `timestamp_field`. Default: any size.
+        :param timestamp_field: as for `last_upload`; `after` is compared with this field.
         :param timeout: time in seconds after which to give up. Default: 600.
         :param poll_interval: time in seconds between two polls. Default: 5.
+        :return: as for `last_upload`.
+        :raises PolyteiaConfigurationError: if `min_size` cannot be checked, or the record has no such field.
         :raises PolyteiaError: if it does not become visible in time, or a poll fails.
         """
         condition = UploadCondition(
@@ -379,7 +389,7 @@ class PolyteiaHook(RawAccessHook):
     def set_source_timestamp(self, dataset_id: str, source_timestamp: str | date) -> None:
         """Store the as-of time of a dataset's data (docs/platform-api.md#source-timestamp).
 
-        On the RPC API the whole record is read and replaced, as by `update_dataset`.
+        On the RPC API, the whole record is read and replaced, as by `update_dataset`.
 
         :param source_timestamp: a date, a datetime or an ISO 8601 string, UTC if naive.
         :raises PolyteiaConfigurationError: if it is not a timestamp.

@@ -29,6 +29,7 @@ class RawAccessHook(PolyteiaBaseHook):
         :param idempotent: whether the command is safe to retry. Default: None, as known of the command, and False for
             an unknown one. If False, a command whose response is lost raises PolyteiaOutcomeUnknownError, unless a
             lookup shows what happened.
+        :raises PolyteiaConfigurationError: if the connection uses the RPC API, or an argument is unusable.
         :raises PolyteiaError: see `airflow_provider_polyteia.exceptions`.
         """
         return self._call("command", method, params, idempotent=idempotent)
@@ -38,6 +39,7 @@ class RawAccessHook(PolyteiaBaseHook):
 
         :param method: e.g. ``get_dataset``.
         :param params: the query's params; JSON types only. Default: none.
+        :raises PolyteiaConfigurationError: if the connection uses the RPC API, or an argument is unusable.
         :raises PolyteiaError: see `airflow_provider_polyteia.exceptions`.
         """
         return self._call("query", method, params)
@@ -58,6 +60,7 @@ class RawAccessHook(PolyteiaBaseHook):
         :param params: the query's params without ``page`` and ``size``. Default: none.
         :param page_size: items per request, 1 to 100. Default: 100.
         :param max_pages: maximum number of pages; more raise an exception. Default: 10000.
+        :raises PolyteiaConfigurationError: if the connection uses the RPC API, or an argument is unusable.
         :raises PolyteiaError: see `airflow_provider_polyteia.exceptions`.
         """
         pages = self._command_api(method).pages(method, params, page_size=page_size, max_pages=max_pages)
@@ -71,13 +74,17 @@ class RawAccessHook(PolyteiaBaseHook):
     def call(self, procedure: str, input: Mapping[str, Any] | None = None, *, idempotent: bool | None = None) -> Any:  # noqa: A002 - the platform's own name for it
         """Call a procedure of the RPC API, and return its output (docs/platform-api.md#rpc-api).
 
-        Dates and datetimes in `input` are sent as dates; integers beyond 53 bits are sent without loss. In the output,
-        dates are ISO 8601 strings; a procedure without a return value returns None.
+        Dates and datetimes in `input` are sent as dates, in UTC and with milliseconds; integers beyond 53 bits are sent
+        without loss. In the output, names are in camelCase and dates are ISO 8601 strings; a procedure without a return
+        value returns None.
 
         :param procedure: router and procedure, e.g. ``dataset/getDatasetStats``.
-        :param input: names and values; JSON types and dates. Default: none.
-        :param idempotent: whether the call is safe to retry. Default: None, as known of the procedure, and False for an
-            unknown one. If False, a call whose response is lost raises PolyteiaOutcomeUnknownError.
+        :param input: names in camelCase and values; JSON types, dates and datetimes (UTC if naive). Default: none.
+        :param idempotent: whether the call is safe to retry. Default: None, as known of the procedure
+            (docs/platform-api.md#rpc-writes), and False for an unknown one. If False, a call whose response is lost, or
+            is HTTP 404 or 5xx, raises PolyteiaOutcomeUnknownError.
+        :raises PolyteiaConfigurationError: if the connection uses the command API, an argument is unusable, or the
+            procedure is one that this provider never calls.
         :raises PolyteiaError: see `airflow_provider_polyteia.exceptions`.
         """
         operation = self._rpc_api(procedure).call(procedure, input, idempotent=idempotent)

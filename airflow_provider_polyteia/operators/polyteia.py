@@ -24,11 +24,11 @@ class _RawOperator(PolyteiaOperator):
 
 
 class PolyteiaCommandOperator(_RawOperator):
-    """Run a command, and return the ``data`` of its response.
+    """Run a command of the command API, and return the ``data`` of its response.
 
     A command whose response is lost is retried only if it is idempotent. Otherwise, unless a lookup shows what
     happened, the task fails immediately with PolyteiaOutcomeUnknownError. It also fails immediately if the key is
-    invalid or lacks permission.
+    invalid or lacks permission, or if the connection uses the RPC API. Commands that return a token are refused.
 
     :param command: e.g. ``create_workspace`` (templated).
     :param parameters: the command's params (templated; JSON types only). Default: none.
@@ -72,7 +72,7 @@ class PolyteiaCommandOperator(_RawOperator):
 
 
 class PolyteiaQueryOperator(_RawOperator):
-    """Run a query, and return the ``data`` of its response.
+    """Run a query of the command API, and return the ``data`` of its response.
 
     :param query: e.g. ``get_dataset`` (templated).
     :param parameters: the query's params (templated; JSON types only). Default: none.
@@ -110,13 +110,16 @@ class PolyteiaQueryOperator(_RawOperator):
 class PolyteiaCallOperator(_RawOperator):
     """Call a procedure of the RPC API, and return its output.
 
-    A call whose response is lost is retried only if it is idempotent. Otherwise the task fails immediately with
-    PolyteiaOutcomeUnknownError. It also fails immediately if the key is invalid or lacks permission.
+    A call whose response is lost, or is HTTP 5xx, is retried only if it is idempotent. Otherwise, the task fails
+    immediately with PolyteiaOutcomeUnknownError, also after HTTP 404 (docs/platform-api.md#rpc-writes). It also fails
+    immediately if the key is invalid or lacks permission, or if the connection uses the command API. Procedures that
+    return a secret are refused.
 
     :param procedure: router and procedure, e.g. ``dataset/getDatasetStats`` (templated).
-    :param parameters: the procedure's input (templated; JSON types and dates). Default: none.
-    :param idempotent: whether the call is safe to retry. Default: None, as known of the procedure, and False for an
-        unknown one.
+    :param parameters: the procedure's input, with names in camelCase (templated; JSON types, dates and datetimes, UTC
+        if naive). Default: none.
+    :param idempotent: whether the call is safe to retry. Default: None, as known of the procedure
+        (docs/platform-api.md#rpc-writes), and False for an unknown one.
     :param polyteia_conn_id: Airflow connection to Polyteia (templated; default: ``polyteia_default``).
     """
 

@@ -21,15 +21,17 @@ DEFAULT_LIMIT = 48 * 1024
 
 
 class PolyteiaSqlOperator(KillableOperator):
-    """Run a statement on datasets, and return the platform's result if it is small.
+    """Run a statement on datasets, and return its result if it is small.
 
-    Returns ``result`` (the result as it is; None if it is in a file), ``path`` (of that file, or None) and ``bytes``
-    (of the result as JSON); each is also pushed as a separate XCom. For large results use `PolyteiaToFileOperator`,
-    which needs no memory for them.
+    Returns ``result`` (None if it is in a file), ``path`` (of that file, or None) and ``bytes`` (of the result as
+    JSON); each is also pushed as a separate XCom. On the command API, ``result`` is the platform's result as it is; on
+    the RPC API, it is an object with ``columns`` and ``rows``, and pyarrow is needed. The result is held in memory; for
+    large results use `PolyteiaToFileOperator`.
 
     :param sql: a statement in DuckDB's dialect (templated; may be the path of a ``.sql`` file). It refers to a dataset
         as ``{name}`` if `datasets` is a mapping, or by its id in quotes (``'ds_...'``) if it is a list.
-    :param datasets: the datasets in use (templated): ``{name: id}``, or their ids.
+    :param datasets: the datasets in use (templated): ``{name: id}``, or their ids. On the RPC API, at least one; the
+        statement runs in the solution of the first one.
     :param args: values for placeholders by position (templated). Default: none.
     :param named_args: values for placeholders by name (templated). Default: none.
     :param idempotent: whether the statement is safe to retry. Default: None, True if it begins with SELECT or FROM and

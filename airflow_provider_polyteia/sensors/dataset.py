@@ -36,8 +36,9 @@ TRIGGERER_GRACE = timedelta(minutes=10)
 class DatasetUploadedSensor(PolyteiaOperator, BaseSensorOperator):
     """Wait until a dataset was uploaded, identified by its id, or by solution and slug.
 
-    Returns the upload: ``id``, ``slug``, ``uploaded_at``, ``size``, ``content_type``; each is also pushed as a separate
-    XCom.
+    Returns the upload: ``id``, ``slug``, ``uploaded_at``, ``size`` (bytes), ``content_type``; each is also pushed as a
+    separate XCom. If a field of the record is compared, ``uploaded_at`` is its value, and ``size`` and ``content_type``
+    are None.
 
     All modes behave alike. A poll makes up to `max_attempts` attempts, with growing delays, before a failure of the
     network or the platform fails the task; an invalid key (401) or a missing permission (403) fails it immediately.
@@ -48,10 +49,11 @@ class DatasetUploadedSensor(PolyteiaOperator, BaseSensorOperator):
     :param slug: slug of the dataset in that solution (templated).
     :param uploaded_after: only match uploads after this time (datetime or ISO 8601 string, UTC if naive; templated).
         Default: any upload.
-    :param min_size: minimum size of the data in bytes; not on the RPC API. Default: any size.
-    :param timestamp_field: date field of the dataset's record that shows an upload (templated). Default: the time of
-        the upload itself; on the RPC API, which does not show it, ``data_as_of``
-        (docs/platform-api.md#rpc-last-upload).
+    :param min_size: minimum size of the data in bytes; not on the RPC API, and not with `timestamp_field`. Default: any
+        size.
+    :param timestamp_field: date field of the dataset's record that shows an upload, compared with `uploaded_after`
+        (templated). Default: the time of the upload itself; on the RPC API, which does not show it, ``data_as_of``
+        (docs/sensors.md#on-the-rpc-api).
     :param wait_for_creation: whether to wait for a dataset that does not exist yet. Default: False, it is an error.
     :param max_attempts: maximum number of attempts per poll; the connection's ``max_wait`` and ``max_elapsed`` apply
         too. Default: 10.

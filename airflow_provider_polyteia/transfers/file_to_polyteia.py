@@ -31,13 +31,14 @@ class FileToPolyteiaOperator(UploadOperator):
     :param content_type: MIME type of the data (templated). Default: by the extension ``.parquet``, ``.csv``, ``.json``,
         ``.xlsx`` or ``.xls``.
     :param filename: file name for the platform (templated). Default: its own name.
-    :param source_timestamp: as-of time of the data (datetime or ISO 8601 string, UTC if naive; templated). Default: not
-        stored.
-    :param wait_for_upload: whether to wait until the platform shows the new data. Default: False. On the RPC API, the
-        data was ingested when the task ends, whatever is set here.
+    :param source_timestamp: as-of time of the data (date, datetime or ISO 8601 string, UTC if naive; templated), stored
+        after the upload or its ingest. Default: not stored.
+    :param wait_for_upload: whether to wait until the platform shows the new data, on the command API. Default: False.
+        On the RPC API, the task always waits until the data was ingested.
     :param deferrable: whether to wait for the ingest in the triggerer, without a worker, on the RPC API. Default:
         ``[operators] default_deferrable``.
-    :param ingest_timeout: maximum time in seconds that an ingest may take, on the RPC API. Default: 1800.
+    :param ingest_timeout: maximum time in seconds that the ingest may take, on the RPC API; then the task fails with
+        PolyteiaOutcomeUnknownError. Default: 1800.
     :param polyteia_conn_id: Airflow connection to Polyteia (templated; default: ``polyteia_default``).
     """
 

@@ -31,13 +31,15 @@ class UploadOperator(KillableOperator):
     """Replaces the data of a dataset; subclasses provide the data.
 
     :param dataset_id: id of the dataset, ``ds_...`` (templated).
-    :param source_timestamp: as-of time of the data (datetime or ISO 8601 string, UTC if naive; templated). Stored with
-        the dataset after the upload. Default: not stored.
-    :param wait_for_upload: whether to wait until the platform shows the new data; see `PolyteiaHook.wait_for_upload`.
-        Default: False. On the RPC API, the data was ingested when the task ends, whatever is set here.
+    :param source_timestamp: as-of time of the data (date, datetime or ISO 8601 string, UTC if naive; templated), stored
+        after the upload or its ingest. Default: not stored.
+    :param wait_for_upload: whether to wait until the platform shows the new data, on the command API; see
+        `PolyteiaHook.wait_for_upload`. Default: False. On the RPC API, the task always waits until the data was
+        ingested.
     :param deferrable: whether to wait for the ingest in the triggerer, without a worker, on the RPC API. Default:
         ``[operators] default_deferrable``.
-    :param ingest_timeout: maximum time in seconds that an ingest may take, on the RPC API. Default: 1800.
+    :param ingest_timeout: maximum time in seconds that the ingest may take, on the RPC API; then the task fails with
+        PolyteiaOutcomeUnknownError. Default: 1800.
     :param polyteia_conn_id: Airflow connection to Polyteia (templated; default: ``polyteia_default``).
     """
 

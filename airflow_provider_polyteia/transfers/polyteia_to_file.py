@@ -25,19 +25,20 @@ class PolyteiaToFileOperator(KillableOperator):
     """Write a dataset, or the result of a query on datasets, to a file, in constant memory.
 
     The file appears under its name only when it is complete. Returns ``path``, ``bytes``, ``rows`` (of a Parquet file,
-    if pyarrow is installed; otherwise None), ``content_type`` and ``datasets``; each is also pushed as a separate XCom.
+    if pyarrow is installed; otherwise None), ``content_type`` and ``datasets`` (ids); each is also pushed as a separate
+    XCom. Specify either `dataset_id`, or both `sql` and `datasets`.
 
-    :param destination: a path on the worker, a URL such as ``s3://conn_id@bucket/key``, or an `ObjectStoragePath`
-        (templated).
     :param dataset_id: id of the dataset whose data is exported as a whole (templated); or
     :param sql: a query in DuckDB's dialect (templated; may be the path of a ``.sql`` file). It refers to a dataset as
         ``{name}`` if `datasets` is a mapping, or by its id in quotes (``'ds_...'``) if it is a list.
-    :param datasets: the datasets in use (templated): ``{name: id}``, or their ids.
+    :param datasets: the datasets in use (templated): ``{name: id}``, or their ids. On the RPC API, at least one; the
+        query runs in the solution of the first one.
     :param destination: a path on the worker, a URL such as ``s3://conn_id@bucket/key``, or an `ObjectStoragePath`
         (templated).
-    :param args: values for the placeholders in the query (templated). Default: none.
+    :param args: values for placeholders in the query by position (templated). Default: none.
     :param format: MIME type of the file (templated). Default: by the extension of `destination`. On the command API,
-        only Parquet is known to work.
+        only Parquet is known to work. On the RPC API, a dataset can be exported as Parquet, CSV, JSON or Excel (xlsx),
+        and the result of a query as Parquet, CSV or JSON, which needs pyarrow.
     :param polyteia_conn_id: Airflow connection to Polyteia (templated; default: ``polyteia_default``).
     """
 

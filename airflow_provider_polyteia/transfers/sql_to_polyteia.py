@@ -41,13 +41,14 @@ class SqlToPolyteiaOperator(UploadOperator):
     :param hook_params: arguments for the connection's hook (templated), e.g. ``{"database": "city"}``. Default: none.
     :param temp_dir: directory of the temporary file (templated), which is about as large as the result. The file has no
         name, and disappears however the task ends. Default: the system's temporary directory.
-    :param source_timestamp: as-of time of the data (datetime or ISO 8601 string, UTC if naive; templated). Default: not
-        stored.
-    :param wait_for_upload: whether to wait until the platform shows the new data. Default: False. On the RPC API, the
-        data was ingested when the task ends, whatever is set here.
+    :param source_timestamp: as-of time of the data (date, datetime or ISO 8601 string, UTC if naive; templated), stored
+        after the upload or its ingest. Default: not stored.
+    :param wait_for_upload: whether to wait until the platform shows the new data, on the command API. Default: False.
+        On the RPC API, the task always waits until the data was ingested.
     :param deferrable: whether to wait for the ingest in the triggerer, without a worker, on the RPC API. Default:
         ``[operators] default_deferrable``.
-    :param ingest_timeout: maximum time in seconds that an ingest may take, on the RPC API. Default: 1800.
+    :param ingest_timeout: maximum time in seconds that the ingest may take, on the RPC API; then the task fails with
+        PolyteiaOutcomeUnknownError. Default: 1800.
     :param polyteia_conn_id: Airflow connection to Polyteia (templated; default: ``polyteia_default``).
     """
 

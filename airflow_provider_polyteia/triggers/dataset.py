@@ -109,8 +109,9 @@ class DatasetUploadedEventTrigger(BaseEventTrigger):
 
     The payload of each event is the upload: ``id``, ``slug``, ``uploaded_at``, ``size``, ``content_type``.
 
-    Watchers with the same connection, solution and interval share their polls on Airflow >= 3.3: one list of the
-    solution's datasets per interval for all of them. Without `solution_id` the dataset is polled individually.
+    Watchers with the same connection, solution, interval and `timestamp_field` share their polls on Airflow >= 3.3: one
+    list of the solution's datasets per interval for all of them. Without `solution_id` the dataset is polled
+    individually.
 
     The very first poll only records the current state; later uploads are reported. Airflow >= 3.3 stores the watermark
     with the asset, even while no triggerer runs: a restart misses no upload, and repeats one only if the triggerer is
@@ -124,9 +125,10 @@ class DatasetUploadedEventTrigger(BaseEventTrigger):
     :param slug: slug of the dataset in that solution.
     :param uploaded_after: report uploads after this time from the beginning (datetime or ISO 8601 string, UTC if
         naive). Default: none.
-    :param min_size: minimum size in bytes of an upload to be reported; not on the RPC API. Default: any size.
+    :param min_size: minimum size in bytes of an upload to be reported; not on the RPC API, and not with
+        `timestamp_field`. Default: any size.
     :param timestamp_field: date field of the dataset's record that shows an upload. Default: the time of the upload
-        itself; on the RPC API, which does not show it, ``data_as_of`` (docs/platform-api.md#rpc-last-upload).
+        itself; on the RPC API, which does not show it, ``data_as_of`` (docs/sensors.md#on-the-rpc-api).
     :param poke_interval: time in seconds between two polls. Default: 60.
     :param polyteia_conn_id: Airflow connection to Polyteia; only its id travels, never a key. Default:
         ``polyteia_default``.

@@ -26,11 +26,14 @@ COMPLETED, FAILED = "completed", "failed"
 class IngestTrigger(BaseTrigger):
     """Waits until an upload was ingested, and yields any outcome as one event; see `result`.
 
+    For a transfer with ``deferrable=True``, on the RPC API (docs/platform-api.md#rpc-ingests).
+
     :param polyteia_conn_id: Airflow connection to Polyteia; only its id travels, never a key.
-    :param dataset_id: id of the dataset.
-    :param ingest_id: id of the ingest.
-    :param deadline: when to give up (ISO 8601).
-    :param poll_interval: longest time in seconds between two polls. Default: 5.
+    :param dataset_id: id of the dataset, ``ds_...``.
+    :param ingest_id: id of the ingest, as in the result of `PolyteiaHook.upload_dataset`.
+    :param deadline: when to give up (ISO 8601 with a time zone). There is at least one poll, even after that.
+    :param poll_interval: maximum time in seconds between two polls; the first ones follow each other faster. Default:
+        5.
     """
 
     def __init__(

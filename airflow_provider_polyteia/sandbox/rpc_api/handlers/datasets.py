@@ -62,7 +62,7 @@ def _nulls(params: Params) -> Params:
 
 
 def update_dataset(session: Session, params: Params) -> dict[str, Any]:
-    """Replace all fields of a dataset, including its as-of time (docs/platform-api.md#rpc-dataset-updates)."""
+    """Replace all fields of a dataset, including its as-of time (docs/platform-api.md#rpc-updates)."""
     dataset = find_unlocked(session, params["id"])
     records.check_slug_free(session, "dataset", dataset, params["slug"])
     metadata = dict(dataset.get("metadata", {}))
