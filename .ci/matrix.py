@@ -31,7 +31,7 @@ DIST = WORK / "dist"
 # The documentation shows the newest Airflow: its code is tested there.
 UNIT = (*(f"--ignore=tests/{name}" for name in ("integration", "soak", "test_docs.py")), "-m", "not integration")
 EXAMPLES = (
-    *(f"tests/integration/{name}.py" for name in ("test_examples", "test_fail_fast")),
+    *(f"tests/integration/{name}.py" for name in ("test_examples", "test_fail_fast", "test_rpc_api")),
     "tests/integration/test_transfers_airflow.py::test_examples",
     "tests/integration/test_watching.py::test_example_started_by_an_upload",
 )

@@ -1,8 +1,7 @@
 """Send any query and any command of the Polyteia API.
 
 Lists the datasets of a solution, and records for each of them as of which day its data is. Shows how the result
-of a query feeds a command, once for each dataset: there is no operator for `update_dataset_source_info`, and
-none is needed.
+of a query feeds a command, once for each dataset. On the RPC API, see `example_call_procedure`.
 
 To set: the connection `polyteia_default`, and when you trigger the DAG, the id of a solution of yours and a day.
 """

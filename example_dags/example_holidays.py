@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,8 @@ with DAG(
             file = Path(folder) / f"public_holidays_{year}.csv"
             write_holidays(year, file)
             hook.upload_dataset(dataset["id"], file)
+            # Tells those who wait for this dataset on the RPC API that the data is new.
+            hook.set_source_timestamp(dataset["id"], datetime.now(UTC))
 
     years = choose_years()
 

@@ -2,7 +2,7 @@
 
 The datasets are created side by side, one mapped task for each entry of the parameter `datasets`. Datasets are
 recognised by their slug and never created twice; workspaces and solutions have no such key, so every run of this
-DAG makes new ones.
+DAG makes new ones. On the RPC API, see `example_provision_rpc`.
 
 To set: the connection `polyteia_default`, and when you trigger the DAG, the id of your organization.
 """

@@ -29,11 +29,12 @@ class PlatformAPI(Protocol):
     ``name``, ``slug``, ``description``, ``source``, ``documentation``, ``created_at``, ``updated_at``.
 
     :cvar name: as the connection's extra ``api`` names it.
-    :cvar shows_uploads: whether the record of a dataset shows its last upload, whoever made it.
+    :cvar upload_field: date field of a dataset's record that stands for an upload; None where the record shows the
+        upload itself, whoever made it.
     """
 
     name: ClassVar[str]
-    shows_uploads: ClassVar[bool]
+    upload_field: ClassVar[str | None]
 
     def create_dataset(self, fields: Mapping[str, Any]) -> Creation:
         """Create a dataset.

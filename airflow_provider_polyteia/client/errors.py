@@ -100,7 +100,7 @@ def api_error(
     how = f"HTTP {status}" if code == status else f"error {code} in HTTP {status}"
     how += f" {word}" if word else ""
     sentences = [_sentence(credentials, name, f"was rejected with {how}" + (f": {message!r}" if message else ""))]
-    if cls in _ADVICE:
+    if cls in _ADVICE and not other_api:
         sentences.append(_ADVICE[cls].format(conn_id))
     if cls in _NAMING_THE_SUBJECT and (identifiers := describe(subject())):
         sentences.append(f"Requested: {credentials.excerpt(identifiers)}.")

@@ -49,6 +49,7 @@ from airflow_provider_polyteia.exceptions import (
     PolyteiaNotFoundError,
     PolyteiaOutcomeUnknownError,
     PolyteiaPermissionError,
+    PolyteiaPreconditionError,
 )
 
 if TYPE_CHECKING:
@@ -160,8 +161,14 @@ def _may_exist(attempts: Attempts, error: PolyteiaError) -> bool:
     if failure is Failure.REJECTED:
         # A rejection that is not about us may mean that the slug is taken (docs/platform-api.md#taken-slugs). Whatever
         # the rejection, an earlier attempt without a response may have been applied in the meantime.
-        about_us = PolyteiaAuthenticationError | PolyteiaPermissionError | PolyteiaNotFoundError
-        return attempts.outcome_unknown or not isinstance(error, about_us | PolyteiaConfigurationError)
+        about_us = (
+            PolyteiaAuthenticationError
+            | PolyteiaPermissionError
+            | PolyteiaNotFoundError
+            | PolyteiaPreconditionError
+            | PolyteiaConfigurationError
+        )
+        return attempts.outcome_unknown or not isinstance(error, about_us)
     return failure in (Failure.OUTCOME_UNKNOWN, Failure.SERVER_ERROR)
 
 

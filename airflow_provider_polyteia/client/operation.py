@@ -67,7 +67,7 @@ class Request:
     def origin(self) -> str:
         """Scheme and host of a URL on another host; empty for the connection's host."""
         parts = urlsplit(self.url)
-        return f"{parts.scheme}://{parts.hostname}" if self.url else ""
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if self.url else ""
 
 
 @dataclass(frozen=True, slots=True)

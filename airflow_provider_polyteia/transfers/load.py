@@ -154,7 +154,7 @@ class UploadOperator(KillableOperator):
         self._timestamp()
         self.set_link(context, {"dataset_id": dataset_id})
         self._base_url = self.hook.get_conn().config.base_url
-        waits = self.wait_for_upload and self.hook.api.shows_uploads
+        waits = self.wait_for_upload and self.hook.api.upload_field is None
         before = self.hook.last_upload(dataset_id) if waits else None
         uploaded = self.hook.upload_dataset(
             dataset_id,

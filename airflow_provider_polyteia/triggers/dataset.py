@@ -228,7 +228,7 @@ class DatasetUploadedEventTrigger(BaseEventTrigger):
         """Return the upload to report, if there is one."""
         condition = UploadCondition(self.dataset, min_size=self.min_size, timestamp_field=self.timestamp_field)
         result.api.check_condition(condition)
-        await watermark.load()
+        await watermark.load(self.timestamp_field or result.api.upload_field)
         upload = await result.last_upload(self.dataset, verify=watermark.timestamp is None)
         if watermark.timestamp is None:
             watermark.timestamp = self.uploaded_after or (upload.timestamp if upload else BEGINNING)

@@ -32,10 +32,15 @@ class Watermark:
         self._name = f"polyteia upload {json.dumps(dataset.identifiers, sort_keys=True)}"
         self._is_loaded = False
 
-    async def load(self) -> None:
-        """Read it from the store, once."""
+    async def load(self, field: str | None) -> None:
+        """Read it from the store, once.
+
+        :param field: the date field that shows uploads; None for the upload itself. Each has its own watermark: their
+            times cannot be compared.
+        """
         if self._is_loaded:
             return
+        self._name += f" {field}" if field else ""
         if self._store is not None:
             try:
                 self.timestamp = parse_timestamp(await self._store.aget(self._name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,10 @@ KINDS = [
     *("garbage", "garbage-after", "html", "html-after", "redirect", "redirect-after"),
     *("retry-after:5", "retry-after-date:5", "unavailable:5", "unavailable-after:5", "slow:20000"),
 ]
+LOOKUPS = {
+    "command": ("get_dataset", {"solution_id": SANDBOX_SOLUTION_ID}),
+    "rpc": ("dataset/getDatasetBySolutionSlug", {"solutionId": SANDBOX_SOLUTION_ID}),
+}
 
 
 def faults():
@@ -51,8 +56,9 @@ def create(sandbox, hook, slug, outcomes):
 
 def exists(sandbox, slug):
     """Query the sandbox directly, without HTTP."""
+    name, params = LOOKUPS[sandbox.options.api]
     try:
-        return bool(sandbox.call("get_dataset", {"solution_id": SANDBOX_SOLUTION_ID, "slug": slug}))
+        return bool(sandbox.call(name, {**params, "slug": slug}))
     except Exception as error:
         if getattr(error, "code", None) != 404:
             raise
@@ -61,11 +67,13 @@ def exists(sandbox, slug):
 
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
-def test_soak(connect):
+@pytest.mark.parametrize("api", LOOKUPS)
+def test_soak(connect, api):
     """With faults in 30 % of all requests, there is exactly one dataset for each create."""
     outcomes = Counter()
-    with Sandbox(faults=faults(), seed=SEED) as sandbox:
-        connect(host=sandbox.base_url, password=sandbox.pak, extra={"timeout": [5, 0.3], "max_wait": 0.001})
+    with Sandbox(api=api, faults=faults(), seed=SEED) as sandbox:
+        extra = json.loads(sandbox.airflow_connection())["extra"]
+        connect(host=sandbox.base_url, password=sandbox.pak, extra={**extra, "timeout": [5, 0.3], "max_wait": 0.001})
 
         def work(number):
             with PolyteiaHook() as hook:
@@ -74,7 +82,7 @@ def test_soak(connect):
 
         with ThreadPoolExecutor(THREADS) as pool:
             list(pool.map(work, range(THREADS)))
-        created = Counter(item["slug"] for item in all_datasets(sandbox))
+        created = Counter(item["slug"] for item in sandbox.records("dataset"))
         affected = Counter(request.fault for request in sandbox.recorder.requests)
         requests = sum(affected.values())
         affected.pop(None)
@@ -84,13 +92,3 @@ def test_soak(connect):
     assert not [outcome for outcome, count in outcomes.items() if count and outcome.startswith(("false", "never"))]
     assert affected.total() == pytest.approx(SHARE * requests, rel=0.2)
     assert len(affected) == len(KINDS)
-
-
-def all_datasets(sandbox):
-    page, items = 1, []
-    while batch := sandbox.call("list_datasets", {"solution_id": SANDBOX_SOLUTION_ID, "page": page, "size": 100})[
-        "items"
-    ]:
-        items += batch
-        page += 1
-    return items

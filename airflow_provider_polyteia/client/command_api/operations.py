@@ -37,7 +37,7 @@ class CommandAPI:
     """
 
     name: ClassVar[str] = "command"
-    shows_uploads: ClassVar[bool] = True
+    upload_field: ClassVar[str | None] = None
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from http import HTTPStatus
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from airflow_provider_polyteia.client import errors
@@ -36,6 +37,7 @@ from airflow_provider_polyteia.client.rpc_api.protocol import (
 from airflow_provider_polyteia.exceptions import (
     PolyteiaAPIError,
     PolyteiaConfigurationError,
+    PolyteiaError,
     PolyteiaProtocolError,
 )
 
@@ -47,7 +49,8 @@ log = logging.getLogger(__name__)
 
 UPLOAD_PATH = "/api/upload/dataset"
 _FORMATS = {BY_EXTENSION[f".{name}"]: name for name in ("csv", "json", "parquet", "xlsx")}
-_REFUSED = 403
+_REFUSED = HTTPStatus.FORBIDDEN
+_RETRIED = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 
 
 def upload(
@@ -169,13 +172,14 @@ def _check_download(credentials: Credentials, request: Request, sink: FileSink, 
     return sink.size
 
 
-def _refused(credentials: Credentials, request: Request, response: Response) -> PolyteiaProtocolError:
-    conn_id: Any = credentials.config.conn_id
+def _refused(credentials: Credentials, request: Request, response: Response) -> PolyteiaError:
+    """Return the exception for a storage that sent no file; a refusal that a retry would not change is final."""
+    conn_id, status = credentials.config.conn_id, response.status
     kind = "a redirect, which is never followed" if response.is_redirect else "no file"
-    return PolyteiaProtocolError(
-        f"Polyteia request {request.name!r} (connection {conn_id!r}) returned HTTP {response.status} with {kind}. The "
-        f"platform stores exports at {request.origin}: check whether a proxy or firewall allows it.",
-        http_status=response.status,
-        method=request.name,
-        conn_id=conn_id,
+    text = (
+        f"Polyteia request {request.name!r} (connection {conn_id!r}) returned HTTP {status} with {kind}. The platform "
+        f"stores exports at {request.origin}: check whether a proxy or firewall allows it."
     )
+    if status in _RETRIED or status < HTTPStatus.BAD_REQUEST or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return PolyteiaProtocolError(text, http_status=status, method=request.name, conn_id=conn_id)
+    return PolyteiaAPIError(text, http_status=status, from_gateway=True, method=request.name, conn_id=conn_id)

@@ -9,20 +9,23 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_polyteia.client.operation import Creation, Flow, Operation, Result
+from airflow_provider_polyteia.client.operation import Creation, Flow, Operation, Request, Result
 from airflow_provider_polyteia.client.records import DatasetRef, Record, Upload, upload_by_field
 from airflow_provider_polyteia.client.rpc_api.procedures import EXCHANGE
 from airflow_provider_polyteia.client.rpc_api.protocol import (
     Call,
     begin_session,
     call_flow,
-    current_session,
+    decode,
+    encode,
     make_call,
+    session_flow,
 )
 from airflow_provider_polyteia.exceptions import (
-    PolyteiaAPIError,
     PolyteiaBadRequestError,
     PolyteiaConfigurationError,
+    PolyteiaNotFoundError,
+    PolyteiaPermissionError,
     PolyteiaProtocolError,
 )
 
@@ -33,13 +36,13 @@ if TYPE_CHECKING:
     from airflow_provider_polyteia.client.file_sink import Destination
     from airflow_provider_polyteia.client.multipart import UploadSource
     from airflow_provider_polyteia.client.records import Accepted, Ingest
+    from airflow_provider_polyteia.client.rpc_api.sessions import Session
     from airflow_provider_polyteia.client.sql_references import Query
     from airflow_provider_polyteia.client.upload_condition import UploadCondition
 
 _CAPITAL = re.compile(r"(?<=[a-z0-9])([A-Z])")
 _EDITABLE = ("name", "slug", "description", "source", "documentation")
 _EMPTY = {"description": "", "source": "", "documentation": {}}
-TIMESTAMP_FIELD = "data_as_of"
 
 
 class RpcAPI:
@@ -49,7 +52,7 @@ class RpcAPI:
     """
 
     name: ClassVar[str] = "rpc"
-    shows_uploads: ClassVar[bool] = False
+    upload_field: ClassVar[str | None] = "data_as_of"
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
@@ -75,7 +78,7 @@ class RpcAPI:
         return Creation(
             Operation(
                 call.procedure.name,
-                partial(_create_flow, self._credentials, given),
+                partial(_create_flow, self._credentials, call, given),
                 call.idempotency,
                 call.identifiers,
             ),
@@ -183,7 +186,7 @@ class RpcAPI:
 
         :raises PolyteiaConfigurationError: if the record has no such field; the text lists its date fields.
         """
-        field = _field_name(condition.timestamp_field or TIMESTAMP_FIELD)
+        field = _field_name(condition.timestamp_field or self.upload_field or "")
         return upload_by_field(record, field, self._credentials.config.conn_id)
 
     def _operation(self, call: Call, convert: Callable[[Any], Any]) -> Operation[Any]:
@@ -249,20 +252,26 @@ def _record_flow(credentials: Credentials, call: Call) -> Flow[Result]:
     return result._replace(data=to_record(result.data))
 
 
-def _create_flow(credentials: Credentials, given: Mapping[str, Any]) -> Flow[Result]:
-    session = yield from current_session(credentials)
-    if session.organization_id is None:
-        raise PolyteiaConfigurationError(
-            f"The platform does not show the id of organization {credentials.config.organization_slug!r}, which a new "
-            f"dataset needs. Set the extra 'organization_id' of connection {credentials.config.conn_id!r} instead of "
-            "'organization_slug'.",
-            method="dataset/createDataset",
-            conn_id=credentials.config.conn_id,
-            not_applied=True,
-        )
-    organization = {"organizationId": session.organization_id}
-    call = make_call("dataset/createDataset", {**organization, **given}, required_field="id")
-    return (yield from _record_flow(credentials, call))
+def _create_flow(credentials: Credentials, call: Call, given: Mapping[str, Any]) -> Flow[Result]:
+    def request(session: Session) -> Request:
+        if session.organization_id is None:
+            raise _unknown_organization_id(credentials)
+        complete = make_call(call.procedure.name, {"organizationId": session.organization_id, **given})
+        return encode(complete, session.dialect)
+
+    result = yield from session_flow(credentials, request, lambda response: decode(call, response, credentials))
+    return result._replace(data=to_record(result.data))
+
+
+def _unknown_organization_id(credentials: Credentials) -> PolyteiaConfigurationError:
+    config = credentials.config
+    return PolyteiaConfigurationError(
+        f"The platform does not show the id of organization {config.organization_slug!r}, which a new dataset needs. "
+        f"Set the extra 'organization_id' of connection {config.conn_id!r} instead of 'organization_slug'.",
+        method="dataset/createDataset",
+        conn_id=config.conn_id,
+        not_applied=True,
+    )
 
 
 def _replacement(record: Record, changes: Mapping[str, Any], source_timestamp: str | None) -> dict[str, Any]:
@@ -299,7 +308,7 @@ def _organization_flow(credentials: Credentials) -> Flow[str | None]:
     try:
         call = make_call("organization/getOrganizationById", {"id": organization_id})
         data = (yield from call_flow(call, credentials)).data
-    except PolyteiaAPIError:  # an account need not have permission to see the record
+    except (PolyteiaPermissionError, PolyteiaNotFoundError):  # an account need not be allowed to see the record
         data = None
     name = data.get("name") if isinstance(data, dict) else None
     return credentials.excerpt(name or organization_id)

@@ -146,11 +146,6 @@ def session_flow(
     return read((yield _within(session, build)))
 
 
-def current_session(credentials: Credentials) -> Flow[Session]:
-    """Return the session to use, begun where there is none."""
-    return sessions.kept(credentials) or (yield from begin_session(credentials))
-
-
 def _within(session: Session, build: Callable[[Session], Request]) -> Request:
     return replace(build(session), bearer=session.token)
 
