@@ -48,6 +48,7 @@ class IngestWait:
     :param timeout: time in seconds after which to give up.
     :param poll_interval: longest time in seconds between two polls.
     :param clock: returns seconds on a clock that never goes back.
+    :param first_delay: time in seconds until the first poll; it doubles from poll to poll. Default: 0.5.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class IngestWait:
         timeout: float,
         poll_interval: float,
         clock: Callable[[], float],
+        first_delay: float = FIRST_DELAY,
     ) -> None:
         self._dataset_id = dataset_id
         self._ingest_id = ingest_id
@@ -66,6 +68,7 @@ class IngestWait:
         self._timeout = timeout
         self._poll_interval = poll_interval
         self._clock = clock
+        self._first_delay = first_delay
         self._deadline = clock() + timeout
         self._polls = 0
         self._misses = 0
@@ -79,7 +82,7 @@ class IngestWait:
         left = max(self._deadline - self._clock(), 0.0)
         if not left and self._polls:
             raise self._unfinished(f"did not finish within {self._timeout:.0f} s of waiting, and may still complete")
-        delay = min(FIRST_DELAY * 2.0 ** min(self._polls, 30), self._poll_interval, left)
+        delay = min(self._first_delay * 2.0 ** min(self._polls, 30), self._poll_interval, left)
         self._polls += 1
         return delay
 

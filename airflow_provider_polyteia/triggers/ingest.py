@@ -32,8 +32,7 @@ class IngestTrigger(BaseTrigger):
     :param dataset_id: id of the dataset, ``ds_...``.
     :param ingest_id: id of the ingest, as in the result of `PolyteiaHook.upload_dataset`.
     :param deadline: when to give up (ISO 8601 with a time zone). There is at least one poll, even after that.
-    :param poll_interval: maximum time in seconds between two polls; the first ones follow each other faster. Default:
-        5.
+    :param poll_interval: time in seconds before the first poll, and between two polls. Default: 5.
     """
 
     def __init__(
@@ -92,6 +91,8 @@ class IngestTrigger(BaseTrigger):
             timeout=left.total_seconds(),
             poll_interval=self.poll_interval,
             clock=asyncio.get_running_loop().time,
+            # A trigger that fires within the scheduler's own delays can make Airflow lose the task's state.
+            first_delay=self.poll_interval,
         )
         async with shared_client(self.polyteia_conn_id) as client:
             while True:

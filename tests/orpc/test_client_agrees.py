@@ -223,9 +223,9 @@ def test_word_of_the_application(hook):
 
 def test_issues_of_an_invalid_input(hook):
     """The exception names each offending field."""
+    given = {"organizationId": "org_contract", "description": "", "source": "", "documentation": {}}
     with pytest.raises(PolyteiaBadRequestError, match=r"name: .*; solutionId: ") as caught:
-        valid = {"organizationId": "org_contract", "description": "", "source": "", "documentation": {}}
-        hook.call("dataset/createDataset", {**valid, "name": 1, "solutionId": 2})
+        hook.call("dataset/createDataset", {**given, "name": 1, "solutionId": 2})
     assert [issue["path"] for issue in caught.value.details] == [["name"], ["solutionId"]]
 
 

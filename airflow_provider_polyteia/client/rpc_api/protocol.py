@@ -188,7 +188,7 @@ def _read_session(response: Response, credentials: Credentials) -> Session:
         credentials.add_secret(token),
         organization_id if isinstance(organization_id, str) and organization_id else credentials.config.organization_id,
         output.dialect or Dialect.NUMBERS,
-        None if lifetime is None else sessions.renewal_time(credentials.clock(), lifetime),
+        sessions.renewal_time(credentials.clock(), lifetime),
     )
     return sessions.keep(credentials, session)
 

@@ -54,12 +54,16 @@ def drop(credentials: Credentials, session: Session) -> None:
         del _sessions[_key(credentials)]
 
 
-def renewal_time(now: float, lifetime: float) -> float:
+def renewal_time(now: float, lifetime: float | None) -> float | None:
     """Return when a session is to be renewed: a minute before it expires, or halfway through a shorter life.
 
     :param now: on the client's clock.
-    :param lifetime: time in seconds until it expires.
+    :param lifetime: time in seconds until it expires; None if the platform does not say.
+    :return: on the client's clock; None, when it is rejected, also for a new session that is said to have expired: the
+        clocks of the platform disagree, and a new session per request would not help.
     """
+    if lifetime is None or lifetime <= 0:
+        return None
     return now + max(lifetime - RENEWAL_MARGIN, lifetime / 2)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.providers.common.compat.sdk import DAG, Param, task
+from airflow.providers.common.compat.sdk import DAG, Param, chain, task
 
 from airflow_provider_polyteia.hooks.polyteia import PolyteiaHook
 from airflow_provider_polyteia.operators.dataset import CreateDatasetOperator
@@ -32,7 +32,7 @@ with DAG("expiring_rpc", schedule=None, params=PARAMS, default_args=RETRIES):
     session()
 
 with DAG("ingest_rpc", schedule=None, params={**PARAMS, "dataset_id": Param(type="string")}, default_args=RETRIES):
-    for task_id, timeout in (("load", 60), ("load_deferred", 60), ("load_stuck", 2)):
+    loads = [
         FileToPolyteiaOperator(
             task_id=task_id,
             source="{{ params.file }}",
@@ -41,3 +41,6 @@ with DAG("ingest_rpc", schedule=None, params={**PARAMS, "dataset_id": Param(type
             deferrable=task_id != "load",
             ingest_timeout=timeout,
         )
+        for task_id, timeout in (("load", 60), ("load_deferred", 60), ("load_stuck", 2))
+    ]
+    chain(*loads)  # so that the fault of the third upload hits the third task
