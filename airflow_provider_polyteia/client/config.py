@@ -319,7 +319,7 @@ def _text(name: str, value: Any, conn_id: str) -> str:
 
 
 def _api(name: str, value: Any, conn_id: str) -> str:
-    if value not in _DEFAULT_HOSTS:
+    if not isinstance(value, str) or value not in _DEFAULT_HOSTS:
         raise _error(conn_id, f"has the extra {name!r} = {value!r}; it must be one of 'auto', 'command' and 'rpc'")
     return str(value)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from servers import KEY
 
@@ -185,3 +187,48 @@ def test_repr_hides_secrets():
     """Neither the key nor a proxy's password is in the repr."""
     config = build(extra={"proxies": {"https": "http://user:proxySECRET@p:3128"}})
     assert "SECRET" not in repr(config)
+
+
+@pytest.mark.parametrize(
+    ("host", "api", "expected"),
+    [
+        (None, None, ("https://app.polyteia.com", "command")),
+        (None, "auto", ("https://app.polyteia.com", "command")),
+        (None, "command", ("https://app.polyteia.com", "command")),
+        (None, "rpc", ("https://web.polyteia.de", "rpc")),
+        ("web.polyteia.de", None, ("https://web.polyteia.de", "rpc")),
+        ("https://APP.polyteia.com/", "auto", ("https://app.polyteia.com", "command")),
+        ("web.polyteia.de", "command", ("https://web.polyteia.de", "command")),
+        ("city.example", None, ("https://city.example", "auto")),
+    ],
+)
+def test_api(host, api, expected):
+    """The extra decides, else the host if it is known; each API has its own default host."""
+    config = build(host=host, extra={"api": api, "organization_id": "org_1"})
+    assert (config.base_url, config.api) == expected
+
+
+@pytest.mark.parametrize(
+    ("extra", "text"),
+    [
+        ({"api": "2"}, "must be one of 'auto', 'command' and 'rpc'"),
+        ({"api": ["rpc"]}, "must be one of"),
+        ({"api": "rpc"}, "has no organization, which the RPC API requires"),
+        ({"api": "rpc", "organization_id": "org_1", "organization_slug": "stadt"}, "remove one of them"),
+        ({"api": "command", "organization_slug": "stadt"}, "which only the RPC API supports"),
+        ({"api": "rpc", "organization_slug": " stadt"}, "malformed extra 'organization_slug'"),
+    ],
+)
+def test_api_and_organization_that_do_not_fit(extra, text):
+    """The exception names the connection and the extra."""
+    with pytest.raises(PolyteiaConfigurationError, match=re.escape(text)) as caught:
+        build(extra=extra)
+    assert "'city'" in str(caught.value)
+
+
+def test_organization_is_not_required_before_the_api_is_known():
+    """For an unknown host, what the API needs is checked once it is known."""
+    config = build(host="city.example")
+    config.check_organization("command")
+    with pytest.raises(PolyteiaConfigurationError, match="has no organization"):
+        config.check_organization("rpc")

@@ -113,7 +113,7 @@ def export_dataset(
     if short is None:
         raise PolyteiaConfigurationError(
             f"The format of {destination.name!r} is {destination.content_type!r}, but the RPC API exports only "
-            f"{', '.join(_FORMATS)}."
+            f"{', '.join(_FORMATS.values())}."
         )
     call = make_call("dataset/exportDatasetData", {"id": dataset_id, "format": short}, required_field="url")
     seconds = idle_timeout(credentials, timeout)
