@@ -3,7 +3,7 @@
 Lists the datasets of a solution, and reads the statistics of each of them. Shows how the output of a procedure becomes
 the input of another, once for each dataset. On the command API, see `example_command_and_query`.
 
-To set: the connection `polyteia_default`, and when you trigger the DAG, the id of a solution of yours.
+To set: the connection `polyteia_default`, and when you trigger the DAG, the id of a solution.
 """
 
 from __future__ import annotations

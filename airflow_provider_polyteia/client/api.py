@@ -30,7 +30,7 @@ class PlatformAPI(Protocol):
 
     :cvar name: as the connection's extra ``api`` names it.
     :cvar upload_field: date field of a dataset's record that stands for an upload; None where the record shows the
-        upload itself, whoever made it.
+        upload itself, regardless of who made it.
     """
 
     name: ClassVar[str]

@@ -22,7 +22,7 @@ from airflow_provider_polyteia.exceptions import (
 
 @pytest.fixture
 def time():
-    """A clock that advances only when told to."""
+    """A clock that advances only during `sleep`."""
     return FakeTime()
 
 

@@ -89,7 +89,7 @@ def test_exchange(make_hook, orpc_server, name):
 
 
 def test_rejected_exchange(make_hook):
-    """A wrong key and an unknown organization are told apart."""
+    """A wrong key and an unknown organization are different exceptions."""
     with pytest.raises(PolyteiaAuthenticationError, match="Invalid personal access key"):
         make_hook("pak_wrong").get_dataset("ds_1")
     with pytest.raises(PolyteiaConfigurationError, match=r"'org_unknown' set in its extra 'organization_id'"):

@@ -2,7 +2,7 @@
 
 An upload is accepted first and ingested later (docs/platform-api.md#rpc-uploads). It may be retried: it replaces the
 dataset's data. An export is fetched from a presigned URL, whose host is usually that of an object storage: the URL is
-the credential, so nothing of ours is sent there.
+the credential, so neither the key nor the session is sent there.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from airflow_provider_polyteia.client.json_values import NotJSONError
 from airflow_provider_polyteia.client.rpc_api.envelope import Dialect, decode_output, encode_input, format_date
 
 MILLISECONDS = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30)).map(  # noqa: DTZ001 - naive means UTC here
-    lambda moment: moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+    lambda at: at.replace(microsecond=at.microsecond // 1000 * 1000)
 )
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 SCALARS = st.none() | st.booleans() | st.integers(-(10**30), 10**30) | st.floats(allow_nan=False, allow_infinity=False)

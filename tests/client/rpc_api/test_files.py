@@ -108,7 +108,7 @@ def url(storage):
 
 
 def test_export(server, storage, rpc_client, export):
-    """The file is fetched from the storage, which receives nothing of ours."""
+    """The file is fetched from the storage, which receives neither key nor session."""
     server.answer(SESSION, url(storage))
     assert export(rpc_client) == (len(CONTENT), CONTENT)
     assert server.requests[-1].json == {"json": {"id": "ds_1", "format": "csv"}}

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time
 from decimal import Decimal
 
 import pytest
-from rpc_responses import SESSION, output
+from rpc_responses import SESSION, failure, output
 from servers import Reply, status
 
 from airflow_provider_polyteia.client.file_sink import Destination
@@ -118,6 +118,15 @@ def test_files(server, rpc_client, tmp_path):
     export(rpc_client, path := tmp_path / "a.json", "application/json")
     rows = json.loads(path.read_text())
     assert [row["name"] for row in rows] == ["Müller", "", None]
+
+
+def test_session_that_ends_in_between(server, rpc_client, tmp_path):
+    """A session that ends between the lookup and the query is renewed, and the query is sent once more."""
+    ended = failure(401, "UNAUTHORIZED")
+    server.answer(SESSION, DATASET, ended, SESSION, arrow_reply(stream(FLAT)))
+    export(rpc_client, path := tmp_path / "a.parquet")
+    assert pq.read_table(path).num_rows == 3
+    assert [request.path for request in server.requests].count("/api/query") == 2
 
 
 def test_nested_values_in_csv(server, rpc_client, tmp_path):
