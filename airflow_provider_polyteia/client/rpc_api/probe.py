@@ -48,9 +48,9 @@ def _read(response: Response, credentials: Credentials) -> bool:
     fields = body.get("json") if isinstance(body, dict) else None
     if isinstance(fields, dict) and isinstance(fields.get("code"), str):
         return True
-    is_error_of_command_api = isinstance(body, dict) and ("error" in body or {"code", "message"} <= body.keys())
+    is_command_api = isinstance(body, dict) and (body.keys() & {"data", "error"} or {"code", "message"} <= body.keys())
     is_unknown_path = response.status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
-    if is_error_of_command_api or is_unknown_path or (response.is_success and response.is_html):
+    if is_command_api or is_unknown_path or (response.is_success and response.is_html):
         return False
     raise _undecided(response, credentials)
 

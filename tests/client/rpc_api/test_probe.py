@@ -43,6 +43,7 @@ def asking(make_client):
         (status(401, b'{"error": "Unauthorized"}'), "command"),
         (status(404, b'{"code": 404, "message": "no such path"}'), "command"),
         (body_error(404), "command"),
+        (data({"id": "ds_1"}), "command"),
     ],
 )
 def test_decided(server, asking, reply, expected):
@@ -61,7 +62,7 @@ def test_decided(server, asking, reply, expected):
         (Reply(302, b"", {"Location": "https://login.example"}), PolyteiaConfigurationError),
         (status(403, b"<html>blocked</html>", content_type="text/html"), PolyteiaConfigurationError),
         (status(401, b"", content_type="text/plain"), PolyteiaConfigurationError),
-        (Reply(200, b'{"data": {}}'), PolyteiaConfigurationError),
+        (Reply(200, b'{"id": "ds_1"}'), PolyteiaConfigurationError),
         (status(429, b""), PolyteiaRateLimitError),
         (status(502, b"<html>bad gateway</html>", content_type="text/html"), PolyteiaServerError),
         (DROP, PolyteiaTransportError),
