@@ -139,13 +139,13 @@ def select_api(credentials: Credentials) -> Operation[PlatformAPI]:
 
             name = "rpc" if (yield from probe.serves_rpc_api(credentials)) else "command"
             credentials.config.check_organization(name)
-        return _create(name, credentials)
+        return create_api(name, credentials)
 
     return Operation("select_api", start, Idempotency.SAFE, {})
 
 
-def _create(name: str, credentials: Credentials) -> PlatformAPI:
-    """Return the operations of an API; only this API is imported."""
+def create_api(name: str, credentials: Credentials) -> PlatformAPI:
+    """Return the operations of an API, by its name; only this API is imported."""
     if name == "rpc":
         from airflow_provider_polyteia.client.rpc_api.operations import RpcAPI  # noqa: PLC0415 - see above
 

@@ -136,7 +136,8 @@ def wait_for_ingest(
     while True:
         client.sleep(wait.next_delay())
         try:
-            if wait.is_completed(client.run(query)):
+            # One attempt per poll, because the wait itself polls again.
+            if wait.is_completed(client.run(query, deadline=client.clock())):
                 return
         except PolyteiaError as error:
             wait.record_failure(error)

@@ -185,7 +185,7 @@ def _look_up(client: PolyteiaClient, creation: Creation, attempts: Attempts, err
         _sleep(client, creation, attempts, error)
         found = _find(client, creation, attempts, error)
     if found is not None:
-        origin = _origin(creation, attempts, found, client.clock())
+        origin = _origin(creation, attempts, found, client.clock(), error)
         # A taken slug is expected when a task runs for the second time.
         level = logging.DEBUG if origin is Origin.PREEXISTING else logging.INFO
         log.log(level, "%s A lookup found the resource: %s.", error, origin.value)
@@ -230,8 +230,10 @@ def _find(client: PolyteiaClient, creation: Creation, attempts: Attempts, error:
     return found
 
 
-def _origin(creation: Creation, attempts: Attempts, found: Result, now: float) -> Origin:
+def _origin(creation: Creation, attempts: Attempts, found: Result, now: float, error: PolyteiaError) -> Origin:
     """Compare contents and age of the resource found with what was sent, and when."""
+    if isinstance(error, PolyteiaConflictError) and not (attempts.outcome_unknown or error.from_gateway):
+        return Origin.PREEXISTING  # the platform itself says that the slug is taken
     sent = {name: value for name, value in creation.fields.items() if isinstance(value, str)}
     # A field that the platform omits says nothing: any may be absent (docs/platform-api.md#datasets).
     if any(found.data.get(name) not in (None, value) for name, value in sent.items()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,20 @@ def check_length(response: Response, sink: FileSink, credentials: Credentials, n
     if length is not None and length != sink.received:
         problem = f"{sink.received} of the announced {length} bytes arrived"
         raise errors.incomplete_response(credentials, name, problem)
+
+
+def is_delimited(response: Response) -> bool:
+    """Return True if a response shows where it ends; otherwise a lost connection looks like its end."""
+    return response.content_length is not None or "chunked" in response.headers.get("transfer-encoding", "").lower()
+
+
+def is_error(head: bytes) -> bool:
+    """Return True for a small JSON object that reports an error, False for exported rows."""
+    try:
+        value = json.loads(head)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(value, dict) and ("error" in value or {"code", "message"} <= value.keys())
 
 
 def check_format(response: Response, sink: FileSink, credentials: Credentials, name: str) -> None:

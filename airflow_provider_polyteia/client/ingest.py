@@ -11,11 +11,16 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_polyteia.client.retries import is_transient
 from airflow_provider_polyteia.exceptions import (
+    PolyteiaAPIError,
+    PolyteiaAuthenticationError,
+    PolyteiaBadRequestError,
     PolyteiaConfigurationError,
     PolyteiaError,
     PolyteiaIngestError,
     PolyteiaNotFoundError,
     PolyteiaOutcomeUnknownError,
+    PolyteiaPermissionError,
+    PolyteiaPreconditionError,
 )
 
 if TYPE_CHECKING:
@@ -26,9 +31,17 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FIRST_DELAY = 0.5
-MAX_MISSES = 3  # a new ingest may take some time to become visible
+VISIBILITY = 30.0  # seconds; a new ingest may take some time to become visible
 COMPLETED, FAILED = "completed", "failed"
 _RUNNING = ("pending", "running")
+# Others would be retried by Airflow, which would send the file again.
+_FAILING_IMMEDIATELY = (
+    PolyteiaAuthenticationError,
+    PolyteiaBadRequestError,
+    PolyteiaConfigurationError,
+    PolyteiaPermissionError,
+    PolyteiaPreconditionError,
+)
 
 
 class IngestWait:
@@ -65,13 +78,12 @@ class IngestWait:
         self._dataset_id = dataset_id
         self._ingest_id = ingest_id
         self._conn_id = conn_id
-        self._timeout = timeout
         self._poll_interval = poll_interval
         self._clock = clock
         self._first_delay = first_delay
         self._deadline = clock() + timeout
         self._polls = 0
-        self._misses = 0
+        self._missing_since: float | None = None
         self._unknown_status = ""
 
     def next_delay(self) -> float:
@@ -81,7 +93,7 @@ class IngestWait:
         """
         left = max(self._deadline - self._clock(), 0.0)
         if not left and self._polls:
-            raise self._unfinished(f"did not finish within {self._timeout:.0f} s of waiting, and may still complete")
+            raise self._unfinished("did not finish within its time limit, and may still complete")
         delay = min(self._first_delay * 2.0 ** min(self._polls, 30), self._poll_interval, left)
         self._polls += 1
         return delay
@@ -91,7 +103,7 @@ class IngestWait:
 
         :raises PolyteiaIngestError: if it failed.
         """
-        self._misses = 0
+        self._missing_since = None
         if ingest.status == FAILED:
             raise self._failed(ingest.message)
         if ingest.status not in (*_RUNNING, COMPLETED, self._unknown_status):
@@ -102,18 +114,26 @@ class IngestWait:
     def record_failure(self, error: PolyteiaError) -> None:
         """Decide what a failed poll means; return if the next one may succeed.
 
-        :raises PolyteiaOutcomeUnknownError: if the platform does not know the ingest.
-        :raises PolyteiaError: if no later poll can succeed.
+        :raises PolyteiaOutcomeUnknownError: if no later poll can succeed, or the platform no longer knows the ingest.
+        :raises PolyteiaError: one that fails the task immediately, such as for a rejected key.
         """
-        if isinstance(error, PolyteiaIngestError | PolyteiaConfigurationError):
+        if isinstance(error, PolyteiaIngestError):
             raise error
-        if isinstance(error, PolyteiaNotFoundError) and not error.from_gateway:
-            self._misses += 1
-            if self._misses >= MAX_MISSES:
-                raise self._unfinished("is no longer known to the platform, which does not say how it ended") from error
-        elif not is_transient(error):
+        if isinstance(error, _FAILING_IMMEDIATELY):
             raise error.extended(f"The upload was accepted before that: ingest {self._label} may still complete.")
+        is_from_gateway = isinstance(error, PolyteiaAPIError) and error.from_gateway
+        if isinstance(error, PolyteiaNotFoundError) and not is_from_gateway:
+            self._record_miss(error)
+        elif not (is_transient(error) or is_from_gateway):
+            raise self._unfinished("could not be followed to its end, and may still complete") from error
         log.warning("A poll of ingest %s failed, continuing to wait: %s", self._label, error)
+
+    def _record_miss(self, error: PolyteiaError) -> None:
+        now = self._clock()
+        if self._missing_since is None:
+            self._missing_since = now
+        if now - self._missing_since >= VISIBILITY:
+            raise self._unfinished("is no longer known to the platform, which does not say how it ended") from error
 
     @property
     def _label(self) -> str:

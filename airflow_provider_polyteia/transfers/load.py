@@ -63,6 +63,7 @@ class UploadOperator(KillableOperator):
         self.ingest_timeout = ingest_timeout
         self._result: dict[str, Any] = {}
         self._base_url = ""
+        self._as_of: str | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Load the data, and describe it in the asset events of the task's outlets."""
@@ -71,20 +72,23 @@ class UploadOperator(KillableOperator):
             self._defer()
         return self._finish(context)
 
-    def execute_complete(self, context: Context, event: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
+    def execute_complete(
+        self, context: Context, event: dict[str, Any], result: dict[str, Any], source_timestamp: str | None = None
+    ) -> dict[str, Any]:
         """Finish after the ingest, or raise the trigger's exception.
 
         :param result: what `execute` would have returned.
+        :param source_timestamp: as-of time of the data; the template might render to another one now. Default: None.
         """
         from airflow_provider_polyteia.triggers.ingest import FAILED  # noqa: PLC0415 - as in `_defer`
 
         if event["status"] == FAILED:
             raise PolyteiaError.from_dict(event["error"])
-        self._result = result
+        self._result, self._as_of = result, source_timestamp
         with self.hook:
             self._base_url = self.hook.get_conn().config.base_url
             self.set_link(context, {"dataset_id": result["dataset_id"]})
-            self._store_timestamp()
+            self._store_timestamp(result["dataset_id"])
         return self._finish(context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -113,7 +117,7 @@ class UploadOperator(KillableOperator):
         self.defer(
             trigger=trigger,
             method_name=self.execute_complete.__name__,
-            kwargs={"result": self._result},
+            kwargs={"result": self._result, "source_timestamp": self._as_of},
             timeout=timeout + TRIGGERER_GRACE,
         )
 
@@ -121,7 +125,7 @@ class UploadOperator(KillableOperator):
         """Describe what was loaded in the asset events of the outlets, and return the result."""
         if self.outlets:
             known = {name: self._result.get(name) for name in ("rows", "bytes")}
-            extra = {**known, "source_timestamp": self._timestamp()}
+            extra = {**known, "source_timestamp": self._as_of}
             add_event_extra(context, self, self._base_url, self._result["dataset_id"], extra)
         return self._result
 
@@ -151,7 +155,7 @@ class UploadOperator(KillableOperator):
     ) -> dict[str, Any]:
         """Upload, and do what follows an upload; return the ids and sizes for XCom."""
         dataset_id = self.require_text("dataset_id")
-        self._timestamp()
+        self._as_of = self._timestamp()
         self.set_link(context, {"dataset_id": dataset_id})
         self._base_url = self.hook.get_conn().config.base_url
         waits = self.wait_for_upload and self.hook.api.upload_field is None
@@ -165,16 +169,15 @@ class UploadOperator(KillableOperator):
             ingest_timeout=self.ingest_timeout,
         )
         if not (self.deferrable and uploaded["ingest_id"]):
-            self._store_timestamp()
+            self._store_timestamp(dataset_id)
         if waits:
             self.hook.wait_for_upload(dataset_id, after=before["uploaded_at"] if before else None)
         return {name: value for name, value in uploaded.items() if name != "ingest_id" or value}
 
-    def _store_timestamp(self) -> None:
+    def _store_timestamp(self, dataset_id: str) -> None:
         """Store the as-of time of the data, if there is one."""
-        timestamp = self._timestamp()
-        if timestamp is not None:
-            self.hook.set_source_timestamp(self.require_text("dataset_id"), timestamp)
+        if self._as_of is not None:
+            self.hook.set_source_timestamp(dataset_id, self._as_of)
 
     def _timestamp(self) -> str | None:
         """Return the as-of time, checked before anything is sent."""

@@ -98,7 +98,7 @@ class IngestTrigger(BaseTrigger):
             while True:
                 await asyncio.sleep(wait.next_delay())
                 try:
-                    status = await client.run(lambda api: api.ingest_status(self.dataset_id, self.ingest_id))
+                    status = await client.ingest_status(self.dataset_id, self.ingest_id)
                     if wait.is_completed(status):
                         return
                 except PolyteiaError as error:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from airflow_provider_polyteia.client.api import PlatformAPI
     from airflow_provider_polyteia.client.config import ClientConfig
     from airflow_provider_polyteia.client.operation import Operation
-    from airflow_provider_polyteia.client.records import Record, Upload
+    from airflow_provider_polyteia.client.records import Ingest, Record, Upload
     from airflow_provider_polyteia.client.transports.httpx_client import AsyncPolyteiaClient
     from airflow_provider_polyteia.client.upload_condition import UploadCondition
 
@@ -104,6 +104,16 @@ class SharedClient:
         record = await self.run(lambda current: current.get_dataset(condition.dataset), **limits)
         return api.last_upload(record, condition)
 
+    async def ingest_status(self, dataset_id: str, ingest_id: str) -> Ingest:
+        """Query an ingest once. Only the RPC API has ingests, so the host is not asked which API it serves."""
+        from airflow_provider_polyteia.client.api import create_api  # noqa: PLC0415 - loaded with the client
+
+        async def query(client: AsyncPolyteiaClient) -> Ingest:
+            operation = create_api("rpc", client.credentials).ingest_status(dataset_id, ingest_id)
+            return await client.run(operation, limits=client.config.with_limits(max_attempts=1).limits)
+
+        return await self._with_current_key(query)
+
     async def aclose(self) -> None:
         """Close the connections."""
         self._apis.clear()
@@ -142,6 +152,8 @@ class SharedClient:
         if client not in self._apis:
             selected = client.config.with_limits(**limits).limits
             chosen = await client.run(select_api(client.credentials), limits=selected)
+            if client.config.api == "auto" and chosen.name == "command":
+                return chosen  # only probable, so it is asked again after a while
             self._apis.setdefault(client, chosen)
         return self._apis[client]
 
@@ -170,7 +182,7 @@ async def _new_client(config: ClientConfig) -> AsyncPolyteiaClient:
 def _load_client() -> type[AsyncPolyteiaClient]:
     from airflow_provider_polyteia.client import api  # noqa: F401, PLC0415 - loaded here, so that `_api_of` does not block
     from airflow_provider_polyteia.client.command_api import operations as _  # noqa: F401, PLC0415 - as above
-    from airflow_provider_polyteia.client.rpc_api import operations  # noqa: F401, PLC0415 - as above
+    from airflow_provider_polyteia.client.rpc_api import files, operations, probe  # noqa: F401, PLC0415 - as above
     from airflow_provider_polyteia.client.transports.httpx_client import AsyncPolyteiaClient  # noqa: PLC0415 - heavy
 
     return AsyncPolyteiaClient

@@ -8,12 +8,14 @@ from conftest import FakeTime
 from airflow_provider_polyteia.client.ingest import IngestWait
 from airflow_provider_polyteia.client.records import Ingest
 from airflow_provider_polyteia.exceptions import (
+    PolyteiaAPIError,
     PolyteiaAuthenticationError,
     PolyteiaConfigurationError,
     PolyteiaIngestError,
     PolyteiaNotFoundError,
     PolyteiaOutcomeUnknownError,
     PolyteiaPermissionError,
+    PolyteiaProtocolError,
     PolyteiaRateLimitError,
     PolyteiaServerError,
     PolyteiaTransportError,
@@ -39,7 +41,9 @@ def test_delays(wait, time):
         delays.append(wait.next_delay())
         time.sleep(delays[-1])
     assert delays == [0.5, 1, 2, 4, 2.5]
-    with pytest.raises(PolyteiaOutcomeUnknownError, match=r"did not finish within 10 s.*not sent again") as caught:
+    with pytest.raises(
+        PolyteiaOutcomeUnknownError, match=r"did not finish within its time limit.*not sent again"
+    ) as caught:
         wait.next_delay()
     assert caught.value.identifiers == {"id": "ds_1", "ingestId": "dsig_1"}
     assert "'ds_1' (connection 'city')" in str(caught.value)
@@ -77,6 +81,7 @@ def test_failed(wait, message, text):
         PolyteiaTransportError("reset"),
         PolyteiaServerError("502", http_status=502),
         PolyteiaRateLimitError("429", http_status=429),
+        PolyteiaNotFoundError("404", http_status=404, from_gateway=True),
     ],
     ids=lambda error: type(error).__name__,
 )
@@ -91,29 +96,34 @@ def test_transient_failures(wait, error):
     [
         PolyteiaAuthenticationError("401"),
         PolyteiaPermissionError("403"),
-        PolyteiaNotFoundError("404", http_status=404, from_gateway=True),
+        PolyteiaConfigurationError("proxy"),
     ],
     ids=lambda error: type(error).__name__,
 )
 def test_final_failures(wait, error):
-    """A rejected key or a missing procedure ends the wait; the exception says that the upload was accepted."""
+    """What fails the task immediately ends the wait; the exception says that the upload was accepted."""
     with pytest.raises(type(error), match="accepted before that"):
         wait.record_failure(error)
 
 
-def test_configuration_error(wait):
-    """A connection that became unusable ends the wait."""
-    with pytest.raises(PolyteiaConfigurationError):
-        wait.record_failure(PolyteiaConfigurationError("no key"))
+@pytest.mark.parametrize(
+    "error", [PolyteiaProtocolError("redirect", http_status=302), PolyteiaAPIError("409", http_status=418)]
+)
+def test_other_final_failures(wait, error):
+    """Whatever else ends the wait must not be retried by Airflow, which would send the file again."""
+    with pytest.raises(PolyteiaOutcomeUnknownError, match="could not be followed to its end"):
+        wait.record_failure(error)
 
 
-def test_vanished(wait):
-    """A new ingest may be invisible for a while; one that stays unknown leaves the outcome unknown."""
+def test_vanished(wait, time):
+    """A new ingest may be invisible for half a minute; one that stays unknown leaves the outcome unknown."""
     missing = PolyteiaNotFoundError("404", http_status=404)
+    for _ in range(2):
+        wait.record_failure(missing)
+        time.sleep(29)
+        wait.record_failure(missing)
+        assert not wait.is_completed(Ingest("running"))
     wait.record_failure(missing)
-    wait.record_failure(missing)
-    assert not wait.is_completed(Ingest("running"))
-    wait.record_failure(missing)
-    wait.record_failure(missing)
+    time.sleep(30)
     with pytest.raises(PolyteiaOutcomeUnknownError, match="no longer known to the platform"):
         wait.record_failure(missing)

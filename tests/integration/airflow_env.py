@@ -238,7 +238,7 @@ class RealAirflow:
                 "parallelism": "4",
                 "test_connection": "Enabled",
             },
-            "database": {"sql_alchemy_conn": f"sqlite:///{self.records.path}"},
+            "database": {"sql_alchemy_conn": f"sqlite:///{self.records.path}?timeout=30"},
             "logging": {"logging_level": self._log_level, "colored_console_log": "False"},
             "scheduler": {
                 "scheduler_idle_sleep_time": "0.2",

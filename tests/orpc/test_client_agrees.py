@@ -36,6 +36,7 @@ LARGE = 9_007_199_254_740_993
 def _separate_processes():
     sessions._sessions.clear()
     probe._hosts_with_rpc_api.clear()
+    probe._hosts_without.clear()
 
 
 @pytest.fixture

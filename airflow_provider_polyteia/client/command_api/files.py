@@ -8,7 +8,6 @@ An exported file counts as complete only if its content type, its length and, fo
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import replace
 from functools import partial
@@ -29,6 +28,7 @@ from airflow_provider_polyteia.client.file_transfers import (
     check_length,
     explain_too_large,
     idle_timeout,
+    is_error,
 )
 from airflow_provider_polyteia.client.multipart import FileBody, UploadSource
 from airflow_provider_polyteia.client.operation import Flow, Idempotency, Operation, Request
@@ -135,17 +135,8 @@ def _check_download(credentials: Credentials, sink: FileSink, response: Response
         raise_for_error(DOWNLOAD_PATH, response, credentials)
         raise errors.unexpected_response(response, credentials, DOWNLOAD_PATH, "JSON")
     check_length(response, sink, credentials, DOWNLOAD_PATH)
-    if response.is_json and _is_error(sink.head):
+    if response.is_json and is_error(sink.head):
         raise_for_error(DOWNLOAD_PATH, replace(response, body=sink.head), credentials)
     check_format(response, sink, credentials, DOWNLOAD_PATH)
     sink.release()
     return sink.size
-
-
-def _is_error(head: bytes) -> bool:
-    """Return True for a small JSON object that reports an error, False for exported rows."""
-    try:
-        value = json.loads(head)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(value, dict) and ("error" in value or {"code", "message"} <= value.keys())

@@ -8,11 +8,11 @@ import json
 import math
 import os
 from contextlib import contextmanager
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time
 from decimal import Decimal
 from functools import partial
 from importlib.util import find_spec
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 from airflow_provider_polyteia.client import errors
 from airflow_provider_polyteia.client.file_sink import write_failed
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE = "application/vnd.apache.arrow.stream"
 CONTINUATION = b"\xff\xff\xff\xff"  # begins each message of a stream
-_END = CONTINUATION + b"\x00\x00\x00\x00"
+END = CONTINUATION + b"\x00\x00\x00\x00"
 CSV = BY_EXTENSION[".csv"]
+ROWS_PER_GROUP = 100_000
 
 # The names that the platform's SQL dialect has for Arrow's types; others are shown as Arrow writes them.
 _SQL_TYPES = {
@@ -68,7 +69,7 @@ def require_pyarrow() -> None:
 
 
 @contextmanager
-def reading(credentials: Credentials, name: str) -> Iterator[None]:
+def _reading(credentials: Credentials, name: str) -> Iterator[None]:
     """Raise what pyarrow finds wrong with a stream as an exception of this provider."""
     import pyarrow as pa  # noqa: PLC0415 - an optional package
 
@@ -83,21 +84,44 @@ def reading(credentials: Credentials, name: str) -> Iterator[None]:
 def has_end(stream: IO[bytes]) -> bool:
     """Return True if a stream ends with its end marker, as a complete one does."""
     size = stream.seek(0, os.SEEK_END)
-    stream.seek(max(0, size - len(_END)))
-    return stream.read() == _END
+    stream.seek(max(0, size - len(END)))
+    return stream.read() == END
 
 
-def to_json(content: bytes) -> dict[str, Any]:
+def to_json(content: bytes, credentials: Credentials, name: str) -> dict[str, Any]:
     """Return ``columns`` (name and type) and ``rows`` of a stream as JSON values."""
+    schema, batches = _open(io.BytesIO(content), credentials, name)
+    columns = [{"name": field.name, "type": _sql_type(field.type)} for field in schema]
+    return {"columns": columns, "rows": [list(row) for batch in batches for row in _rows(batch)]}
+
+
+def _open(stream: IO[bytes], credentials: Credentials, name: str) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    """Return the schema of a stream, and its batches one by one.
+
+    :param name: the name of the request in exceptions.
+    """
     import pyarrow as pa  # noqa: PLC0415 - an optional package
 
-    with pa.ipc.open_stream(io.BytesIO(content)) as reader:
-        columns = [{"name": field.name, "type": _sql_type(field.type)} for field in reader.schema]
-        rows = [list(row) for batch in reader for row in _rows(batch)]
-    return {"columns": columns, "rows": rows}
+    with _reading(credentials, name):
+        reader = pa.ipc.open_stream(stream)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        while True:
+            with _reading(credentials, name):
+                try:
+                    batch = reader.read_next_batch()
+                except StopIteration:
+                    return
+            yield batch
+
+    return reader.schema, batches()
 
 
-def writer(content_type: str, name: str) -> Callable[[IO[bytes], IO[bytes]], int]:
+Convert: TypeAlias = "Callable[[IO[bytes], IO[bytes], Credentials, str], int]"
+_Write: TypeAlias = "Callable[[pa.Schema, Iterator[pa.RecordBatch], IO[bytes]], None]"
+
+
+def writer(content_type: str, name: str) -> Convert:
     """Return the function that writes a stream to a file of a format, and returns the file's size in bytes.
 
     :param name: the name of the file in exceptions.
@@ -112,14 +136,21 @@ def writer(content_type: str, name: str) -> Callable[[IO[bytes], IO[bytes]], int
     return partial(_write, found, name)
 
 
-def _write(
-    write: Callable[[pa.RecordBatchReader, IO[bytes]], None], name: str, stream: IO[bytes], file: IO[bytes]
+def _write(  # noqa: PLR0917 - the first two are bound by `writer`
+    write: _Write, name: str, stream: IO[bytes], file: IO[bytes], credentials: Credentials, request_name: str
 ) -> int:
     import pyarrow as pa  # noqa: PLC0415 - an optional package
 
     counted = _Counted(file, name)
-    with pa.ipc.open_stream(stream) as reader:
-        write(reader, counted)  # type: ignore[arg-type]  # all that the writers need of a file
+    schema, batches = _open(stream, credentials, request_name)
+    try:
+        write(schema, batches, counted)  # type: ignore[arg-type]  # all that the writers need of a file
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        columns = ", ".join(f"{field.name} {field.type}" for field in schema)
+        raise PolyteiaError(
+            f"{name!r} could not be written, because its format cannot represent a column of the result "
+            f"({credentials.excerpt(columns)}). Convert the column in the query, or choose another format."
+        ) from error
     return counted.size
 
 
@@ -153,32 +184,56 @@ class _Counted(io.RawIOBase):
         return len(data)
 
 
-def _write_parquet(reader: pa.RecordBatchReader, file: IO[bytes]) -> None:
+def _write_parquet(schema: pa.Schema, batches: Iterator[pa.RecordBatch], file: IO[bytes]) -> None:
+    import pyarrow as pa  # noqa: PLC0415 - an optional package
     import pyarrow.parquet as pq  # noqa: PLC0415 - an optional package
 
-    with pq.ParquetWriter(file, reader.schema, compression="zstd") as parquet:
-        for batch in reader:
-            parquet.write_batch(batch)
+    with pq.ParquetWriter(file, schema, compression="zstd") as parquet:
+        held: list[pa.RecordBatch] = []
+        for batch in batches:
+            held.append(batch)
+            if sum(one.num_rows for one in held) >= ROWS_PER_GROUP:
+                parquet.write_table(pa.Table.from_batches(held, schema))
+                held = []
+        if held:
+            parquet.write_table(pa.Table.from_batches(held, schema))
 
 
-def _write_csv(reader: pa.RecordBatchReader, file: IO[bytes]) -> None:
+def _write_csv(schema: pa.Schema, batches: Iterator[pa.RecordBatch], file: IO[bytes]) -> None:
     import pyarrow as pa  # noqa: PLC0415 - an optional package
     import pyarrow.csv as pc  # noqa: PLC0415 - an optional package
 
-    nested = [field.name for field in reader.schema if pa.types.is_nested(field.type)]
+    nested = [field.name for field in schema if pa.types.is_nested(field.type)]
     if nested:
         raise PolyteiaError(
             f"Column {nested[0]!r} holds lists or objects, which CSV cannot represent. Convert it in the query, or "
             "export Parquet or JSON."
         )
-    with pc.CSVWriter(file, reader.schema) as csv:
-        for batch in reader:
+    with pc.CSVWriter(file, schema) as csv:
+        for batch in batches:
+            _check_dates(batch)
             csv.write_batch(batch)
 
 
-def _write_json(reader: pa.RecordBatchReader, file: IO[bytes]) -> None:
-    names, before = reader.schema.names, "["
-    for batch in reader:
+def _check_dates(batch: pa.RecordBatch) -> None:
+    """Raise for dates that have no text, such as infinity; CSV would hold a placeholder instead."""
+    import pyarrow as pa  # noqa: PLC0415 - an optional package
+    import pyarrow.compute as pc  # noqa: PLC0415 - an optional package
+
+    for field, column in zip(batch.schema, batch.columns, strict=True):
+        is_dated = pa.types.is_date(field.type) or pa.types.is_timestamp(field.type)
+        if is_dated and pc.any(pc.match_substring(column.cast(pa.string()), "out of range")).as_py():
+            raise _out_of_range(field.name)
+
+
+def _write_json(schema: pa.Schema, batches: Iterator[pa.RecordBatch], file: IO[bytes]) -> None:
+    names, before = schema.names, "["
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise PolyteiaError(
+            f"The result has several columns {twice!r}; JSON needs different names. Use AS in the query."
+        )
+    for batch in batches:
         for row in _rows(batch):
             line = json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False)
             file.write(f"{before}\n{line}".encode(errors="replace"))
@@ -186,7 +241,7 @@ def _write_json(reader: pa.RecordBatchReader, file: IO[bytes]) -> None:
     file.write(b"[]\n" if before == "[" else b"\n]\n")
 
 
-_WRITERS: dict[str, Callable[[Any, Any], None]] = {PARQUET: _write_parquet, CSV: _write_csv, JSON: _write_json}
+_WRITERS: dict[str, _Write] = {PARQUET: _write_parquet, CSV: _write_csv, JSON: _write_json}
 
 
 def _sql_type(kind: pa.DataType) -> str:
@@ -201,15 +256,34 @@ def _sql_type(kind: pa.DataType) -> str:
 
 def _rows(batch: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
     """Yield the rows of a batch as JSON values."""
-    return zip(*([_json_value(value) for value in _values(column)] for column in batch.columns), strict=True)
+    columns = zip(batch.schema.names, batch.columns, strict=True)
+    return zip(*([_json_value(value) for value in _values(name, column)] for name, column in columns), strict=True)
 
 
-def _values(column: pa.Array) -> list[Any]:
+def _values(name: str, column: pa.Array) -> list[Any]:
+    """Return the values of a column; those that Python cannot represent, such as nanoseconds, as text."""
     import pyarrow as pa  # noqa: PLC0415 - an optional package
 
-    # Python has no nanoseconds; as text, none is lost.
+    # As text, no nanosecond is lost.
     has_nanoseconds = pa.types.is_temporal(column.type) and getattr(column.type, "unit", "") == "ns"
-    return list((column.cast(pa.string()) if has_nanoseconds else column).to_pylist())
+    try:
+        if not has_nanoseconds:
+            return list(column.to_pylist())
+    except (ValueError, OverflowError, TypeError):  # e.g. the year 10000 in the column's time zone
+        pass
+    try:
+        texts = list(column.cast(pa.string()).to_pylist())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise _out_of_range(name) from error
+    if any(text is not None and "out of range" in text for text in texts):
+        raise _out_of_range(name)
+    return texts
+
+
+def _out_of_range(name: str) -> PolyteiaError:
+    return PolyteiaError(
+        f"Column {name!r} contains a value that cannot be represented, such as infinity. Convert it in the query."
+    )
 
 
 def _json_value(value: Any) -> Any:  # noqa: PLR0911 - one per type
@@ -222,10 +296,10 @@ def _json_value(value: Any) -> Any:  # noqa: PLR0911 - one per type
         return int(value) if value == value.to_integral_value() and value.as_tuple().exponent == 0 else str(value)
     if isinstance(value, datetime | date | time):
         return value.isoformat()
-    if isinstance(value, timedelta):
-        return str(value)
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     if isinstance(value, dict):
         return {str(key): _json_value(item) for key, item in value.items()}
-    return [_json_value(item) for item in value]
+    if isinstance(value, list | tuple):
+        return [_json_value(item) for item in value]
+    return str(value)

@@ -8,6 +8,7 @@ the credential, so neither the key nor the session is sent there.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -20,8 +21,10 @@ from airflow_provider_polyteia.client.file_transfers import (
     check_length,
     explain_too_large,
     idle_timeout,
+    is_delimited,
+    is_error,
 )
-from airflow_provider_polyteia.client.formats import BY_EXTENSION, media_type
+from airflow_provider_polyteia.client.formats import BY_EXTENSION, JSON, PARQUET, media_type
 from airflow_provider_polyteia.client.json_values import parse_json
 from airflow_provider_polyteia.client.multipart import FileBody, UploadSource
 from airflow_provider_polyteia.client.operation import Flow, Idempotency, Operation, Request, Response
@@ -38,6 +41,7 @@ from airflow_provider_polyteia.exceptions import (
     PolyteiaAPIError,
     PolyteiaConfigurationError,
     PolyteiaError,
+    PolyteiaOutcomeUnknownError,
     PolyteiaProtocolError,
 )
 
@@ -80,10 +84,23 @@ def _check_upload(credentials: Credentials, dataset_id: str, source: UploadSourc
         raise errors.unexpected_response(response, credentials, UPLOAD_PATH, kind, other_api=OTHER_API)
     ingest_id = body.get("ingestId")
     if not isinstance(ingest_id, str) or not ingest_id:
-        raise errors.missing_field(response, credentials, UPLOAD_PATH, "ingestId")
+        raise _without_ingest(credentials, dataset_id)
     if body.get("size") == 0 and source.size:
         raise errors.incomplete_response(credentials, UPLOAD_PATH, f"the platform received 0 of {source.size} bytes")
     return Accepted(ingest_id)
+
+
+def _without_ingest(credentials: Credentials, dataset_id: str) -> PolyteiaOutcomeUnknownError:
+    """Return the exception for a platform that accepted a file and does not show what becomes of it."""
+    conn_id = credentials.config.conn_id
+    return PolyteiaOutcomeUnknownError(
+        f"Polyteia request {UPLOAD_PATH!r} (connection {conn_id!r}) succeeded, but the response is missing the field "
+        f"'ingestId': whether the file gets into dataset {dataset_id!r} cannot be followed. The file is not sent "
+        "again. Check in Polyteia whether the data is there.",
+        identifiers={"id": dataset_id},
+        method=UPLOAD_PATH,
+        conn_id=conn_id,
+    )
 
 
 def ingest_status(credentials: Credentials, dataset_id: str, ingest_id: str) -> Operation[Ingest]:
@@ -143,10 +160,13 @@ def _presigned(credentials: Credentials, url: str, sink: FileSink, seconds: floa
 
     :raises PolyteiaProtocolError: if it would be sent in plain text although the connection uses TLS.
     """
-    parts = urlsplit(url)
-    credentials.add_secret(parts.query or url)
     allowed = ("https",) if credentials.config.base_url.startswith("https:") else ("https", "http")
-    if parts.scheme not in allowed or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        is_usable = parts.scheme in allowed and parts.hostname and parts.port != 0 and url.isprintable()
+    except ValueError:  # its text would repeat the URL
+        is_usable = False
+    if not is_usable or " " in url:
         raise PolyteiaProtocolError(
             f"The platform issued a URL for the export that cannot be used (connection {credentials.config.conn_id!r}):"
             " it must begin with https:// and name a host.",
@@ -168,8 +188,25 @@ def _check_download(credentials: Credentials, request: Request, sink: FileSink, 
         raise _refused(credentials, request, response)
     check_length(response, sink, credentials, request.name)
     check_format(response, sink, credentials, request.name)
+    _check_content(credentials, request, sink, response)
     sink.release()
     return sink.size
+
+
+def _check_content(credentials: Credentials, request: Request, sink: FileSink, response: Response) -> None:
+    """Check what can be told of the other formats: a web page or an error is not a file, and each has an end."""
+    head = sink.head.lstrip()[:16].lower()
+    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
+        problem = "a web page"
+    elif sink.content_type == BY_EXTENSION[".xlsx"] and not sink.head.startswith(b"PK"):
+        problem = "a file that is not an Excel workbook"
+    elif sink.content_type == JSON and is_error(sink.head):
+        problem = "JSON that reports an error"
+    elif not is_delimited(response) and sink.content_type != PARQUET:
+        raise errors.incomplete_response(credentials, request.name, "the storage does not say where the file ends")
+    else:
+        return
+    raise errors.unexpected_response(replace(response, body=b""), credentials, request.name, problem)
 
 
 def _refused(credentials: Credentials, request: Request, response: Response) -> PolyteiaError:

@@ -5,6 +5,7 @@ Records of datasets get the field names of the command API, so that a DAG works 
 
 from __future__ import annotations
 
+import logging
 import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -40,8 +41,11 @@ if TYPE_CHECKING:
     from airflow_provider_polyteia.client.sql_references import Query
     from airflow_provider_polyteia.client.upload_condition import UploadCondition
 
+log = logging.getLogger(__name__)
+
 _CAPITAL = re.compile(r"(?<=[a-z0-9])([A-Z])")
 _EDITABLE = ("name", "slug", "description", "source", "documentation")
+_ALWAYS_SHOWN = ("name", "slug", "source")
 _EMPTY = {"description": "", "source": "", "documentation": {}}
 
 
@@ -282,6 +286,12 @@ def _replacement(record: Record, changes: Mapping[str, Any], source_timestamp: s
             "Set 'source_timestamp' as well.",
             method="dataset/updateDataset",
         )
+    lost = [name for name in _ALWAYS_SHOWN if name not in record and name not in changes]
+    if lost:
+        raise PolyteiaConfigurationError(
+            f"The record of dataset {record['id']!r} lacks its {lost[0]!r}, which would be lost. Set it as well.",
+            method="dataset/updateDataset",
+        )
     fields = {name: changes.get(name, record.get(name)) for name in _EDITABLE}
     timestamp = record.get("data_as_of") if source_timestamp is None else source_timestamp
     return {"id": record["id"], **fields, "dataAsOf": timestamp}
@@ -291,10 +301,11 @@ def _update_flow(credentials: Credentials, given: Mapping[str, Any]) -> Flow[Rec
     """Send the fields as they are; if the platform rejects nulls, send empty values instead."""
     try:
         data = (yield from call_flow(make_call("dataset/updateDataset", given), credentials)).data
-    except PolyteiaBadRequestError:
+    except PolyteiaBadRequestError as error:
         filled = {name: _EMPTY[name] for name in _EMPTY if given[name] is None}
-        if not filled:
+        if error.from_gateway or not filled:
             raise
+        log.info("The platform rejects null; dataset %r gets an empty %s instead.", given["id"], ", ".join(filled))
         call = make_call("dataset/updateDataset", {**given, **filled})
         data = (yield from call_flow(call, credentials)).data
     return to_record(data) if isinstance(data, dict) else None

@@ -6,6 +6,7 @@ An exchange without a key is rejected by the RPC API in its own form. Nothing el
 
 from __future__ import annotations
 
+import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,12 @@ if TYPE_CHECKING:
 
 PROBE = "detection of the API"
 
+NEGATIVE_LIFETIME = 300.0
+
 _hosts_with_rpc_api: set[str] = set()
-"""Base URLs that were found to serve the RPC API. A negative result is only probable, and is not kept."""
+"""Base URLs that were found to serve the RPC API."""
+_hosts_without: dict[str, float] = {}
+"""Base URLs that most likely serve the command API, and until when that is taken for true: it is only probable."""
 
 
 def serves_rpc_api(credentials: Credentials) -> Flow[bool]:
@@ -33,6 +38,8 @@ def serves_rpc_api(credentials: Credentials) -> Flow[bool]:
     base_url = credentials.config.base_url
     if base_url in _hosts_with_rpc_api:
         return True
+    if time.monotonic() < _hosts_without.get(base_url, 0.0):
+        return False
     try:
         response = yield json_request(RPC_PATH + EXCHANGE.name, PROBE, {"json": {}}, coalesce=True)
         is_rpc = _read(response, credentials)
@@ -40,6 +47,8 @@ def serves_rpc_api(credentials: Credentials) -> Flow[bool]:
         raise error.extended(_advice(credentials), not_applied=True) from error.__cause__
     if is_rpc:
         _hosts_with_rpc_api.add(base_url)
+    else:
+        _hosts_without[base_url] = time.monotonic() + NEGATIVE_LIFETIME
     return is_rpc
 
 

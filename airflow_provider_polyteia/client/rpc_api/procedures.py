@@ -91,7 +91,12 @@ _NONE = """
     dpa: createActivity toggleActivity
 """
 
-EXCHANGE = Procedure("auth/personalAccessKey/exchange", Idempotency.SAFE, masked_output="token")
+EXCHANGE = Procedure(
+    "auth/personalAccessKey/exchange",
+    Idempotency.SAFE,
+    masked_output="token",
+    refusal="The key of the connection is exchanged automatically.",
+)
 
 _KNOWN = [
     *_table(Idempotency.SAFE, _SAFE),

@@ -207,9 +207,15 @@ def decode(call: Call, response: Response, credentials: Credentials) -> Result:
     required = call.required_field
     if required and not (isinstance(data, dict) and isinstance(data.get(required), str) and data[required]):
         raise errors.missing_field(response, credentials, name, required)
-    if masked and isinstance(data, dict) and isinstance(data.get(masked), str):
-        credentials.add_secret(data[masked])
+    secret_output = data.get(masked) if isinstance(data, dict) else data
+    if masked and isinstance(secret_output, str):
+        credentials.add_secret(_credential_in(secret_output))
     return Result(data, response.date)
+
+
+def _credential_in(text: str) -> str:
+    """Return the part of a presigned URL that is its credential, the query; a token as it is."""
+    return text.partition("?")[2] or text
 
 
 def _output(response: Response, credentials: Credentials, name: str, subject: errors.Subject = dict) -> Output:

@@ -50,8 +50,9 @@ def kept(credentials: Credentials) -> Session | None:
 
 def drop(credentials: Credentials, session: Session) -> None:
     """Forget a session that was rejected, unless it was renewed in the meantime."""
-    if _sessions.get(_key(credentials)) is session:
-        del _sessions[_key(credentials)]
+    key = _key(credentials)
+    if _sessions.get(key) is session:
+        _sessions.pop(key, None)
 
 
 def renewal_time(now: float, lifetime: float | None) -> float | None:

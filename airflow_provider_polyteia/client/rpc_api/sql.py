@@ -13,7 +13,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 from airflow_provider_polyteia.client import errors
 from airflow_provider_polyteia.client.file_sink import Destination, FileSink
-from airflow_provider_polyteia.client.file_transfers import check_length, idle_timeout
+from airflow_provider_polyteia.client.file_transfers import check_length, idle_timeout, is_delimited
+from airflow_provider_polyteia.client.json_values import NotJSONError, check_json
 from airflow_provider_polyteia.client.operation import Flow, Idempotency, Operation, Response
 from airflow_provider_polyteia.client.rpc_api import arrow
 from airflow_provider_polyteia.client.rpc_api.protocol import (
@@ -25,7 +26,7 @@ from airflow_provider_polyteia.client.rpc_api.protocol import (
     session_flow,
 )
 from airflow_provider_polyteia.client.sql_references import with_bare_ids
-from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError
+from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,8 +45,9 @@ def execute(credentials: Credentials, query: Query, *, idempotent: bool) -> Oper
         raise_for_status(response, credentials, QUERY_PATH)
         if response.body[:4] != arrow.CONTINUATION:
             raise _not_arrow(response, credentials)
-        with arrow.reading(credentials, QUERY_PATH):
-            return arrow.to_json(response.body)
+        if not (is_delimited(response) or response.body.endswith(arrow.END)):
+            raise errors.incomplete_response(credentials, QUERY_PATH, "the Arrow stream has no end")
+        return arrow.to_json(response.body, credentials, QUERY_PATH)
 
     def start() -> Flow[dict[str, Any]]:
         result: dict[str, Any] = yield from _query_flow(credentials, query, read)
@@ -72,16 +74,15 @@ def export(
     def start() -> Flow[int]:
         with ExitStack() as stack:
             stream = stack.enter_context(tempfile.TemporaryFile())
-            sink = FileSink(stream, arrow.CONTENT_TYPE, destination.name)
+            sink = FileSink(stream, arrow.CONTENT_TYPE, f"a temporary file in {tempfile.gettempdir()}")
+            file = stack.enter_context(destination.open())
 
             def read(response: Response) -> None:
                 _check_stream(credentials, sink, stream, response)
 
             yield from _query_flow(credentials, query, read, sink, seconds)
-            file = stack.enter_context(destination.open())
             stream.seek(0)
-            with arrow.reading(credentials, QUERY_PATH):
-                return write(stream, file)
+            return write(stream, file, credentials, QUERY_PATH)
 
     return Operation(QUERY_PATH, start, Idempotency.SAFE, {"name": destination.name}, is_transfer=True)
 
@@ -92,6 +93,11 @@ def _check(query: Query) -> None:
         raise PolyteiaConfigurationError(
             "The RPC API runs SQL within a solution, which is looked up from a dataset. Specify at least one dataset."
         )
+    try:
+        check_json(query.args, "args")
+        check_json(query.named_args, "named_args")
+    except NotJSONError as error:
+        raise PolyteiaConfigurationError(f"The SQL statement cannot be sent: {error}.") from None
 
 
 def _query_flow(
@@ -103,7 +109,10 @@ def _query_flow(
 ) -> Flow[Any]:
     """Look the solution up, and send the query (docs/platform-api.md#rpc-sql)."""
     lookup = make_call("dataset/getDatasetById", {"id": query.dataset_ids[0]}, required_field="solutionId")
-    solution_id = (yield from call_flow(lookup, credentials)).data["solutionId"]
+    try:
+        solution_id = (yield from call_flow(lookup, credentials)).data["solutionId"]
+    except PolyteiaError as error:  # the statement itself was not sent
+        raise error.extended(not_applied=True) from error.__cause__
     body: dict[str, Any] = {"query": with_bare_ids(query.statement), "solution_id": solution_id}
     body |= {"args": list(query.args)} if query.args else {}
     body |= {"named_args": dict(query.named_args)} if query.named_args else {}
@@ -122,8 +131,7 @@ def _check_stream(credentials: Credentials, sink: FileSink, stream: IO[bytes], r
     sink.release()
     if sink.head[:4] != arrow.CONTINUATION:
         raise _not_arrow(replace(response, body=sink.head), credentials)
-    is_delimited = response.content_length is not None or "chunked" in response.headers.get("transfer-encoding", "")
-    if not (is_delimited or arrow.has_end(stream)):
+    if not (is_delimited(response) or arrow.has_end(stream)):
         raise errors.incomplete_response(credentials, QUERY_PATH, "the Arrow stream has no end")
 
 

@@ -168,6 +168,8 @@ class AsyncPolyteiaClient:
         loop.call_soon(loop.call_soon, partial(self._coalesced.pop, name, None))
 
     async def _fetch(self, request: Request) -> Response:
+        if request.url or request.sink is not None:
+            raise NotImplementedError(f"{request.name!r} moves a file; triggers do not")
         authorization = {"Authorization": f"Bearer {request.bearer}"} if request.bearer else {}
         message = httpx.Request(
             request.method,

@@ -12,6 +12,7 @@ def _separate_processes():
     """Sessions and detected APIs are kept per process; each test begins without any."""
     sessions._sessions.clear()
     probe._hosts_with_rpc_api.clear()
+    probe._hosts_without.clear()
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from airflow_provider_polyteia.exceptions import (
     PolyteiaConfigurationError,
     PolyteiaError,
     PolyteiaNotFoundError,
+    PolyteiaOutcomeUnknownError,
     PolyteiaPreconditionError,
     PolyteiaProtocolError,
     PolyteiaTransportError,
@@ -50,8 +51,8 @@ def test_upload(server, rpc_client):
         (HTML, PolyteiaProtocolError, "set the extra 'api'"),
         (Reply(200, b"OK", content_type="text/plain"), PolyteiaProtocolError, "not a JSON object"),
         (Reply(200, b"[]"), PolyteiaProtocolError, "not a JSON object"),
-        (Reply(200, b'{"ok": true}'), PolyteiaProtocolError, "'ingestId'"),
-        (Reply(200, b'{"ok": true, "ingestId": ""}'), PolyteiaProtocolError, "'ingestId'"),
+        (Reply(200, b'{"ok": true}'), PolyteiaOutcomeUnknownError, "'ingestId'.*not sent again"),
+        (Reply(200, b'{"ok": true, "ingestId": ""}'), PolyteiaOutcomeUnknownError, "'ingestId'"),
         (Reply(200, b'{"ingestId": "dsig_1", "size": 0}'), PolyteiaTransportError, "received 0 of 12 bytes"),
         (status(413, b"<html>too large</html>", content_type="text/html"), PolyteiaAPIError, "exceeds the size limit"),
         (status(412, b'{"error": "Terms", "code": "dpa.not-acknowledged"}'), PolyteiaPreconditionError, "acknowledge"),
@@ -165,7 +166,38 @@ def test_storage_out_of_order(server, storage, make_client, export, reply):
     assert [request.path for request in server.requests].count("/rpc/dataset/exportDatasetData") == 2
 
 
-@pytest.mark.parametrize("issued", ["ftp://storage.example/x", "/relative", "https://", "file:///etc/passwd"])
+XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        (XLSX, b"<html>blocked</html>"),
+        (XLSX, b"not a workbook"),
+        ("text/csv", b"<!DOCTYPE html><p>sign in"),
+        ("application/json", b'{"error": "no", "code": "x"}'),
+    ],
+)
+def test_not_the_file(server, storage, rpc_client, export, content_type, body):
+    """A page, an error or another format is not taken for the file, whatever its status."""
+    storage.answer(Reply(200, body, content_type=content_type))
+    server.answer(SESSION, url(storage))
+    with pytest.raises(PolyteiaProtocolError):
+        export(rpc_client, content_type)
+
+
+UNUSABLE = [
+    "ftp://storage.example/x",
+    "/relative",
+    "https://",
+    "file:///etc/passwd",
+    "http://[::1",
+    "http://a b/",
+    "http://h:99999/",
+]
+
+
+@pytest.mark.parametrize("issued", UNUSABLE)
 def test_unusable_url(server, rpc_client, export, issued):
     """A URL that is not one of a web server is not fetched."""
     server.answer(SESSION, output({"url": issued}))

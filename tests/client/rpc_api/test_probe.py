@@ -8,6 +8,7 @@ from servers import DROP, KEY, Reply, body_error, data, status
 
 from airflow_provider_polyteia.client.api import select_api
 from airflow_provider_polyteia.client.records import DatasetRef
+from airflow_provider_polyteia.client.rpc_api import probe
 from airflow_provider_polyteia.exceptions import (
     PolyteiaConfigurationError,
     PolyteiaError,
@@ -83,10 +84,14 @@ def test_outage_is_retried(server, make_client):
     assert select(make_client(api="auto", organization_id="org_1")).name == "rpc"
 
 
-def test_only_a_positive_result_is_kept(server, asking, make_client):
-    """The RPC API is detected once per process and host; the command API, which is only probable, each time."""
+def test_how_long_a_result_is_kept(server, asking, make_client, monkeypatch):
+    """The RPC API is detected once per process and host; the command API, which is only probable, for five minutes."""
     server.answer(HTML, RPC)
-    assert [select(asking).name for _ in range(2)] == ["command", "rpc"]
+    assert [select(asking).name for _ in range(2)] == ["command", "command"]
+    assert len(server.requests) == 1
+    monkeypatch.setattr(probe, "NEGATIVE_LIFETIME", 0.0)
+    probe._hosts_without.clear()
+    assert select(asking).name == "rpc"
     other = make_client(api="auto", organization_id="org_1")
     assert select(other).name == "rpc"
     assert len(server.requests) == 2

@@ -215,9 +215,12 @@ def test_update_without_nulls(server, rpc_client):
 
 def test_update_that_would_lose_the_as_of_time(server, rpc_client):
     """A record that does not show the as-of time is not replaced, unless the caller names it."""
-    api, record = RpcAPI(rpc_client.credentials), {"id": "ds_1", "name": "a", "slug": "a"}
+    api, record = RpcAPI(rpc_client.credentials), {"id": "ds_1", "name": "a", "slug": "a", "source": None}
     with pytest.raises(PolyteiaConfigurationError, match="source_timestamp"):
         api.update_dataset(record, {"name": "b"})
+    del record["source"]
+    with pytest.raises(PolyteiaConfigurationError, match="lacks its 'source'"):
+        api.update_dataset(record, {"name": "b"}, "2026-01-31T00:00:00Z")
     server.answer(SESSION, output({"id": "ds_1"}))
-    rpc_client.run(api.update_dataset(record, {"name": "b"}, "2026-01-31T00:00:00Z"))
+    rpc_client.run(api.update_dataset(record, {"name": "b", "source": ""}, "2026-01-31T00:00:00Z"))
     assert server.requests[-1].json["meta"] == [[1, "dataAsOf"]]

@@ -129,6 +129,56 @@ def test_session_that_ends_in_between(server, rpc_client, tmp_path):
     assert [request.path for request in server.requests].count("/api/query") == 2
 
 
+def test_columns_with_one_name(server, rpc_client, tmp_path):
+    """JSON cannot hold two columns of one name; none is lost silently."""
+    twice = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
+    server.answer(SESSION, DATASET, arrow_reply(stream(twice)))
+    with pytest.raises(PolyteiaError, match="several columns 'a'"):
+        export(rpc_client, tmp_path / "a.json", "application/json")
+
+
+INFINITY = pa.table({"until": pa.array([2**31 - 1], pa.int32()).cast(pa.date32())})
+LATE = pa.table({"until": pa.array([253402300799000000], pa.timestamp("us", "Etc/GMT-1"))})
+
+
+@pytest.mark.parametrize("kind", ["text/csv", "application/json"])
+def test_infinity(server, rpc_client, tmp_path, kind):
+    """A date without a text is not replaced by a placeholder; the exception names the column."""
+    server.answer(SESSION, DATASET, arrow_reply(stream(INFINITY)))
+    with pytest.raises(PolyteiaError, match="'until' contains a value that cannot be represented"):
+        export(rpc_client, tmp_path / "a", kind)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_year_10000_in_local_time(server, rpc_client):
+    """The last second of the year 9999 is a value, also in a time zone where it is the year 10000."""
+    server.answer(SESSION, DATASET, arrow_reply(stream(LATE)))
+    assert execute(rpc_client)["rows"][0][0].startswith(("9999-12-31", "10000-01-01"))
+
+
+def test_type_that_the_format_cannot_hold(server, make_client, tmp_path):
+    """The exception names the columns and their types, and the query is sent once."""
+    interval = pa.table({"i": pa.array([(1, 2, 3)], pa.month_day_nano_interval())})
+    server.answer(SESSION, DATASET, arrow_reply(stream(interval)))
+    with pytest.raises(PolyteiaError, match="i month_day_nano_interval"):
+        export(make_client(api="rpc", organization_id="org_1"), tmp_path / "a.parquet")
+    assert [request.path for request in server.requests].count("/api/query") == 1
+
+
+@pytest.mark.parametrize("value", [Decimal(1), float("nan"), "\ud800", b"x"])
+def test_arguments_that_json_cannot_represent(server, rpc_client, value):
+    """The exception names the argument; nothing is sent."""
+    with pytest.raises(PolyteiaConfigurationError, match=r"args\[0\]"):
+        execute(rpc_client, Query("SELECT ?", ["ds_1"], [value]))
+    assert server.requests == []
+
+
+def test_lookup_that_fails(server, make_client):
+    """If the solution cannot be looked up, the statement was not sent, and is retried whatever it does."""
+    server.answer(SESSION, status(503, b""), DATASET, arrow_reply(stream(FLAT)))
+    assert execute(make_client(api="rpc", organization_id="org_1"), idempotent=False)["rows"]
+
+
 def test_nested_values_in_csv(server, rpc_client, tmp_path):
     """CSV cannot hold lists; the exception names the column."""
     server.answer(SESSION, DATASET, arrow_reply(stream(TABLE)))

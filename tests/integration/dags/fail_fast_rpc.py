@@ -41,6 +41,6 @@ with DAG("ingest_rpc", schedule=None, params={**PARAMS, "dataset_id": Param(type
             deferrable=task_id != "load",
             ingest_timeout=timeout,
         )
-        for task_id, timeout in (("load", 60), ("load_deferred", 60), ("load_stuck", 2))
+        for task_id, timeout in (("load", 60), ("load_deferred", 60), ("load_stuck", 12))
     ]
     chain(*loads)  # so that the fault of the third upload hits the third task
