@@ -77,6 +77,16 @@ def test_deferred(rpc_sandbox, rpc_dataset, csv_file):
     assert rpc_sandbox.count(UPLOAD) == 1
 
 
+def test_templates_that_render_differently_later(rpc_dataset, csv_file):
+    """After the ingest, the as-of time of the upload is stored with the dataset of the upload."""
+    event = deferred(load(csv_file, rpc_dataset, deferrable=True))
+    resumed = FileToPolyteiaOperator(
+        task_id="load", source=str(csv_file), dataset_id="ds_other", source_timestamp="2027-01-01", deferrable=True
+    )
+    resumed.resume_execution(event.method_name, {**event.kwargs, "event": {"status": "completed"}}, {})
+    assert stored_as_of(rpc_dataset) == AS_OF
+
+
 def test_failed_ingest(rpc_sandbox, rpc_dataset, csv_file):
     """The trigger's exception is raised as it is, and the as-of time is not stored."""
     event = deferred(load(csv_file, rpc_dataset, deferrable=True))

@@ -6,9 +6,11 @@ import asyncio
 import time
 
 import pytest
+from rpc_responses import SESSION, failure, output
 from servers import KEY, data, status
 
 from airflow_provider_polyteia.client.records import DatasetRef
+from airflow_provider_polyteia.client.rpc_api import probe
 from airflow_provider_polyteia.exceptions import PolyteiaAuthenticationError, PolyteiaConfigurationError
 from airflow_provider_polyteia.triggers import shared_client
 
@@ -150,3 +152,34 @@ def test_invalid_extra(connect):
         PolyteiaConfigurationError, match=r"has an invalid Extra: expected a JSON object|does not exist"
     ):
         asyncio.run(query_once())
+
+
+def test_a_probable_result_of_the_detection_is_not_kept(server, connect, monkeypatch):
+    """A gateway that hides the RPC API for a while does not decide for as long as the triggerer runs."""
+    connect(host=server.url, extra={"api": "auto", "organization_id": "org_1", "max_attempts": 1})
+    monkeypatch.setattr(probe, "NEGATIVE_LIFETIME", 0.0)
+    server.answer(status(404, b"no backend", content_type="text/plain"), failure(400, "BAD_REQUEST"))
+
+    async def main():
+        async with shared_client.shared_client("polyteia_default") as client:
+            names = []
+            for _ in range(3):
+                names.append((await client.api()).name)
+                await asyncio.sleep(0.05)  # until concurrent waits no longer share the response
+            return names
+
+    assert asyncio.run(main()) == ["command", "rpc", "rpc"]
+    assert len(server.requests) == 2
+
+
+def test_an_ingest_needs_no_detection(server, connect):
+    """Only the RPC API has ingests."""
+    connect(host=server.url, extra={"api": "auto", "organization_id": "org_1", "max_attempts": 1})
+    server.answer(SESSION, output({"status": "running"}))
+
+    async def main():
+        async with shared_client.shared_client("polyteia_default") as client:
+            return await client.ingest_status("ds_1", "dsig_1")
+
+    assert asyncio.run(main()).status == "running"
+    assert [request.path.rpartition("/")[2] for request in server.requests] == ["exchange", "getDatasetIngestStatus"]
