@@ -151,7 +151,7 @@ class Bench:
 @pytest.fixture
 def bench(sandbox, fault):
     connection = json.loads(sandbox.airflow_connection())
-    extra = {"timeout": [5, 0.4 if fault.startswith("hang") else 20]}
+    extra = {"timeout": [5, 0.25 if fault.startswith("hang") else 20]}
     config = client_config.from_connection(
         "city", host=sandbox.base_url, password=sandbox.pak, extra={**connection["extra"], **extra}
     )

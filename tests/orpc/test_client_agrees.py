@@ -1,25 +1,35 @@
-"""Our client and the framework behind the platform's RPC API understand each other, in both dialects."""
+"""Our client of the RPC API agrees with the framework behind it, in both major versions."""
 
 from __future__ import annotations
 
 import asyncio
-import uuid
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
+from http import HTTPStatus
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from orpc.exchanges import EXCHANGES, MIDNIGHT, NO_ROUTE, find
+from orpc.matching import TYPES, Generated, Issues, differences, fill
 
-from airflow_provider_polyteia.client import config
-from airflow_provider_polyteia.client.api import select_api
+from airflow_provider_polyteia.client import api as client_api
+from airflow_provider_polyteia.client import config as client_config
+from airflow_provider_polyteia.client import exactly_once
+from airflow_provider_polyteia.client.credentials import Credentials
+from airflow_provider_polyteia.client.operation import Response
 from airflow_provider_polyteia.client.records import DatasetRef
-from airflow_provider_polyteia.client.rpc_api import probe, sessions
-from airflow_provider_polyteia.client.rpc_api.envelope import Dialect
+from airflow_provider_polyteia.client.rpc_api import probe, procedures, protocol, sessions
+from airflow_provider_polyteia.client.rpc_api.envelope import Dialect, decode_output
+from airflow_provider_polyteia.client.rpc_api.operations import RpcAPI
 from airflow_provider_polyteia.client.transports.httpx_client import AsyncPolyteiaClient
+from airflow_provider_polyteia.client.transports.requests_client import PolyteiaClient
 from airflow_provider_polyteia.exceptions import (
     PolyteiaAPIError,
     PolyteiaAuthenticationError,
     PolyteiaBadRequestError,
     PolyteiaConfigurationError,
     PolyteiaConflictError,
+    PolyteiaError,
     PolyteiaNotFoundError,
     PolyteiaOutcomeUnknownError,
     PolyteiaPermissionError,
@@ -27,235 +37,421 @@ from airflow_provider_polyteia.exceptions import (
     PolyteiaRateLimitError,
     PolyteiaServerError,
 )
-from airflow_provider_polyteia.hooks.polyteia import PolyteiaHook
 
-LARGE = 9_007_199_254_740_993
+TIMEOUT = 10
+DIALECTS = {1: Dialect.NUMBERS, 2: Dialect.WORDS}
+CLASSES = {
+    400: PolyteiaBadRequestError,
+    401: PolyteiaAuthenticationError,
+    403: PolyteiaPermissionError,
+    404: PolyteiaNotFoundError,
+    409: PolyteiaConflictError,
+    412: PolyteiaPreconditionError,
+    429: PolyteiaRateLimitError,
+    **dict.fromkeys(range(500, 600), PolyteiaServerError),
+}
+STATISTICS = {
+    "rowCount": 9_007_199_254_740_993,
+    "columnTypes": {"amount": "DOUBLE", "day": "DATE"},
+    "formats": ["csv", "parquet"],
+    "counts": [1, 2],
+    "mean": None,
+    "maximum": None,
+    "invalidDate": None,
+    "samples": ["a", None, "c"],
+    "pattern": "/^[a-z]+$/i",
+    "center": [10, 2.5],  # of a type that the framework does not know
+    "page": "https://example.com/datasets?page=1",
+    "nothing": None,
+}
+
+
+def make_config(target, *, key=None, **extra):
+    """The settings of a connection with the framework's server. Default: with the organization's id."""
+    extra = extra or {"organization_id": target.known["organizationId"]}
+    given = {"api": "rpc", "max_attempts": 1, **extra}
+    return client_config.from_connection("city", host=target.base_url, password=key or target.known["key"], extra=given)
 
 
 @pytest.fixture(autouse=True)
-def _separate_processes():
+def _no_sessions():
+    """Begin without sessions, and without known hosts."""
     sessions._sessions.clear()
     probe._hosts_with_rpc_api.clear()
     probe._hosts_without.clear()
 
 
-@pytest.fixture
-def make_hook(orpc_server, connect):
-    """Create hooks of the framework's server; other contents of the connection may be given."""
-    hooks = []
-
-    def make(key=None, **extra):
-        organization = {} if "organization_slug" in extra else {"organization_id": orpc_server.known["organizationId"]}
-        extra = {"api": "rpc", "max_attempts": 1, **organization, **extra}
-        connect("city", host=orpc_server.base_url, password=key or orpc_server.known["key"], extra=extra)
-        hooks.append(PolyteiaHook("city"))
-        return hooks[-1]
-
-    yield make
-    for hook in hooks:
-        hook.close()
+def run_sync(config, make_operation):
+    with PolyteiaClient(config) as client:
+        return client.run(make_operation(client.credentials))
 
 
-@pytest.fixture
-def hook(make_hook):
-    """A hook of the framework's server."""
-    return make_hook()
+def run_async(config, make_operation):
+    async def main():
+        client = AsyncPolyteiaClient(config)
+        try:
+            return await client.run(make_operation(client.credentials))
+        finally:
+            await client.aclose()
+
+    return asyncio.run(main())
 
 
-@pytest.fixture
-def new(orpc_server, hook):
-    """Create a dataset."""
-
-    def create(**fields):
-        given = {"name": "Bookings", "solution_id": orpc_server.known["solutionId"], "slug": f"b{uuid.uuid4().hex[:9]}"}
-        return hook.create_dataset(**given | fields)
-
-    return create
+@pytest.fixture(params=[run_sync, run_async], ids=["requests", "httpx"])
+def run(request):
+    """Runs an operation over HTTP with the client of workers, and with that of triggers."""
+    return request.param
 
 
-def test_dialect_is_learned_from_the_exchange(hook, orpc_server):
-    """The first session shows the dialect in which dates must be sent."""
-    hook.test_connection()
-    (session,) = sessions._sessions.values()
-    assert session.dialect is (Dialect.NUMBERS if orpc_server.dialect == 1 else Dialect.WORDS)
-    assert session.organization_id == orpc_server.known["organizationId"]
+def call(name, parameters=None, **options):
+    return lambda credentials: RpcAPI(credentials).call(name, parameters, **options)
 
 
-@pytest.mark.parametrize("name", ["organization_id", "organization_slug"])
-def test_exchange(make_hook, orpc_server, name):
-    """The key is exchanged for an organization by its id or its slug."""
-    key = {"organization_id": "organizationId", "organization_slug": "organizationSlug"}[name]
-    hook = make_hook(**{name: orpc_server.known[key]})
-    assert hook.test_connection() == (True, "Connected to organization 'Stadt Musterhausen'.")
+# What the framework returns
 
 
-def test_rejected_exchange(make_hook):
-    """A wrong key and an unknown organization are different exceptions."""
-    with pytest.raises(PolyteiaAuthenticationError, match="Invalid personal access key"):
-        make_hook("pak_wrong").get_dataset("ds_1")
-    with pytest.raises(PolyteiaConfigurationError, match=r"'org_unknown' set in its extra 'organization_id'"):
-        make_hook(organization_id="org_unknown").get_dataset("ds_1")
-    with pytest.raises(PolyteiaConfigurationError, match="extra 'organization_slug'"):
-        make_hook(organization_slug="unknown").get_dataset("ds_1")
+def response_to(target, exchange, given):
+    """Send the request of an exchange, and return the framework's response as a transport returns it."""
+    method, path, headers, content = exchange.request(target.dialect, given)
+    received = target.session.request(
+        method, target.base_url + path, headers=headers, data=content, timeout=TIMEOUT, allow_redirects=False
+    )
+    lower = {name.lower(): value for name, value in received.headers.items()}
+    return Response(received.status_code, lower, received.content)
 
 
-def test_detection(make_hook):
-    """A host with the framework is found to serve the RPC API."""
-    assert make_hook(api="auto").api.name == "rpc"
+def outcome_of(target, exchange, given):
+    """Return the data that our client makes of an exchange, or its exception."""
+    response = response_to(target, exchange, given)
+    name = exchange.procedure
+    is_called = protocol._NAME.fullmatch(name) and not procedures.find(name).refusal  # some are never sent like this
+    made = protocol.make_call(name if is_called else "dataset/getDatasetById", idempotent=True)
+    try:
+        return protocol.decode(made, response, Credentials(make_config(target))).data
+    except PolyteiaError as error:
+        return error
 
 
-def test_datasets(new, hook, orpc_server):
-    """A dataset is created once, found, listed, updated and deleted."""
-    record = new()
-    assert record["data_as_of"] is None
-    assert hook.get_dataset(record["id"]) == record
-    assert hook.get_dataset(solution_id=record["solution_id"], slug=record["slug"]) == record
-    assert record in list(hook.list_datasets(record["solution_id"]))
-    assert new(slug=record["slug"], name="Other")["name"] == "Bookings"
-    with pytest.raises(PolyteiaConflictError):
-        new(slug=record["slug"], if_exists="fail", name="Other")
-    assert hook.delete_dataset(record["id"]) is True
-    assert hook.delete_dataset(record["id"], ignore_missing=True) is False
-    assert list(hook.list_datasets(orpc_server.known["solutionId"])) == []
+@pytest.mark.parametrize("exchange", EXCHANGES, ids=lambda exchange: exchange.name)
+def test_every_response(orpc_server, exchange):
+    """Each response of the table becomes data, or the exception for its status with code, message and issues."""
+    given = orpc_server.prepare()
+    outcome = outcome_of(orpc_server, exchange, given)
+    expected = exchange.response(orpc_server.dialect)
+    if expected.status < 400:
+        assert not isinstance(outcome, PolyteiaError), outcome
+        assert_data(expected, outcome, orpc_server.dialect, given)
+        return
+    assert type(outcome) is CLASSES.get(expected.status, PolyteiaAPIError)
+    assert outcome.http_status == expected.status
+    assert outcome.from_gateway == (expected == NO_ROUTE)
+    if expected != NO_ROUTE:
+        assert_error(expected, outcome)
 
 
-def test_update(new, hook):
-    """An update keeps null and the as-of time; a date is accepted in the dialect of the platform."""
-    record = new()
-    hook.set_source_timestamp(record["id"], "2026-01-31T12:00:00+01:00")
-    updated = hook.update_dataset(record["id"], name="After")
-    assert (updated["name"], updated["data_as_of"]) == ("After", "2026-01-31T11:00:00.000Z")
-    assert updated["description"] == record["description"]
-    raw = {key: updated[key] for key in ("id", "name", "slug")} | {"documentation": None}
-    hook.call("dataset/updateDataset", {**raw, "description": None, "source": None, "dataAsOf": date(2026, 2, 1)})
-    kept = hook.update_dataset(record["id"], name="Again")
-    assert (kept["description"], kept["source"], kept["documentation"]) == (None, None, None)
-    assert kept["data_as_of"] == "2026-02-01T00:00:00.000Z"
+def assert_data(expected, data, dialect, given):
+    """Compare data with what the table says, for all types but those of `test_values_of_every_type`."""
+    if not expected.has_value:
+        assert data is None
+        return
+    template, meta = expected.template(dialect, given)
+    if any(kind in ("map", TYPES["map"]) for kind, *_ in meta):
+        return
+    root = [template]
+    for kind, *path in meta:
+        container, segment = root, 0
+        for following in path:
+            container, segment = container[segment], following
+        if kind in ("bigint", TYPES["bigint"]) and len(container[segment]) < 400:
+            container[segment] = int(container[segment])
+    assert not differences(root[0], data)
 
 
-def test_missing_dataset(hook):
-    """A missing dataset is a 404 with the framework's own word."""
-    with pytest.raises(PolyteiaNotFoundError, match="Dataset not found") as caught:
-        hook.get_dataset("ds_unknown")
-    assert (caught.value.http_status, caught.value.code, caught.value.from_gateway) == (404, "NOT_FOUND", False)
+def assert_error(expected, error):
+    assert error.code == expected.json["code"]
+    message = expected.json["message"]
+    assert error.message.startswith("" if isinstance(message, Generated) else message[:100])
+    issues = (expected.json.get("data") or {}).get("issues")
+    if isinstance(issues, Issues):
+        assert {tuple(issue["path"]) for issue in error.details} == set(issues.paths)
+        assert all(f"{'.'.join(path)}: " in str(error) for path in issues.paths if path)
 
 
-def test_unknown_procedure(hook):
-    """A missing procedure is a 404 that is not the framework's, and may mean the wrong API."""
-    with pytest.raises(PolyteiaOutcomeUnknownError, match="set the extra 'api'"):
-        hook.call("dataset/doesNotExist")
-    with pytest.raises(PolyteiaNotFoundError, match="set the extra 'api'") as caught:
-        hook.call("dataset/doesNotExist", idempotent=True)
-    assert caught.value.from_gateway
+def test_missing_procedure(orpc_server):
+    """A missing procedure is another exception than a missing resource, and names the extra `api`."""
+    given = orpc_server.prepare()
+    missing_procedure = outcome_of(orpc_server, find("unknown procedure"), given)
+    missing_dataset = outcome_of(orpc_server, find("get of an unknown id"), given)
+    assert missing_procedure.from_gateway
+    assert "set the extra 'api' of connection 'city' to 'command'" in str(missing_procedure)
+    assert not missing_dataset.from_gateway
+    assert "extra 'api'" not in str(missing_dataset)
 
 
-def test_types_in_outputs(new, hook, orpc_server):
-    """Each type of the framework arrives as the Python value that stands for it."""
-    record = new()
-    stats = hook.call("dataset/getDatasetStats", {"id": record["id"]})
-    assert stats["rowCount"] == LARGE
-    assert stats["columnTypes"] == {"amount": "DOUBLE", "day": "DATE"}
-    assert stats["lastChanges"] == {record["id"]: "2026-01-31T00:00:00.000Z"}
-    assert stats["formats"] == ["csv", "parquet"]
-    assert stats["counts"] == [1, 2]
-    assert (stats["mean"], stats["invalidDate"], stats["nothing"]) == (None, None, None)
-    assert stats["samples"] == ["a", None, "c"]
-    assert stats["pattern"] == "/^[a-z]+$/i"
-    assert stats["page"] == "https://example.com/datasets?page=1"
-    assert "unset" not in stats
+def test_values_of_every_type(orpc_server, run):
+    """Bigints, maps, sets, NaN, undefined and custom types become plain values; dates and URLs stay text."""
+    given = orpc_server.prepare()
+    result = run(make_config(orpc_server), call("dataset/getDatasetStats", {"id": given["datasetId"]}))
+    assert result == STATISTICS | {"lastChanges": {given["datasetId"]: MIDNIGHT}}
+    assert type(result["rowCount"]) is int
+
+
+def test_paths_of_dates(orpc_server):
+    """The paths of all dates in an output are known, the one of an invalid date included."""
+    given = orpc_server.prepare()
+    body = protocol.parse_json(response_to(orpc_server, find("statistics"), given).body)
+    output = decode_output(body)
+    assert set(output.dates) == {("lastChanges", 0, 1), ("invalidDate",)}
+    assert output.dialect is DIALECTS[orpc_server.dialect]
 
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [
-        ("returnDate", "2026-01-31T00:00:00.000Z"),
-        ("returnNull", None),
-        ("returnText", "Straße"),
-        ("returnUndefined", None),
-    ],
+    [("returnDate", MIDNIGHT), ("returnNull", None), ("returnText", "Straße"), ("returnUndefined", None)],
 )
-def test_single_values(hook, name, expected):
-    """A value that is not an object, and no value at all."""
-    assert hook.call(f"contract/{name}", idempotent=True) == expected
+def test_values_at_the_top_level(orpc_server, run, name, expected):
+    """A date, null, text, and no value at all can be the whole output."""
+    assert run(make_config(orpc_server), call(f"contract/{name}")) == expected
 
 
-def test_types_in_inputs(hook):
-    """Dates and large integers reach the handler as such, wherever they are; the framework returns them unchanged."""
-    given = {
-        "a": datetime(2026, 1, 31, 12, 30, 0, 123456, tzinfo=UTC),
-        "nested": [{"day": date(2026, 2, 1), "number": LARGE}, None, "text", 1.5, True],
-    }
-    returned = hook.call("contract/returnInput", given, idempotent=True)
-    assert returned["type"] == "object"
-    assert returned["input"] == {
-        "a": "2026-01-31T12:30:00.123Z",
-        "nested": [{"day": "2026-02-01T00:00:00.000Z", "number": LARGE}, None, "text", 1.5, True],
-    }
+# What we send
 
 
 @pytest.mark.parametrize(
-    ("code", "status", "expected"),
+    ("value", "expected"),
     [
-        ("BAD_REQUEST", 400, PolyteiaBadRequestError),
-        ("FORBIDDEN", 403, PolyteiaPermissionError),
-        ("NOT_FOUND", 404, PolyteiaNotFoundError),
-        ("CONFLICT", 409, PolyteiaConflictError),
-        ("PRECONDITION_FAILED", 412, PolyteiaPreconditionError),
-        ("PAYLOAD_TOO_LARGE", 413, PolyteiaAPIError),
-        ("TOO_MANY_REQUESTS", 429, PolyteiaRateLimitError),
-        ("SERVICE_UNAVAILABLE", 503, PolyteiaServerError),
-        ("INTERNAL_SERVER_ERROR", 500, PolyteiaServerError),
+        (None, None),
+        (True, True),
+        ("", ""),
+        ("Straße \U0001f600 \x00 \u2028", "Straße \U0001f600 \x00 \u2028"),
+        (0, 0),
+        (-1.5e-300, -1.5e-300),
+        (1.7976931348623157e308, 1.7976931348623157e308),
+        (2**53 - 1, 2**53 - 1),
+        (1 - 2**53, 1 - 2**53),
+        (2**53, 2**53),
+        (-(2**53) - 1, -(2**53) - 1),
+        (2**1000 + 1, 2**1000 + 1),
+        (datetime(2026, 1, 31, tzinfo=UTC), MIDNIGHT),
+        (datetime(2026, 1, 31), MIDNIGHT),  # noqa: DTZ001 - naive means UTC
+        (date(2026, 1, 31), MIDNIGHT),
+        (datetime(2026, 1, 31, 2, tzinfo=timezone(timedelta(hours=2))), MIDNIGHT),
+        (datetime(2026, 1, 31, 0, 0, 0, 123_999, tzinfo=UTC), "2026-01-31T00:00:00.123Z"),
+        (datetime(1, 1, 1, tzinfo=UTC), "0001-01-01T00:00:00.000Z"),
+        (MIDNIGHT, MIDNIGHT),
+        ([], []),
+        ({}, {}),
+        ((1, [2**60, None, {"at": date(2026, 1, 31)}]), [1, [2**60, None, {"at": MIDNIGHT}]]),
+        (
+            {"": {"0": [[date(2026, 1, 31)]]}, "meta": 2**60, "json": 1},
+            {"": {"0": [[MIDNIGHT]]}, "meta": 2**60, "json": 1},
+        ),
     ],
 )
-def test_errors(hook, code, status, expected):
-    """The HTTP status decides the exception; word and message are kept."""
-    with pytest.raises(expected, match="what happened") as caught:
-        hook.call("contract/fail", {"code": code, "message": "what happened"}, idempotent=True)
-    assert type(caught.value) is expected
-    assert (caught.value.http_status, caught.value.code, caught.value.message) == (status, code, "what happened")
+def test_values_in_inputs(orpc_server, run, value, expected):
+    """The framework receives the values that were given, and we read them in its response."""
+    result = run(make_config(orpc_server), call("contract/returnInput", {"value": value}))
+    assert result == {"type": "object", "input": {"value": expected}}
+    assert type(result["input"]["value"]) is type(expected)
 
 
-def test_word_of_the_application(hook):
-    """A word of the application is an error with the status that the framework gives it."""
+names = st.text(max_size=5).filter(lambda name: name != "__proto__")  # not a usual key in JavaScript
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(-(2**200), 2**200)
+    | st.floats(-1e15, 1e15)
+    | st.text(max_size=5)
+    | st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1)),  # noqa: DTZ001 - naive means UTC
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def as_received(value):
+    """The value that a date becomes, in a value that was sent."""
+    match value:
+        case datetime():
+            return f"{value:%Y-%m-%dT%H:%M:%S}.{value.microsecond // 1000:03}Z"
+        case list():
+            return [as_received(item) for item in value]
+        case dict():
+            return {key: as_received(item) for key, item in value.items()}
+    return value
+
+
+def test_any_input(orpc_server):
+    """Any JSON with dates and large integers arrives, and comes back, unchanged."""
+    with PolyteiaClient(make_config(orpc_server)) as client:
+
+        @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None)
+        @given(st.dictionaries(names, values, max_size=4))
+        def arrives(parameters):
+            result = client.run(RpcAPI(client.credentials).call("contract/returnInput", parameters))
+            assert result["input"] == as_received(parameters)
+
+        arrives()
+
+
+def test_dialect_of_the_session(orpc_server, run):
+    """The dialect is learned from the exchange: dates are accepted in both, and only in the right one."""
+    given = orpc_server.prepare()
+    config = make_config(orpc_server)
+    run(config, lambda credentials: RpcAPI(credentials).set_source_timestamp(given["datasetId"], MIDNIGHT))
+    (session,) = sessions._sessions.values()
+    assert session.dialect is DIALECTS[orpc_server.dialect]
+    assert session.organization_id == given["organizationId"]
+    record = orpc_server.call("dataset/getDatasetById", {"id": given["datasetId"]}, given)
+    assert record["dataAsOf"] == MIDNIGHT
+
+    credentials = Credentials(config)
+    other = next(dialect for dialect in Dialect if dialect is not session.dialect)
+    sessions.keep(credentials, sessions.Session(session.token, session.organization_id, other))
+    with pytest.raises(PolyteiaBadRequestError):
+        run(config, lambda credentials: RpcAPI(credentials).set_source_timestamp(given["datasetId"], MIDNIGHT))
+
+
+# Operations
+
+
+def test_organization_by_slug(orpc_server, run):
+    """A session can be begun with the slug of the organization, and shows its id."""
+    config = make_config(orpc_server, organization_slug=orpc_server.known["organizationSlug"])
+    assert run(config, lambda credentials: RpcAPI(credentials).test_connection()) == "Stadt Musterhausen"
+    (session,) = sessions._sessions.values()
+    assert session.organization_id == orpc_server.known["organizationId"]
+
+
+def test_wrong_key(orpc_server, run):
+    """The framework's refusal of a key is an authentication error, and says that nothing was applied."""
+    with pytest.raises(PolyteiaAuthenticationError, match="Invalid personal access key") as caught:
+        run(make_config(orpc_server, key="pak_wrong"), call("contract/returnNull"))
+    assert caught.value.not_applied
+    assert caught.value.code == "UNAUTHORIZED"
+
+
+@pytest.mark.parametrize("extra", [{"organization_id": "org_unknown"}, {"organization_slug": "unknown"}])
+def test_unknown_organization(orpc_server, run, extra):
+    """An unknown organization is an error of the connection, which names the extra."""
+    with pytest.raises(PolyteiaConfigurationError, match=f"extra '{next(iter(extra))}'"):
+        run(make_config(orpc_server, **extra), call("contract/returnNull"))
+
+
+def test_detection(orpc_server, run):
+    """A host that runs the framework is found to serve the RPC API, without the key."""
+    config = make_config(orpc_server, api="auto", organization_id="org_contract")
+    assert run(config, client_api.select_api).name == "rpc"
+    assert probe._hosts_with_rpc_api == {orpc_server.base_url}
+    assert not sessions._sessions
+
+
+def test_session_that_ended(orpc_server, run):
+    """A call within a session that the server has forgotten is repeated within a new one."""
+    config = make_config(orpc_server)
+    assert run(config, call("contract/returnText")) == "Straße"
+    (before,) = sessions._sessions.values()
+    orpc_server.session.post(f"{orpc_server.base_url}/reset", timeout=TIMEOUT).raise_for_status()
+    assert run(config, call("contract/returnText")) == "Straße"
+    (after,) = sessions._sessions.values()
+    assert after is not before
+
+
+def test_life_of_a_dataset(orpc_server):
+    """Create, find, list, update, set the as-of time, and delete; the records have our names and the given values."""
+    given = orpc_server.prepare()
+    fields = {"name": "Zählung", "solution_id": given["solutionId"], "slug": given["newSlug"], "source": "Kämmerei"}
+    with PolyteiaClient(make_config(orpc_server)) as client:
+        api = RpcAPI(client.credentials)
+        created = exactly_once.create(client, api.create_dataset(fields))
+        assert created.is_new
+        record = created.record
+        assert {name: record[name] for name in fields} == fields
+        assert (record["description"], record["documentation"], record["data_as_of"]) == ("", {}, None)
+        assert record["organization_id"] == given["organizationId"]
+
+        again = exactly_once.create(client, api.create_dataset({**fields, "name": "Another"}))
+        assert again.already_existed
+        assert isinstance(again.rejection, PolyteiaConflictError)
+        assert again.record == record
+
+        for reference in (DatasetRef(record["id"]), DatasetRef(None, given["solutionId"], given["newSlug"])):
+            assert client.run(api.get_dataset(reference)) == record
+        listing = api.list_datasets(given["solutionId"])
+        listed = listing.take(client.run(listing.next_page()))
+        assert [item["id"] for item in listed] == [given["datasetId"], record["id"]]
+        assert listing.is_complete
+
+        client.run(api.set_source_timestamp(record["id"], "2026-01-31T00:00:00Z"))
+        record = client.run(api.get_dataset(DatasetRef(record["id"])))
+        updated = client.run(api.update_dataset(record, {"name": "Bookings", "description": None}))
+        assert (updated["name"], updated["description"], updated["data_as_of"]) == ("Bookings", None, MIDNIGHT)
+
+        ingest = client.run(api.ingest_status(record["id"], "dsig_1"))
+        assert (ingest.status, ingest.message) == ("failed", "bad csv")
+
+        assert client.run(api.delete_dataset(record["id"])) is None
+        with pytest.raises(PolyteiaNotFoundError, match="Dataset not found"):
+            client.run(api.get_dataset(DatasetRef(record["id"])))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "status", "message"),
+    [
+        ({"code": "FORBIDDEN"}, 403, "Forbidden"),
+        ({"code": "NOT_FOUND", "message": "No such thing"}, 404, "No such thing"),
+        ({"code": "CONFLICT", "message": "Slug already in use"}, 409, "Slug already in use"),
+        ({"code": "PRECONDITION_FAILED"}, 412, "Precondition Failed"),
+        ({"code": "TOO_MANY_REQUESTS"}, 429, "Too Many Requests"),
+        ({"code": "SERVICE_UNAVAILABLE"}, 503, "Service Unavailable"),
+        ({"code": "DATASET_LOCKED", "message": "Locked"}, 500, "Locked"),
+    ],
+)
+def test_errors(orpc_server, run, parameters, status, message):
+    """An error of the framework or of the application arrives as its exception, from both transports."""
     with pytest.raises(PolyteiaAPIError) as caught:
-        hook.call("contract/fail", {"code": "TEAPOT", "message": "short and stout"}, idempotent=True)
-    assert caught.value.code == "TEAPOT"
+        run(make_config(orpc_server), call("contract/fail", parameters, idempotent=True))
+    error = caught.value
+    assert type(error) is CLASSES[status]
+    assert (error.http_status, error.code, error.message) == (status, parameters["code"], message)
+    assert (error.method, error.conn_id, error.from_gateway) == ("contract/fail", "city", False)
 
 
-def test_issues_of_an_invalid_input(hook):
-    """The exception names each offending field."""
-    given = {"organizationId": "org_contract", "description": "", "source": "", "documentation": {}}
-    with pytest.raises(PolyteiaBadRequestError, match=r"name: .*; solutionId: ") as caught:
-        hook.call("dataset/createDataset", {**given, "name": 1, "solutionId": 2})
-    assert [issue["path"] for issue in caught.value.details] == [["name"], ["solutionId"]]
+def test_status_of_the_application(orpc_server, run):
+    """The HTTP status decides, whatever word the application uses; version 2 does not let it choose the status."""
+    parameters = {"code": "DATASET_LOCKED", "message": "Locked", "status": 423}
+    with pytest.raises(PolyteiaAPIError, match="DATASET_LOCKED: 'Locked'") as caught:
+        run(make_config(orpc_server), call("contract/fail", parameters, idempotent=True))
+    assert caught.value.http_status == (423 if orpc_server.dialect == 1 else HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
-def test_output_that_breaks_the_contract(hook, orpc_server):
-    """A 500 after a write does not say that nothing was done: here, the dataset exists."""
-    with pytest.raises(PolyteiaOutcomeUnknownError):
-        hook.call("contract/createAndBreakOutput", {"slug": "broken"})
-    assert hook.get_dataset(solution_id=orpc_server.known["solutionId"], slug="broken")["slug"] == "broken"
+def test_validation(orpc_server, run):
+    """A rejected input names the path of each issue."""
+    parameters = {"organizationId": orpc_server.known["organizationId"], "solutionId": 1, "name": None}
+    with pytest.raises(PolyteiaBadRequestError) as caught:
+        run(make_config(orpc_server), call("dataset/createDataset", parameters))
+    error = caught.value
+    assert {"name", "solutionId", "description", "source", "documentation"} == {
+        issue["path"][0] for issue in error.details
+    }
+    assert error.message.startswith("Input validation failed: ")
+    assert f"{error.details[0]['path'][0]}: {error.details[0]['message']}; " in str(error)
 
 
-def test_failed_ingest(new, hook):
-    """The state of an ingest and its reason are read."""
-    status = hook.get_conn().run(hook.api.ingest_status(new()["id"], "dsig_1"))
-    assert (status.status, status.message) == ("failed", "bad csv")
+def test_date_without_meta(orpc_server):
+    """The framework accepts our dates and our null, and rejects a date that `meta` does not name."""
+    given = orpc_server.prepare()
+    body = fill(find("update with a date").body, orpc_server.dialect, given)["json"]
+    config = make_config(orpc_server)
+    assert run_sync(config, call("dataset/updateDataset", body))["dataAsOf"] == MIDNIGHT
+    assert run_sync(config, call("dataset/updateDataset", body | {"dataAsOf": None}))["dataAsOf"] is None
+    assert outcome_of(orpc_server, find("update with a date without meta"), given).http_status == HTTPStatus.BAD_REQUEST
 
 
-def test_client_of_triggers(new, hook, orpc_server):
-    """The async client sends and reads the same."""
-    record = new()
-    settings = {"api": "rpc", "organization_id": orpc_server.known["organizationId"]}
-    key = orpc_server.known["key"]
-    given = config.from_connection("city", host=orpc_server.base_url, password=key, extra=settings)
-
-    async def read():
-        client = AsyncPolyteiaClient(given)
-        try:
-            api = await client.run(select_api(client.credentials))
-            return await client.run(api.get_dataset(DatasetRef(record["id"])))
-        finally:
-            await client.aclose()
-
-    assert asyncio.run(read()) == record
+def test_write_that_breaks_its_output(orpc_server, run):
+    """Error 500 after a write leaves the outcome unknown; the resource does exist."""
+    given = orpc_server.prepare()
+    with pytest.raises(PolyteiaOutcomeUnknownError, match="Output validation failed"):
+        run(make_config(orpc_server), call("contract/createAndBreakOutput", {"slug": given["newSlug"]}))
+    by_slug = {"solutionId": given["solutionId"], "slug": given["newSlug"]}
+    assert run(make_config(orpc_server), call("dataset/getDatasetBySolutionSlug", by_slug))["name"] == "Created"
