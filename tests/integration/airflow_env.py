@@ -22,10 +22,11 @@ import sys
 import tempfile
 import time
 from contextlib import closing, suppress
+from http import HTTPStatus
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 import psutil
@@ -238,7 +239,7 @@ class RealAirflow:
                 "parallelism": "4",
                 "test_connection": "Enabled",
             },
-            "database": {"sql_alchemy_conn": f"sqlite:///{self.records.path}?timeout=30"},
+            "database": {"sql_alchemy_conn": f"sqlite:///{self.records.path}"},
             "logging": {"logging_level": self._log_level, "colored_console_log": "False"},
             "scheduler": {
                 "scheduler_idle_sleep_time": "0.2",
@@ -283,10 +284,24 @@ class RealAirflow:
         run_id = f"manual__{dag_id}__{secrets.token_hex(4)}"
         if AIRFLOW_3:
             body = {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf or {})}
-            self.rest("POST", f"/api/v2/dags/{dag_id}/dagRuns", body)
+            path = f"/api/v2/dags/{dag_id}/dagRuns"
+            wait_until(lambda: self._accepts(path, body), 60, lambda: f"no run of {dag_id} could be started")
         else:
             self.cli("dags", "trigger", dag_id, "--run-id", run_id, "--conf", json.dumps(dict(conf or {})))
         return run_id
+
+    def _accepts(self, path: str, body: Mapping[str, Any]) -> bool:
+        """Send a request that creates something; return False if it must be sent again.
+
+        On SQLite, Airflow's API server may wait for a lock that it holds itself, until that times out (HTTP 500).
+        """
+        try:
+            self.rest("POST", path, body)
+        except HTTPError as error:
+            if error.code not in (HTTPStatus.CONFLICT, HTTPStatus.INTERNAL_SERVER_ERROR):
+                raise
+            return error.code == HTTPStatus.CONFLICT  # an earlier request created it
+        return True
 
     def wait(self, dag_id: str, run_id: str, timeout: float = 90) -> str:
         """Wait for the end of a run; return its state, `success` or `failed`."""
