@@ -31,8 +31,8 @@ test: $(READY) ## Run all tests, those with a real Airflow included
 	@$(PYTHON) -m pytest
 
 .PHONY: unit
-unit: $(READY) ## Run the quick tests only, on two cores
-	@$(PYTHON) -m pytest -m "not integration and not soak" --numprocesses 2 --dist loadfile
+unit: $(READY) ## Run the quick tests only, on two cores, without those that need Node.js
+	@$(PYTHON) -m pytest -m "not integration and not soak" --ignore tests/orpc --numprocesses 2 --dist loadfile
 
 .PHONY: orpc
 orpc: $(ORPC)/.ready ## Install the RPC framework for the contract tests (needs Node.js 20 or later and npm)
