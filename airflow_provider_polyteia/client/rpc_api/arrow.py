@@ -273,7 +273,7 @@ def _values(name: str, column: pa.Array) -> list[Any]:
         pass
     try:
         texts = list(column.cast(pa.string()).to_pylist())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:  # ValueError: invalid UTF-8
         raise _out_of_range(name) from error
     if any(text is not None and "out of range" in text for text in texts):
         raise _out_of_range(name)

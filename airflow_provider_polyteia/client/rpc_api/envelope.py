@@ -17,7 +17,7 @@ from datetime import UTC, date, datetime
 from enum import Enum
 from typing import Any
 
-from airflow_provider_polyteia.client.json_values import NotJSONError, check_json
+from airflow_provider_polyteia.client.json_values import MAX_BITS, MAX_DEPTH, NotJSONError, check_json
 from airflow_provider_polyteia.client.records import parse_timestamp
 
 MAX_SAFE_INTEGER = 2**53 - 1
@@ -98,10 +98,13 @@ def _replace_special(value: Any, path: Path, types: list[tuple[str, Path]]) -> A
         except OverflowError:
             raise NotJSONError(f"{value.isoformat()} lies outside of the years 1 to 9999 in UTC") from None
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) > MAX_SAFE_INTEGER:
+        if value.bit_length() > MAX_BITS:
+            return value  # `check_json` rejects it, and names its path
         types.append(("bigint", path))
         return str(value)
-    if len(path) > 100:  # noqa: PLR2004 - `check_json` rejects what is nested deeper
-        return value
+    if len(path) > MAX_DEPTH + 1:
+        # Not left to `check_json`: a list that contains itself twice would be copied 2**100 times before.
+        raise NotJSONError("parameters are nested too deeply or are recursive")
     if isinstance(value, Mapping):
         return {key: _replace_special(item, (*path, key), types) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview):

@@ -57,11 +57,19 @@ def _read(response: Response, credentials: Credentials) -> bool:
     fields = body.get("json") if isinstance(body, dict) else None
     if isinstance(fields, dict) and isinstance(fields.get("code"), str):
         return True
+    if _is_outage(response):
+        raise _undecided(response, credentials)  # also in JSON, because a gateway may write it like the command API
     is_command_api = isinstance(body, dict) and (body.keys() & {"data", "error"} or {"code", "message"} <= body.keys())
     is_unknown_path = response.status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
     if is_command_api or is_unknown_path or (response.is_success and response.is_html):
         return False
     raise _undecided(response, credentials)
+
+
+def _is_outage(response: Response) -> bool:
+    """Return True for a status that says nothing about the host's API: of a proxy, a gateway or an overload."""
+    passing = (HTTPStatus.PROXY_AUTHENTICATION_REQUIRED, HTTPStatus.TOO_MANY_REQUESTS)
+    return response.is_redirect or response.status in passing or response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 def _undecided(response: Response, credentials: Credentials) -> PolyteiaError:

@@ -86,6 +86,21 @@ def test_what_json_cannot_represent(value):
         encode_input({"deep": [value]})
 
 
+@pytest.mark.parametrize("number", [2**1024, -(2**1024), 10**5000], ids=["positive", "negative", "unprintable"])
+def test_numbers_without_end(number):
+    """An integer that is too large for any receiver is rejected by its path, even one that Python cannot print."""
+    with pytest.raises(NotJSONError, match=r"parameters\['a'\]\[0\] is too large"):
+        encode_input({"a": [number]})
+
+
+def test_list_that_contains_itself_twice():
+    """A recursive value is rejected at once; following each of its paths would take forever."""
+    recursive = []
+    recursive += [recursive, recursive]
+    with pytest.raises(NotJSONError, match="recursive"):
+        encode_input({"a": recursive})
+
+
 @pytest.mark.parametrize(
     ("code", "value", "expected"),
     [

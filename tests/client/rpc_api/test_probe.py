@@ -66,6 +66,11 @@ def test_decided(server, asking, reply, expected):
         (Reply(200, b'{"id": "ds_1"}'), PolyteiaConfigurationError),
         (status(429, b""), PolyteiaRateLimitError),
         (status(502, b"<html>bad gateway</html>", content_type="text/html"), PolyteiaServerError),
+        (status(503, b'{"error": "no healthy upstream"}'), PolyteiaServerError),
+        (status(500, b'{"code": 500, "message": "internal error"}'), PolyteiaServerError),
+        (status(429, b'{"error": "slow down"}'), PolyteiaRateLimitError),
+        (status(407, b'{"error": "proxy"}'), PolyteiaConfigurationError),
+        (Reply(302, b'{"error": "moved"}', {"Location": "https://login.example"}), PolyteiaConfigurationError),
         (DROP, PolyteiaTransportError),
     ],
 )

@@ -9,6 +9,53 @@ from airflow_provider_polyteia.client.rpc_api.procedures import PROCEDURES, find
 from airflow_provider_polyteia.client.rpc_api.protocol import make_call
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError
 
+# Every procedure that is known, by its router, and the effect of a second call: none is the same effect, `-` the same
+# end state, but the second may fail with 404, `+` the same with 409, `!` a second resource, mail or change.
+KNOWN = {
+    "auth": "listMyOrganizations",
+    "auth/organizationAdmin": "listMembers inviteMember!",
+    "organization": "getOrganizationById getPublicOrganization",
+    "cockpit/organization": "create! delete-",
+    "cockpit/admin": "invite!",
+    "workspace": "listWorkspacesByOrganization listWorkspaceMembers addWorkspaceMember removeWorkspaceMember-"
+    " setWorkspacePublicProperties",
+    "enterprise/workspace": "listWorkspacesByOrganization createWorkspace! addWorkspaceAdmin inviteToWorkspace"
+    " archiveWorkspace-",
+    "solution": "createSolution! getSolutionById listSolutionsByWorkspace updateSolutionDocumentation deleteSolution-"
+    " setSolutionPublicProperties manageSolutionOwners manageSolutionCollaborators listSolutionAccess",
+    "dataset": "createDataset! getDatasetById getDatasetBySolutionSlug listDatasets updateDataset updateDatasetColumns"
+    " deleteDataset- deleteDatasetData getDatasetStats getDatasetIngestStatus exportDatasetData duplicateDataset!"
+    " scheduleDatasetPrune removeDatasetPruneSchedule setDatasetLock",
+    "insight": "createInsight! updateInsight getInsight getInsightBySolutionSlug listInsights deleteInsight-"
+    " getDataForInsight setInsightLock",
+    "report": "createReport! updateReport getReport listReports deleteReport- duplicateReport! setReportLock"
+    " getInsightData",
+    "reportView": "createReportView! updateReportView getReportView listReportViews deleteReportView- syncReportView"
+    " setReportViewPublicAccess listReportViewViewers manageReportViewViewers",
+    "tag": "createTag! getTag deleteTag- listTags assignTag+ removeTagAssignment- listTagsForResource",
+    "group": "createGroup! getGroupById deleteGroup- listGroupsByWorkspace addGroupMember removeGroupMember-"
+    " listGroupMembers setGroupPublicProperties",
+    "permission": "checkPermission checkMemberPermission checkPermissionBulk checkMemberPermissionBulk",
+    "form": "createForm! updateForm getForm deleteForm- setFormLock publishForm! attachDataset getLatestReleasedForm"
+    " getReleasedForm manageSubmitters listSubmitters getSubmission getSubmissionAssetUrl listForms",
+    "dataview": "createDataview! updateDataview redefineDataview getDataview listDataviews deleteDataview-"
+    " setDataviewLock",
+    "dpa": "getMyAcceptanceStatus listActivities createActivity! updateActivity deleteActivity- toggleActivity!"
+    " setActivityLock",
+}
+EFFECTS = {"-": Idempotency.DELETES, "+": Idempotency.ADDS, "!": Idempotency.NONE}
+
+
+def test_all_known_procedures():
+    """The table has each known procedure, with the effect of a second call, and no other."""
+    expected = {
+        f"{router}/{word.rstrip('-+!')}": EFFECTS.get(word[-1], Idempotency.SAFE)
+        for router, words in KNOWN.items()
+        for word in words.split()
+    }
+    called = {name: known.idempotency for name, known in PROCEDURES.items() if not known.refusal}
+    assert called == expected
+
 
 @pytest.mark.parametrize("name", PROCEDURES)
 def test_words_and_idempotency(name):

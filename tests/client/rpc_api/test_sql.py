@@ -156,6 +156,16 @@ def test_year_10000_in_local_time(server, rpc_client):
     assert execute(rpc_client)["rows"][0][0].startswith(("9999-12-31", "10000-01-01"))
 
 
+@pytest.mark.parametrize("kind", [None, "application/json"])
+def test_text_that_is_not_utf8(server, rpc_client, tmp_path, kind):
+    """Invalid text in a column is an exception of this provider, which names the column."""
+    broken = pa.StringArray.from_buffers(1, pa.py_buffer(b"\x00\x00\x00\x00\x01\x00\x00\x00"), pa.py_buffer(b"\xff"))
+    server.answer(SESSION, DATASET, arrow_reply(stream(pa.table({"street": broken}))))
+    with pytest.raises(PolyteiaError, match="'street' contains a value that cannot be represented"):
+        execute(rpc_client) if kind is None else export(rpc_client, tmp_path / "a", kind)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_type_that_the_format_cannot_hold(server, make_client, tmp_path):
     """The exception names the columns and their types, and the query is sent once."""
     interval = pa.table({"i": pa.array([(1, 2, 3)], pa.month_day_nano_interval())})
