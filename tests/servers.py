@@ -62,6 +62,11 @@ class DROP:
     """Instead of a reply: close the connection without a response."""
 
 
+class _QuietServer(ThreadingHTTPServer):
+    def handle_error(self, *_):
+        """Print nothing: clients that go away, or reject a certificate, are what tests are about."""
+
+
 class ScriptedServer:
     """Sends the replies of `script` in order, then repeats the last one; records the requests."""
 
@@ -69,12 +74,15 @@ class ScriptedServer:
         self.requests: list[Recorded] = []
         self.script: deque = deque([data({"id": "ds_1"})])
         self.connections = 0
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._http = _QuietServer(("127.0.0.1", 0), self._handler())
         self._http.daemon_threads = True
         self._scheme = "http"
         if ssl_context is not None:
             self._scheme = "https"
-            self._http.socket = ssl_context.wrap_socket(self._http.socket, server_side=True)
+            # The handshake is left to the connection's thread: one that hangs must not hold back others.
+            self._http.socket = ssl_context.wrap_socket(
+                self._http.socket, server_side=True, do_handshake_on_connect=False
+            )
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01})
 
     @property

@@ -53,9 +53,9 @@ MAY_IMPORT = {
 }
 # Of `client`, only these are used by the parts that stage and store files.
 SHARED_BELOW_HOOKS = {f"{PACKAGE}.client.{name}" for name in ("file_sink", "formats", "json_values", "multipart")}
-TRANSPORTS = {f"{PACKAGE}.client.transports.requests_client", f"{PACKAGE}.client.transports.httpx_client"}
-HEAVY = {"requests", "httpx", "pyarrow", "duckdb", "tenacity", "urllib3", "pandas", "numpy", "starlette", "uvicorn"}
-IO_LIBRARIES = {"asyncio", "http.client", "httpx", "requests", "selectors", "socket", "ssl", "threading", "urllib3"}
+TRANSPORTS = {f"{PACKAGE}.client.transports.requests_client", f"{PACKAGE}.client.transports.aiohttp_client"}
+HEAVY = {"requests", "aiohttp", "pyarrow", "duckdb", "tenacity", "urllib3", "pandas", "numpy", "starlette", "uvicorn"}
+IO_LIBRARIES = {"aiohttp", "asyncio", "http.client", "requests", "selectors", "socket", "ssl", "threading", "urllib3"}
 
 # They choose the API of a connection, load it before an event loop needs it, and run commands, queries and procedures.
 MAY_IMPORT_AN_API = {
@@ -229,11 +229,12 @@ def test_nothing_heavy_is_imported_at_load():
 def test_every_imported_package_is_declared():
     """What our code imports is one of our dependencies or extras, or listed above with a reason."""
     requirements = importlib.metadata.requires("airflow-provider-polyteia")
-    declared = {re.match(r"[\w-]+", text)[0] for text in requirements}
+    declared = {re.match(r"[\w-]+", text)[0].replace("-", "_") for text in requirements}
     distributions = importlib.metadata.packages_distributions()
     roots = {found.target.split(".")[0] for found in IMPORTS if found.when != "typing"}
     external = roots - sys.stdlib_module_names - {PACKAGE, "airflow"} - set(NOT_DECLARED)
-    assert {root for root in external if not declared & {*distributions.get(root, ()), root}} == set()
+    names = {root: {name.replace("-", "_") for name in (*distributions.get(root, ()), root)} for root in external}
+    assert {root for root in external if not declared & names[root]} == set()
 
 
 # Airflow's own base classes import some of these, depending on its version: only what we add counts.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from airflow_provider_polyteia.client.config import ClientConfig
     from airflow_provider_polyteia.client.operation import Operation
     from airflow_provider_polyteia.client.records import Ingest, Record, Upload
-    from airflow_provider_polyteia.client.transports.httpx_client import AsyncPolyteiaClient
+    from airflow_provider_polyteia.client.transports.aiohttp_client import AsyncPolyteiaClient
     from airflow_provider_polyteia.client.upload_condition import UploadCondition
 
 log = logging.getLogger(__name__)
@@ -141,7 +141,6 @@ class SharedClient:
     async def _run(
         self, client: AsyncPolyteiaClient, build: Callable[[PlatformAPI], Operation[T]], limits: dict[str, float | None]
     ) -> T:
-        client.resize_for(self.users)
         api = await self._api_of(client, **limits)
         return await client.run(build(api), limits=client.config.with_limits(**limits).limits)
 
@@ -183,7 +182,7 @@ def _load_client() -> type[AsyncPolyteiaClient]:
     from airflow_provider_polyteia.client import api  # noqa: F401, PLC0415 - loaded here, so that `_api_of` does not block
     from airflow_provider_polyteia.client.command_api import operations as _  # noqa: F401, PLC0415 - as above
     from airflow_provider_polyteia.client.rpc_api import files, operations, probe  # noqa: F401, PLC0415 - as above
-    from airflow_provider_polyteia.client.transports.httpx_client import AsyncPolyteiaClient  # noqa: PLC0415 - heavy
+    from airflow_provider_polyteia.client.transports.aiohttp_client import AsyncPolyteiaClient  # noqa: PLC0415 - heavy
 
     return AsyncPolyteiaClient
 

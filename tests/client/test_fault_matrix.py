@@ -17,7 +17,7 @@ from conftest import FakeTime, HastyTime
 from airflow_provider_polyteia.client import config as client_config
 from airflow_provider_polyteia.client.api import select_api
 from airflow_provider_polyteia.client.records import DatasetRef
-from airflow_provider_polyteia.client.transports.httpx_client import AsyncPolyteiaClient
+from airflow_provider_polyteia.client.transports.aiohttp_client import AsyncPolyteiaClient
 from airflow_provider_polyteia.client.transports.requests_client import PolyteiaClient
 from airflow_provider_polyteia.exceptions import (
     PolyteiaAPIError,

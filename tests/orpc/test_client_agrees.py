@@ -21,7 +21,7 @@ from airflow_provider_polyteia.client.records import DatasetRef
 from airflow_provider_polyteia.client.rpc_api import probe, procedures, protocol, sessions
 from airflow_provider_polyteia.client.rpc_api.envelope import Dialect, decode_output
 from airflow_provider_polyteia.client.rpc_api.operations import RpcAPI
-from airflow_provider_polyteia.client.transports.httpx_client import AsyncPolyteiaClient
+from airflow_provider_polyteia.client.transports.aiohttp_client import AsyncPolyteiaClient
 from airflow_provider_polyteia.client.transports.requests_client import PolyteiaClient
 from airflow_provider_polyteia.exceptions import (
     PolyteiaAPIError,
@@ -97,7 +97,7 @@ def run_async(config, make_operation):
     return asyncio.run(main())
 
 
-@pytest.fixture(params=[run_sync, run_async], ids=["requests", "httpx"])
+@pytest.fixture(params=[run_sync, run_async], ids=["requests", "aiohttp"])
 def run(request):
     """Runs an operation over HTTP with the client of workers, and with that of triggers."""
     return request.param

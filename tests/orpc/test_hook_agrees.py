@@ -13,7 +13,7 @@ from airflow_provider_polyteia.client.api import select_api
 from airflow_provider_polyteia.client.records import DatasetRef
 from airflow_provider_polyteia.client.rpc_api import probe, sessions
 from airflow_provider_polyteia.client.rpc_api.envelope import Dialect
-from airflow_provider_polyteia.client.transports.httpx_client import AsyncPolyteiaClient
+from airflow_provider_polyteia.client.transports.aiohttp_client import AsyncPolyteiaClient
 from airflow_provider_polyteia.exceptions import (
     PolyteiaAPIError,
     PolyteiaAuthenticationError,

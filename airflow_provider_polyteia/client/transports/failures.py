@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
 
 class FailureKind(Enum):
-    """The kinds of failure. All but the last three are certain not to have sent the request."""
+    """The kinds of failure. All but the last four are certain not to have sent the request."""
 
     CERTIFICATE_UNTRUSTED = auto()
     CERTIFICATE_UNREADABLE = auto()
     PROXY_UNUSABLE = auto()
+    SOCKS_UNSUPPORTED = auto()
     PROXY_AUTHENTICATION = auto()
     PROXY_REFUSED = auto()
     NAME_NOT_RESOLVED = auto()
@@ -35,6 +36,7 @@ class FailureKind(Enum):
     CONNECT_ABORTED = auto()
     CONNECT_FAILED = auto()
     READ_TIMEOUT = auto()
+    RESPONSE_TIMEOUT = auto()
     CONNECTION_LOST = auto()
     RESPONSE_UNREADABLE = auto()
 
@@ -42,14 +44,24 @@ class FailureKind(Enum):
 class Failure(NamedTuple):
     """One failure.
 
-    :param detail: what the sentence adds: OpenSSL's reason, the proxy's HTTP status, the package that a SOCKS proxy
-        needs, or the type of the library's exception. Never a library's text.
+    :param detail: what the sentence adds: OpenSSL's reason, the proxy's HTTP status, what is wrong with its URL, or
+        the type of the library's exception. Never a library's text.
     """
 
     kind: FailureKind
     detail: str = ""
 
 
+_UNUSABLE = {
+    FailureKind.CERTIFICATE_UNTRUSTED: "the server's certificate is not trusted ({detail}). If the certificate is "
+    'issued by a corporate proxy or a private CA, set the extra "verify" of connection {conn_id!r} to its CA bundle.',
+    FailureKind.CERTIFICATE_UNREADABLE: 'a certificate file cannot be read. Check the extras "verify" and "cert" of '
+    "connection {conn_id!r} and the environment variable REQUESTS_CA_BUNDLE.",
+    FailureKind.PROXY_UNUSABLE: "the proxy of connection {conn_id!r} cannot be used: {detail}. Check its extra "
+    '"proxies" and the environment variables HTTPS_PROXY and ALL_PROXY.',
+    FailureKind.SOCKS_UNSUPPORTED: "the proxy of connection {conn_id!r} is a SOCKS proxy, which needs packages that "
+    "are not installed. Install airflow-provider-polyteia[socks].",
+}
 _NOT_SENT = {
     FailureKind.NAME_NOT_RESOLVED: "the host name in {url} could not be resolved",
     FailureKind.CONNECTION_REFUSED: "{url}, or the proxy in front of it, refused the connection",
@@ -61,6 +73,7 @@ _NOT_SENT = {
 }
 _RESPONSE_LOST = {
     FailureKind.READ_TIMEOUT: "no data received from {url} for {idle_timeout:g} s (read timeout)",
+    FailureKind.RESPONSE_TIMEOUT: "no complete response from {url} within {total_timeout:g} s",
     FailureKind.CONNECTION_LOST: "the connection to {url} was lost",
     FailureKind.RESPONSE_UNREADABLE: "the response could not be read ({detail})",
 }
@@ -76,36 +89,19 @@ def to_exception(
     :param origin: scheme and host of the request. Default: the connection's.
     """
     kind, detail = failure
-    if kind is FailureKind.CERTIFICATE_UNTRUSTED:
-        return _unusable(
-            name,
-            config,
-            f"the server's certificate is not trusted ({detail}). If the certificate is issued by a corporate proxy or "
-            "a "
-            f'private CA, set the extra "verify" of connection {config.conn_id!r} to its CA bundle.',
-        )
-    if kind is FailureKind.CERTIFICATE_UNREADABLE:
-        return _unusable(
-            name,
-            config,
-            f'a certificate file cannot be read. Check the extras "verify" and "cert" of connection {config.conn_id!r} '
-            "and the environment variable REQUESTS_CA_BUNDLE.",
-        )
-    if kind is FailureKind.PROXY_UNUSABLE:
-        return _unusable(
-            name,
-            config,
-            f'the proxy of connection {config.conn_id!r} cannot be used. Check its extra "proxies" and the environment '
-            f"variable HTTPS_PROXY (a socks5:// proxy needs {detail}).",
-        )
     if kind is FailureKind.PROXY_AUTHENTICATION:
         return proxy_authentication_required(name, config)
+    if kind in _UNUSABLE:
+        problem = _UNUSABLE[kind].format(conn_id=config.conn_id, detail=detail)
+        text = f"Polyteia request {name!r} was not sent: {problem}"
+        return PolyteiaConfigurationError(text, method=name, conn_id=config.conn_id, not_applied=True)
     connect_timeout, read_timeout = config.timeout if idle_timeout is None else (idle_timeout, idle_timeout)
     values = {
         "url": origin or config.base_url,
         "detail": detail,
         "connect_timeout": connect_timeout,
         "idle_timeout": read_timeout,
+        "total_timeout": total_timeout(config),
     }
     about = f"Polyteia request {name!r} (connection {config.conn_id!r})"
     if kind in _NOT_SENT:
@@ -115,10 +111,9 @@ def to_exception(
     return PolyteiaTransportError(text, method=name, conn_id=config.conn_id)
 
 
-def _unusable(name: str, config: ClientConfig, problem: str) -> PolyteiaConfigurationError:
-    return PolyteiaConfigurationError(
-        f"Polyteia request {name!r} was not sent: {problem}", method=name, conn_id=config.conn_id, not_applied=True
-    )
+def total_timeout(config: ClientConfig) -> float:
+    """Return the time in seconds within which a trigger's request must have its complete response."""
+    return sum(config.timeout)
 
 
 def exception_chain(error: BaseException | None, ambient: BaseException | None = None) -> Iterator[BaseException]:

@@ -19,6 +19,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, LocationValueError, NewConnectionError, ProtocolError, ReadTimeoutError
 
+from airflow_provider_polyteia.client.transports.environment import UnusableProxyError
 from airflow_provider_polyteia.client.transports.failures import (
     Failure,
     FailureKind,
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from urllib3.poolmanager import PoolManager
 
 _POOL_SIZE = 10
-# The base URL was checked, so an unusable URL can only be a proxy's.
-_UNUSABLE_PROXY = (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL, LocationValueError)
 _QUERY = re.compile(r"\?[^\s'\"<>]*")
 
 
@@ -141,8 +140,9 @@ def classify(error: BaseException, ambient: BaseException | None = None) -> Fail
     failed = next((link for link in chain if isinstance(link, ConnectFailedError | NewConnectionError)), None)
     if failed is not None:
         return _classify_connect_failure(list(exception_chain(failed, ambient)))
-    if isinstance(error, _UNUSABLE_PROXY):
-        return Failure(FailureKind.PROXY_UNUSABLE, "requests[socks]")
+    unusable = _classify_proxy(error)
+    if unusable is not None:
+        return unusable
     if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
         return Failure(FailureKind.CERTIFICATE_UNREADABLE)
     for link in chain:
@@ -151,6 +151,17 @@ def classify(error: BaseException, ambient: BaseException | None = None) -> Fail
         if isinstance(link, ConnectionError | ProtocolError | ssl.SSLError):
             return Failure(FailureKind.CONNECTION_LOST)
     return Failure(FailureKind.RESPONSE_UNREADABLE, type(error).__name__)
+
+
+def _classify_proxy(error: BaseException) -> Failure | None:
+    """Return what is wrong with the proxy's URL; None if it is not that."""
+    if isinstance(error, UnusableProxyError):
+        return Failure(FailureKind.PROXY_UNUSABLE, str(error))
+    if isinstance(error, requests.exceptions.InvalidSchema):  # all that is left: the package for SOCKS is missing
+        return Failure(FailureKind.SOCKS_UNSUPPORTED)
+    if isinstance(error, requests.exceptions.InvalidURL | LocationValueError):
+        return Failure(FailureKind.PROXY_UNUSABLE, "requests cannot use its URL; write http://host:port")
+    return None
 
 
 def _classify_connect_failure(chain: list[BaseException]) -> Failure:

@@ -19,6 +19,7 @@ from urllib3.exceptions import HTTPError
 from airflow_provider_polyteia.client.credentials import Credentials
 from airflow_provider_polyteia.client.operation import Response
 from airflow_provider_polyteia.client.retries import Attempts
+from airflow_provider_polyteia.client.transports.environment import settings_for
 from airflow_provider_polyteia.client.transports.failures import Failure, to_exception
 from airflow_provider_polyteia.client.transports.requests_adapter import (
     ConnectFailureAdapter,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_polyteia.client.config import ClientConfig
     from airflow_provider_polyteia.client.operation import Flow, Operation, Request, Sink
+    from airflow_provider_polyteia.client.transports.environment import Settings
 
 log = logging.getLogger(__name__)
 
@@ -193,24 +195,17 @@ class PolyteiaClient:
         return self._session.send(prepared, timeout=timeout, allow_redirects=False, **settings)
 
     def _settings_for(self, url: str) -> dict[str, Any]:
-        """Return the settings for a URL on another host; for the connection's own host if it is empty.
-
-        The client certificate is for the connection's host only.
-        """
-        return self._merged_settings(url, None) if url else self._settings
+        """Return how to reach a URL on another host; the connection's own host if it is empty."""
+        return _arguments(settings_for(self.config, url)) if url else self._settings
 
     @cached_property
     def _settings(self) -> dict[str, Any]:
-        """Proxies and certificates, of the connection and of the environment, as requests merges them.
+        """Proxy and certificates of the connection and of the environment.
 
         Merged once, because that takes half the time that requests needs for a call. Passed with each request, because
         the environment variable REQUESTS_CA_BUNDLE would override the session's ``verify``.
         """
-        return self._merged_settings(self.config.base_url, self.config.cert)
-
-    def _merged_settings(self, url: str, cert: str | tuple[str, str] | None) -> dict[str, Any]:
-        proxies, verify = dict(self.config.proxies), self.config.verify
-        return {**self._session.merge_environment_settings(url, proxies, None, verify, cert)}
+        return _arguments(settings_for(self.config))
 
     def _drop_idle_connections(self, now: float) -> None:
         if now - self._used_at > MAX_IDLE:
@@ -226,6 +221,12 @@ class PolyteiaClient:
             self._sleep(min(left, _POLL_INTERVAL))
         if self._is_cancelled:
             raise PolyteiaError("The task was killed while it waited for a retry.", conn_id=self.config.conn_id)
+
+
+def _arguments(settings: Settings) -> dict[str, Any]:
+    """Return settings as requests takes them with each request."""
+    proxies = dict.fromkeys(("http", "https"), settings.proxy) if settings.proxy else {}
+    return {"proxies": proxies, "verify": settings.verify, "cert": settings.cert}
 
 
 def _receive(received: requests.Response, sink: Sink | None) -> Response:

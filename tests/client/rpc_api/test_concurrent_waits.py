@@ -11,7 +11,7 @@ from airflow_provider_polyteia.client import config
 from airflow_provider_polyteia.client.api import select_api
 from airflow_provider_polyteia.client.records import DatasetRef
 from airflow_provider_polyteia.client.rpc_api import sessions
-from airflow_provider_polyteia.client.transports.httpx_client import AsyncPolyteiaClient
+from airflow_provider_polyteia.client.transports.aiohttp_client import AsyncPolyteiaClient
 from airflow_provider_polyteia.exceptions import PolyteiaNotFoundError
 from airflow_provider_polyteia.sandbox import SANDBOX_ORGANIZATION_ID, Sandbox
 
@@ -41,7 +41,6 @@ def in_loop(sandbox, api, *uses):
 
     async def run():
         client = AsyncPolyteiaClient(settings)
-        client.resize_for(WAITS)
         try:
             for prepare in uses:
                 prepare()

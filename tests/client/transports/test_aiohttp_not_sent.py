@@ -1,4 +1,4 @@
-"""Which failures prove to the httpx client that a request was not sent, on real sockets.
+"""Which failures prove to the aiohttp client that a request was not sent, on real sockets.
 
 Each case sends a write that is not idempotent, as `test_requests_not_sent` does with the requests client.
 """
@@ -14,7 +14,7 @@ from servers import KEY, RawServer, read_request, reset
 
 from airflow_provider_polyteia.client import config as client_config
 from airflow_provider_polyteia.client.command_api.protocol import make_call
-from airflow_provider_polyteia.client.transports.httpx_client import AsyncPolyteiaClient
+from airflow_provider_polyteia.client.transports.aiohttp_client import AsyncPolyteiaClient
 from airflow_provider_polyteia.exceptions import (
     PolyteiaConfigurationError,
     PolyteiaOutcomeUnknownError,

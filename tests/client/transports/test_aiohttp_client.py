@@ -1,20 +1,25 @@
-"""The httpx client behaves like the requests client, and serves many callers at once."""
+"""The aiohttp client behaves like the requests client, and serves many callers at once."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import ssl
+import threading
+import time
+from contextlib import suppress
 
 import pytest
 import trustme
 from calls import send
-from servers import DROP, KEY, Reply, ScriptedServer, body_error, data, status
+from servers import DROP, KEY, RawServer, Reply, ScriptedServer, body_error, data, read_request, status
 
 from airflow_provider_polyteia.client import config as client_config
 from airflow_provider_polyteia.client.command_api.protocol import make_call
-from airflow_provider_polyteia.client.transports.httpx_client import AsyncPolyteiaClient
-from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError
+from airflow_provider_polyteia.client.operation import Idempotency, Operation, Request
+from airflow_provider_polyteia.client.transports.aiohttp_client import AsyncPolyteiaClient
+from airflow_provider_polyteia.client.transports.requests_client import PolyteiaClient
+from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError, PolyteiaTransportError
 
 QUERY = make_call("query", "get_dataset", {"id": "ds_1"}, required_field="id")
 WRITE = make_call("command", "create_tag", {"organization_id": "org_1", "name": "x"})
@@ -210,15 +215,6 @@ def test_bundle_without_a_certificate(server, tmp_path):
         run(make_config(server.url, verify=str(bundle)))
 
 
-def test_unusable_proxy(server):
-    """For a SOCKS proxy without its package, the exception names the package, but not the proxy's password."""
-    config = make_config(server.url, proxies={"http": "socks5://user:hidden-word@127.0.0.1:1"})
-    with pytest.raises(PolyteiaConfigurationError, match=r"httpx\[socks\]") as caught:
-        run(config)
-    assert "hidden-word" not in str(caught.value)
-    assert caught.value.__context__ is None
-
-
 class Platform:
     """A platform that issues an access token and accepts no other."""
 
@@ -238,7 +234,6 @@ def test_concurrent_calls_share_an_exchange(server):
     server.answer(platform)
 
     async def use(client):
-        client.resize_for(200)
         await asyncio.gather(*(send(client, QUERY) for _ in range(50)))
         first = server.calls.count("/auth/pak/token")
         platform.token = "token-RENEWED-43"
@@ -308,7 +303,7 @@ def test_tokens_are_masked(server):
 
 
 def test_no_secret_in_any_log(server, caplog):
-    """Neither the key nor the token is in any log record at DEBUG, including those of httpx and httpcore."""
+    """Neither the key nor the token is in any log record at DEBUG, including those of aiohttp and asyncio."""
     server.answer(Platform(), status(401), status(401))
     with caplog.at_level(logging.DEBUG):
         outcome(lambda: run(make_config(server.url, **ORGANIZATION)))
@@ -317,17 +312,69 @@ def test_no_secret_in_any_log(server, caplog):
     assert TOKEN not in caplog.text
 
 
-@pytest.mark.parametrize(("users", "limit"), [(1, 5), (100, 10), (5000, 50)])
-def test_connections_grow_with_users(server, users, limit):
-    """100 concurrent calls use one connection per ten users, at least 5 and at most 50."""
+def test_no_request_waits_for_another(server):
+    """30 requests that receive no response do not hold back another one."""
+    silent = threading.Event()
+    waiting = []
+
+    def respond(request):
+        if request.json["params"]["id"] != "ds_1":
+            waiting.append(request)
+            silent.wait(10)
+        return data({"id": "ds_1"})
+
+    server.answer(respond)
+    hanging = make_call("query", "get_dataset", {"id": "ds_2"})
 
     async def use(client):
-        client.resize_for(users)
-        await asyncio.gather(*(send(client, QUERY) for _ in range(100)))
+        tasks = [asyncio.create_task(send(client, hanging)) for _ in range(30)]
+        async with asyncio.timeout(10):
+            while len(waiting) < len(tasks):  # noqa: ASYNC110 - no event signals it
+                await asyncio.sleep(0.01)
+            found = (await send(client, QUERY)).data
+        silent.set()
+        await asyncio.gather(*tasks)
+        return found
 
-    in_loop(make_config(server.url), use)
-    assert len(server.requests) == 100
-    assert server.connections <= limit
+    assert in_loop(make_config(server.url), use) == {"id": "ds_1"}
+
+
+def test_response_without_end():
+    """A response that comes byte by byte ends the request after connect and read timeout together, not later."""
+
+    def drip(connection):
+        read_request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n")
+        with suppress(OSError):
+            for _ in range(100):
+                connection.sendall(b" ")
+                time.sleep(0.05)
+
+    with RawServer(drip) as raw:
+        config = make_config(f"http://127.0.0.1:{raw.port}", timeout=[0.1, 0.3], max_attempts=1)
+        started = time.monotonic()
+        with pytest.raises(PolyteiaTransportError, match=r"no complete response from .* within 0\.4 s"):
+            run(config)
+        assert time.monotonic() - started < 2
+
+
+def test_repeated_headers(server):
+    """A header that comes twice is joined to one, as requests does it."""
+    responses = []
+
+    def flow():
+        responses.append((yield Request("GET", "/api", "get", bearer=KEY)))
+
+    def two(connection):
+        read_request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Two: a\r\nx-two: b\r\n\r\n")
+
+    with RawServer(two) as raw:
+        config = make_config(f"http://127.0.0.1:{raw.port}")
+        operation = Operation("get", flow, Idempotency.SAFE, {})
+        in_loop(config, lambda client: client.run(operation))
+        PolyteiaClient(config).run(operation)
+    assert [response.headers["x-two"] for response in responses] == ["a, b", "a, b"]
 
 
 def test_repr_hides_the_key(server):

@@ -1,0 +1,252 @@
+"""The client of triggers: moves bytes and sleeps within an event loop, and decides nothing.
+
+Theory of operation
+-------------------
+A triggerer serves hundreds of waits in one event loop, so no request may hold back another, and none may last: whatever
+the network does, each ends after `total_timeout`, and its connection with it. Connections are not limited: the number
+of waits limits them. While a repeatable request receives no response, it is sent again on another connection every
+`patience` seconds, up to `MAX_COPIES` times at once; the first response counts, and the rest is cancelled. So a
+connection that hangs delays a wait by one interval, not by a timeout, and a slow platform still gets its time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import sys
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+from urllib.parse import urlencode
+
+import aiohttp
+from tenacity import AsyncRetrying
+from yarl import URL
+
+from airflow_provider_polyteia.client.credentials import Credentials
+from airflow_provider_polyteia.client.operation import Response
+from airflow_provider_polyteia.client.retries import Attempts
+from airflow_provider_polyteia.client.transports.aiohttp_connections import (
+    Route,
+    classify,
+    end_failed_connection,
+    find_route,
+)
+from airflow_provider_polyteia.client.transports.failures import to_exception, total_timeout
+from airflow_provider_polyteia.exceptions import PolyteiaError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
+
+    from airflow_provider_polyteia.client.config import ClientConfig, Limits
+    from airflow_provider_polyteia.client.operation import Flow, Operation, Request
+
+log = logging.getLogger(__name__)
+
+MAX_COPIES = 3
+
+T = TypeVar("T")
+
+
+async def _no_mask(_: str) -> None:
+    """Leave logs as they are."""
+
+
+class AsyncPolyteiaClient:
+    """Runs operations on one platform with one key, within one event loop.
+
+    :param user_agent: sent with every request.
+    :param on_secret: awaited with every new token, so that it can be masked in logs.
+    :param clock: returns seconds on a clock that never goes back.
+    :param sleep: waits for a number of seconds.
+    :param jitter: returns a random number from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        config: ClientConfig,
+        *,
+        user_agent: str = "airflow-provider-polyteia",
+        on_secret: Callable[[str], Awaitable[None]] = _no_mask,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.config = config
+        self._on_secret = on_secret
+        self._clock = clock
+        self._sleep = sleep
+        self._jitter = jitter
+        self._headers = {"User-Agent": user_agent, "Accept-Encoding": "gzip, deflate"}
+        self._new_secrets: list[str] = []
+        self.credentials = Credentials(config, self._new_secrets.append, clock)
+        self._opening = asyncio.Lock()
+        self._open: tuple[Route, aiohttp.ClientSession] | None = None
+        self._coalesced: dict[tuple[str, ...], asyncio.Task[Response]] = {}
+        self._tasks: set[asyncio.Task[Response]] = set()
+
+    def __repr__(self) -> str:
+        return f"<AsyncPolyteiaClient {self.config.base_url} connection={self.config.conn_id!r}>"
+
+    async def aclose(self) -> None:
+        """End all requests, and close the connections."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._open is not None:
+            _, session = self._open
+            await session.close()
+
+    async def run(self, operation: Operation[T], *, limits: Limits | None = None, patience: float | None = None) -> T:
+        """Run an operation, retry it as far as that is safe, and return its result.
+
+        :param limits: limits of the retries. Default: the connection's.
+        :param patience: time in seconds after which a request without a response is sent again on another connection,
+            if the operation is idempotent. Default: None, never.
+        :raises PolyteiaError: see `exceptions`.
+        """
+        attempts = Attempts(operation, limits or self.config.limits, clock=self._clock, jitter=self._jitter)
+        patience = patience if operation.is_idempotent else None
+
+        async def attempt() -> T:
+            attempts.begin()
+            try:
+                return await self.run_flow(operation.start(), patience)
+            except PolyteiaError as error:
+                attempts.record_failure(error)
+                return cast("T", None)  # applied by an earlier attempt, whose response was lost
+
+        retrying = AsyncRetrying(**attempts.policy(self._sleep))
+        try:
+            result: T = await retrying(attempt)
+        finally:
+            # Break the reference cycle: with hundreds of deferred tasks, collecting these objects blocked the event
+            # loop for longer than Airflow's limit.
+            vars(retrying).clear()
+        return result
+
+    async def run_flow(self, flow: Flow[T], patience: float | None = None) -> T:
+        """Make one attempt: send a flow's requests, and return the responses, or what prevented them, to it.
+
+        :param patience: as for `run`.
+        """
+        step = partial(next, flow)
+        try:
+            while True:
+                try:
+                    request = step()
+                finally:
+                    while self._new_secrets:
+                        await self._on_secret(self._new_secrets.pop())
+                try:
+                    step = partial(flow.send, await self._transmit(request, patience))
+                except PolyteiaError as error:
+                    step = partial(flow.throw, error)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        finally:
+            flow.close()  # when cancelled, what the flow has open is closed now
+
+    async def _transmit(self, request: Request, patience: float | None) -> Response:
+        """Send one request and read its response completely."""
+        ambient = sys.exception()
+        try:
+            if request.coalesce:
+                return await self._fetch_once(request, patience)
+            return await self._fetch_patiently(request, patience)
+        except (aiohttp.ClientError, OSError) as error:
+            failure = classify(error, ambient)
+        # Raised outside the except block so that the original exception, which may contain a token, is not chained.
+        raise to_exception(failure, request.name, self.config)
+
+    async def _fetch_once(self, request: Request, patience: float | None) -> Response:
+        """Send a request once for all operations that need it at the same time."""
+        key = (request.name, request.method, request.path, request.bearer)
+        task = self._coalesced.get(key)
+        if task is None:
+            task = self._coalesced[key] = self._start(self._fetch_patiently(request, patience))
+            task.add_done_callback(partial(self._end_coalesced, key))
+        return await asyncio.shield(task)
+
+    def _end_coalesced(self, key: tuple[str, ...], task: asyncio.Task[Response]) -> None:
+        if not task.cancelled():
+            task.exception()  # retrieved, even if no operation waits for it any longer
+        # Those that wait receive the response in the loop's next round; a caller that asks before then must still see
+        # it.
+        loop = task.get_loop()
+        loop.call_soon(loop.call_soon, partial(self._coalesced.pop, key, None))
+
+    async def _fetch_patiently(self, request: Request, patience: float | None) -> Response:
+        """Send a request, and copies of it while there is no response; return the first response."""
+        if patience is None:
+            return await self._fetch(request)
+        copies: set[asyncio.Task[Response]] = set()
+        failed: asyncio.Task[Response] | None = None
+        try:
+            while copies or failed is None:
+                if failed is None and len(copies) < MAX_COPIES:
+                    copies.add(self._start(self._fetch(request)))
+                more = failed is None and len(copies) < MAX_COPIES
+                done, copies = await asyncio.wait(
+                    copies, timeout=patience if more else None, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in done:
+                    if task.exception() is None:
+                        return task.result()
+                    failed = task
+        finally:
+            for task in copies:
+                task.cancel()
+        return failed.result()
+
+    def _start(self, fetch: Coroutine[Any, Any, Response]) -> asyncio.Task[Response]:
+        task = asyncio.create_task(fetch)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _fetch(self, request: Request) -> Response:
+        if request.url or request.sink is not None:
+            raise NotImplementedError(f"{request.name!r} moves a file; triggers do not")
+        try:
+            async with asyncio.timeout(total_timeout(self.config)):
+                return await self._exchange(request)
+        except BaseException:
+            end_failed_connection()
+            raise
+
+    async def _exchange(self, request: Request) -> Response:
+        route, session = await self._opened(request.name)
+        authorization = {"Authorization": f"Bearer {request.bearer}"} if request.bearer else {}
+        query = f"?{urlencode(request.query)}" if request.query else ""
+        started = self._clock()
+        async with session.request(
+            request.method,
+            URL(f"{self.config.base_url}{request.path}{query}", encoded=True),
+            data=request.body,
+            headers={**self._headers, **request.headers, **authorization, **route.headers},
+            allow_redirects=False,
+            **route.options,
+        ) as received:
+            body = await received.read()
+        milliseconds = 1000 * (self._clock() - started)
+        log.debug("Polyteia request %r: HTTP %d in %.0f ms", request.name, received.status, milliseconds)
+        return Response(received.status, _merged(received.headers), body)
+
+    async def _opened(self, name: str) -> tuple[Route, aiohttp.ClientSession]:
+        async with self._opening:
+            if self._open is None:
+                route = await asyncio.to_thread(find_route, self.config, name)
+                self._open = route, route.open_session(self.config.timeout)
+        return self._open
+
+
+def _merged(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return headers with names in lower case, and the values of repeated ones joined, as requests does it."""
+    merged: dict[str, str] = {}
+    for name, value in headers.items():
+        key = name.lower()
+        merged[key] = f"{merged[key]}, {value}" if key in merged else value
+    return merged

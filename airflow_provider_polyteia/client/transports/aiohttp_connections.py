@@ -1,0 +1,212 @@
+"""The TCP connections of the aiohttp client: how they are opened, what a failure means, and how they end.
+
+Python's `ssl` reads certificate files while it blocks, so sessions are prepared in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import zlib
+from contextvars import ContextVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import aiohttp
+from aiohttp.http_exceptions import ContentEncodingError
+from certifi import where
+from requests.adapters import HTTPAdapter
+from urllib3.util.ssl_ import create_urllib3_context
+from yarl import URL
+
+from airflow_provider_polyteia.client.transports.environment import UnusableProxyError, settings_for
+from airflow_provider_polyteia.client.transports.failures import (
+    Failure,
+    FailureKind,
+    classify_connect_failure,
+    exception_chain,
+    proxy_refusal,
+    to_exception,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_provider_polyteia.client.config import ClientConfig
+    from airflow_provider_polyteia.client.transports.environment import Settings
+
+# A request on a connection that the server closes at that time is lost, and retried: triggers only read.
+MAX_IDLE = 30.0
+_UNDECODABLE = (ContentEncodingError, zlib.error)
+_MAX_HEADER = 65536  # bytes of a line, as http.client accepts them in workers
+
+_transport: ContextVar[asyncio.BaseTransport | None] = ContextVar("_transport", default=None)
+
+
+class ConnectFailedError(aiohttp.ClientError):
+    """No connection was made, so no request was sent; the cause says why."""
+
+
+class _MarksConnections:
+    """A connector that marks connect failures, and remembers the connection of the current request."""
+
+    async def connect(self, *args: Any, **kwargs: Any) -> Any:
+        """Take a connection from the pool or open one."""
+        _transport.set(None)
+        try:
+            connection = await super().connect(*args, **kwargs)  # type: ignore[misc]  # a mixin of aiohttp's connectors
+        except Exception as error:
+            raise ConnectFailedError from error
+        _transport.set(connection.transport)
+        return connection
+
+
+class _DirectConnector(_MarksConnections, aiohttp.TCPConnector):
+    """Connections to the platform, or to an HTTP proxy."""
+
+
+class Route(NamedTuple):
+    """How requests reach the platform.
+
+    :param context: TLS settings.
+    :param options: arguments of each request, for an HTTP proxy.
+    :param headers: headers of each request, for an HTTP proxy.
+    :param socks: URL of a SOCKS proxy. Default: empty, none.
+    """
+
+    context: ssl.SSLContext
+    options: Mapping[str, Any]
+    headers: Mapping[str, str]
+    socks: str = ""
+
+    def __repr__(self) -> str:
+        return "<Route>"
+
+    def open_session(self, timeout: tuple[float, float]) -> aiohttp.ClientSession:
+        """Return a session within the current event loop.
+
+        :param timeout: connect and read timeout in seconds.
+        """
+        options: dict[str, Any] = {
+            "ssl": self.context,
+            "limit": 0,  # a request that hangs must not hold back others
+            "keepalive_timeout": MAX_IDLE,
+            "resolver": aiohttp.ThreadedResolver(),  # resolves names as workers do, also where aiodns is installed
+        }
+        connector = _socks_connector(self.socks, options) if self.socks else _DirectConnector(**options)
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),  # a gateway's cookies must not become part of our identity
+            timeout=aiohttp.ClientTimeout(total=None, connect=timeout[0], sock_read=timeout[1]),
+            max_line_size=_MAX_HEADER,
+            max_field_size=_MAX_HEADER,
+        )
+
+
+def find_route(config: ClientConfig, name: str) -> Route:
+    """Read what the connection and the environment say about proxies and certificates. Blocks.
+
+    :param name: name of the request, for exceptions.
+    :raises PolyteiaConfigurationError: if a certificate or the proxy of the connection is unusable.
+    """
+    try:
+        settings = settings_for(config)
+    except UnusableProxyError as error:
+        failure = Failure(FailureKind.PROXY_UNUSABLE, str(error))
+    else:
+        context = _ssl_context(config, settings, name)
+        if not settings.proxy.startswith("socks"):
+            return Route(context, *_through_proxy(settings.proxy, config.base_url))
+        if _load_socks() is not None:
+            return Route(context, {}, {}, settings.proxy)
+        failure = Failure(FailureKind.SOCKS_UNSUPPORTED)
+    raise to_exception(failure, name, config)
+
+
+def _through_proxy(proxy: str, base_url: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the arguments and the headers of each request; both are empty without a proxy."""
+    if not proxy:
+        return {}, {}
+    credentials = HTTPAdapter().proxy_headers(proxy)
+    options = {"proxy": URL(proxy).with_user(None)}
+    # With TLS they belong to the CONNECT request, which only the proxy sees.
+    return ({**options, "proxy_headers": credentials}, {}) if base_url.startswith("https:") else (options, credentials)
+
+
+def _load_socks() -> Any:
+    try:
+        import aiohttp_socks  # noqa: PLC0415 - optional
+    except ImportError:
+        return None
+    return aiohttp_socks
+
+
+def _socks_connector(proxy: str, options: dict[str, Any]) -> aiohttp.BaseConnector:
+    """Return the connector for a SOCKS proxy, which resolves names itself only if its scheme ends in ``4a`` or ``5h``.
+
+    That is what requests does.
+    """
+    base: Any = _load_socks().ProxyConnector
+
+    class SocksConnector(_MarksConnections, base):  # type: ignore[misc]  # its base is optional
+        """Connections through a SOCKS proxy."""
+
+    scheme, _, rest = proxy.partition("://")
+    rdns = scheme in ("socks4a", "socks5h")
+    del options["resolver"]
+    connector: aiohttp.BaseConnector = SocksConnector.from_url(f"{scheme[:6]}://{rest}", rdns=rdns, **options)
+    return connector
+
+
+def _ssl_context(config: ClientConfig, settings: Settings, name: str) -> ssl.SSLContext:
+    """Return the context that requests would use with the same settings."""
+    context = create_urllib3_context()
+    context.check_hostname = settings.verify is not False
+    context.verify_mode = ssl.CERT_NONE if settings.verify is False else ssl.CERT_REQUIRED
+    bundle = where() if settings.verify is True else settings.verify
+    try:
+        if isinstance(bundle, str):
+            is_directory = Path(bundle).is_dir()
+            context.load_verify_locations(**{"capath" if is_directory else "cafile": bundle})
+        if settings.cert is not None:
+            context.load_cert_chain(*([settings.cert] if isinstance(settings.cert, str) else settings.cert))
+    except OSError:  # includes ssl.SSLError: the file does not exist or is not readable as a certificate
+        raise to_exception(Failure(FailureKind.CERTIFICATE_UNREADABLE), name, config) from None
+    return context
+
+
+def end_failed_connection() -> None:
+    """End at once what aiohttp closes after a failure.
+
+    Closing waits for a silent server: with TLS for half a minute, without it for as long as something is unsent. A
+    connection that is back in the pool is left alone.
+    """
+    transport = _transport.get()
+    if isinstance(transport, asyncio.WriteTransport) and transport.is_closing():
+        transport.abort()
+
+
+def classify(error: BaseException, ambient: BaseException | None = None) -> Failure:
+    """Return what an exception of aiohttp means.
+
+    :param ambient: what the caller was handling when the request began.
+    """
+    chain = list(exception_chain(error, ambient))
+    if isinstance(error, ConnectFailedError):
+        return _classify_connect_failure(chain)
+    if isinstance(error, aiohttp.ServerTimeoutError):
+        return Failure(FailureKind.READ_TIMEOUT)
+    if isinstance(error, TimeoutError):
+        return Failure(FailureKind.RESPONSE_TIMEOUT)
+    if any(isinstance(link, _UNDECODABLE) for link in chain):
+        return Failure(FailureKind.RESPONSE_UNREADABLE, type(error).__name__)
+    return Failure(FailureKind.CONNECTION_LOST)
+
+
+def _classify_connect_failure(chain: list[BaseException]) -> Failure:
+    for link in chain:
+        if isinstance(link, aiohttp.ClientHttpProxyError):
+            return proxy_refusal(link.status)
+    # aiohttp's own exceptions pose as those of sockets and TLS, without what makes those meaningful.
+    causes = [link for link in chain if not isinstance(link, aiohttp.ClientError)]
+    return classify_connect_failure(causes) if causes else Failure(FailureKind.CONNECT_ABORTED)
