@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FIRST_DELAY = 0.5
+LAST_POLL = 5.0  # seconds
 VISIBILITY = 30.0  # seconds; a new ingest may take some time to become visible
 COMPLETED, FAILED = "completed", "failed"
 _RUNNING = ("pending", "running")
@@ -97,6 +98,10 @@ class IngestWait:
         delay = min(self._first_delay * 2.0 ** min(self._polls, 30), self._poll_interval, left)
         self._polls += 1
         return delay
+
+    def time_for_poll(self) -> float:
+        """Return the time in seconds after which a poll is given up: the last one begins at the time limit."""
+        return max(self._deadline - self._clock(), LAST_POLL)
 
     def is_completed(self, ingest: Ingest) -> bool:
         """Return True if the data is there, False while the ingest is running.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_polyteia.client.records import DatasetRef, parse_timestamp
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from airflow_provider_polyteia.exceptions import PolyteiaError
 
 MIN_INTERVAL = 0.01  # seconds; without a pause a wait would keep the triggerer busy
+LAST_POLL = 5.0  # seconds before the deadline in which a wait polls for the last time
 
 
 class UploadCondition(NamedTuple):
@@ -89,7 +91,7 @@ class UploadWait:
         """Return the options as keyword arguments."""
         return asdict(self)
 
-    @property
+    @cached_property
     def condition(self) -> UploadCondition:
         """The upload that is waited for."""
         return UploadCondition(
@@ -101,25 +103,62 @@ class UploadWait:
         )
 
     @property
+    def seconds_left(self) -> float | None:
+        """Time in seconds until the deadline; negative after it, None without one."""
+        return None if self._deadline is None else (self._deadline - datetime.now(UTC)).total_seconds()
+
+    @property
     def is_over(self) -> bool:
         """True after the deadline."""
-        seconds = self._seconds_left()
-        return seconds is not None and seconds < 0
+        left = self.seconds_left
+        return left is not None and left <= 0
 
     def next_delay(self, polls: int, offset: float, now: float) -> float:
-        """Return the time in seconds until the next poll. The intervals are those of BaseSensorOperator.
+        """Return the time in seconds until the next poll, or until the deadline if there is none before.
+
+        The intervals are those of BaseSensorOperator. There is at least one poll, however late a trigger starts again,
+        and a last one shortly before the deadline.
 
         :param polls: number of polls so far.
         :param offset: at which part of an interval to poll (0 to 1), if all intervals are equal.
         :param now: time on a clock that all waits share.
         """
+        delay, left = self._interval(polls, offset, now), self.seconds_left
+        if left is None:
+            return delay
+        before_last = left - self._time_for_last_poll
+        if delay < before_last:
+            return delay
+        if before_last > 0:
+            return before_last
+        return min(delay, max(left, 0.0)) if polls else 0.0
+
+    def time_for_poll(self, polls: int) -> float | None:
+        """Return the time in seconds after which a poll is given up; None without a deadline.
+
+        :param polls: number of polls before it.
+        """
+        left = self.seconds_left
+        return left if left is None or polls or left > 1 else LAST_POLL
+
+    @property
+    def is_last_poll(self) -> bool:
+        """True if no other poll follows before the deadline."""
+        left = self.seconds_left
+        return left is not None and left <= self._time_for_last_poll
+
+    @property
+    def _time_for_last_poll(self) -> float:
+        return min(LAST_POLL, self.poke_interval / 2)
+
+    @cached_property
+    def _deadline(self) -> datetime | None:
+        return parse_timestamp(self.deadline)
+
+    def _interval(self, polls: int, offset: float, now: float) -> float:
         interval = max(self.poke_interval, MIN_INTERVAL)
         if not self.exponential_backoff or not polls:
             return (offset * interval - now) % interval
         least = max(interval * 2.0 ** min(polls - 2, 30), 1.0)
-        bounds = [random.uniform(least, 2 * least), self._seconds_left(), self.max_wait]  # noqa: S311 - no secret
+        bounds = [random.uniform(least, 2 * least), self.max_wait]  # noqa: S311 - no secret
         return max(0.0, min(bound for bound in bounds if bound is not None))
-
-    def _seconds_left(self) -> float | None:
-        deadline = parse_timestamp(self.deadline)
-        return (deadline - datetime.now(UTC)).total_seconds() if deadline else None

@@ -18,6 +18,7 @@ from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, Pol
 from airflow_provider_polyteia.provider_info import DEFAULT_CONNECTION
 from airflow_provider_polyteia.triggers.poller import DatasetPoller
 from airflow_provider_polyteia.triggers.shared_client import shared_client
+from airflow_provider_polyteia.triggers.upload_poll import UploadPoll
 from airflow_provider_polyteia.triggers.watermark import BEGINNING, Watermark
 from airflow_provider_polyteia.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_VERSION
 
@@ -71,20 +72,30 @@ class DatasetUploadedTrigger(BaseTrigger):
         return {"status": UPLOADED, "dataset": upload.summary()} if upload else {"status": TIMED_OUT}
 
     async def _poll_until_over(self, client: SharedClient) -> Upload | None:
-        """Poll until the upload exists; return None after the deadline."""
-        condition = self.wait.condition
-        offset, polls = client.poll_offset(), 0
-        while True:
-            await asyncio.sleep(self.wait.next_delay(polls, offset, asyncio.get_running_loop().time()))
-            polls += 1
-            upload = await self._poll(client, condition)
-            if upload or self.wait.is_over:
-                return upload
+        """Poll until the upload exists; return None at the deadline, whatever a request is doing then."""
+        now = asyncio.get_running_loop().time
+        polls = 0
+        async with UploadPoll(client, self.wait) as poll:
+            while True:
+                await asyncio.sleep(self.wait.next_delay(polls, poll.offset, now()))
+                if polls and self.wait.is_over:
+                    return None
+                limit = asyncio.timeout(self.wait.time_for_poll(polls))
+                try:
+                    async with limit:
+                        upload = await self._poll(poll)
+                except TimeoutError:
+                    if not limit.expired():
+                        raise
+                    return None
+                polls += 1
+                if upload:
+                    return upload
 
-    async def _poll(self, client: SharedClient, condition: UploadCondition) -> Upload | None:
-        attempts = self.wait.max_attempts
+    async def _poll(self, poll: UploadPoll) -> Upload | None:
+        condition = self.wait.condition
         try:
-            upload = await client.last_upload(condition, max_attempts=attempts, max_server_errors=attempts)
+            upload = await poll.last_upload(is_last=self.wait.is_last_poll)
         except PolyteiaError as error:
             if condition.ignores(error):
                 return None

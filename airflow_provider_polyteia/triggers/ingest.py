@@ -97,10 +97,18 @@ class IngestTrigger(BaseTrigger):
         async with shared_client(self.polyteia_conn_id) as client:
             while True:
                 await asyncio.sleep(wait.next_delay())
+                limit = asyncio.timeout(wait.time_for_poll())
                 try:
-                    status = await client.ingest_status(self.dataset_id, self.ingest_id)
+                    async with limit:
+                        status = await client.ingest_status(
+                            self.dataset_id, self.ingest_id, patience=self.poll_interval
+                        )
                     if wait.is_completed(status):
                         return
+                except TimeoutError:
+                    if not limit.expired():
+                        raise
+                    log.warning("A poll of ingest %r did not end before its deadline.", self.ingest_id)
                 except PolyteiaError as error:
                     wait.record_failure(error)
 

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from airflow_provider_polyteia.client.api import PlatformAPI
     from airflow_provider_polyteia.client.config import ClientConfig
     from airflow_provider_polyteia.client.operation import Operation
-    from airflow_provider_polyteia.client.records import Ingest, Record, Upload
+    from airflow_provider_polyteia.client.records import Ingest, Record
     from airflow_provider_polyteia.client.transports.aiohttp_client import AsyncPolyteiaClient
-    from airflow_provider_polyteia.client.upload_condition import UploadCondition
 
 log = logging.getLogger(__name__)
 
+MIN_PATIENCE = 1.0  # seconds
 GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 T = TypeVar("T")
@@ -74,43 +74,45 @@ class SharedClient:
         self._offsets += 1
         return self._offsets * GOLDEN_RATIO % 1
 
-    async def api(self) -> PlatformAPI:
-        """Return the operations of the API that the connection uses."""
-        return await self._api_of(await self._connected())
+    async def api(self, *, patience: float | None = None, **limits: float | None) -> PlatformAPI:
+        """Return the operations of the API that the connection uses; parameters as for `run`."""
+        return await self._api_of(await self._connected(), patience, **limits)
 
-    async def run(self, build: Callable[[PlatformAPI], Operation[T]], **limits: float | None) -> T:
+    async def run(
+        self, build: Callable[[PlatformAPI], Operation[T]], *, patience: float | None = None, **limits: float | None
+    ) -> T:
         """Run an operation and return its result.
 
         :param build: returns the operation; called again with new credentials if the key was rejected and replaced.
+        :param patience: time in seconds after which a request without a response is sent again; at least a second.
+            Default: None, never.
         :param limits: limits of the retries, as `PolyteiaHook` takes them.
         :raises PolyteiaError: see `airflow_provider_polyteia.exceptions`.
         """
-        return await self._with_current_key(lambda client: self._run(client, build, limits))
+        return await self._with_current_key(lambda client: self._run(client, build, patience, limits))
 
-    async def list_datasets(self, solution_id: str) -> list[Record]:
-        """Return the records of all datasets of a solution.
+    async def list_datasets(
+        self, solution_id: str, *, patience: float | None = None, **limits: float | None
+    ) -> tuple[list[Record], int]:
+        """Return the records of all datasets of a solution, and the number of pages that they took.
 
+        :param patience: as for `run`.
+        :param limits: as for `run`.
         :raises PolyteiaError: see `airflow_provider_polyteia.exceptions`.
         """
-        return await self._with_current_key(lambda client: self._list_datasets(client, solution_id))
+        return await self._with_current_key(lambda client: self._list_datasets(client, solution_id, patience, limits))
 
-    async def last_upload(self, condition: UploadCondition, **limits: float | None) -> Upload | None:
-        """Query the dataset of a condition, and return its last upload; None without one.
+    async def ingest_status(self, dataset_id: str, ingest_id: str, *, patience: float | None = None) -> Ingest:
+        """Query an ingest once. Only the RPC API has ingests, so the host is not asked which API it serves.
 
-        :param limits: as for `run`.
+        :param patience: as for `run`.
         """
-        api = await self.api()
-        api.check_condition(condition)
-        record = await self.run(lambda current: current.get_dataset(condition.dataset), **limits)
-        return api.last_upload(record, condition)
-
-    async def ingest_status(self, dataset_id: str, ingest_id: str) -> Ingest:
-        """Query an ingest once. Only the RPC API has ingests, so the host is not asked which API it serves."""
         from airflow_provider_polyteia.client.api import create_api  # noqa: PLC0415 - loaded with the client
 
         async def query(client: AsyncPolyteiaClient) -> Ingest:
             operation = create_api("rpc", client.credentials).ingest_status(dataset_id, ingest_id)
-            return await client.run(operation, limits=client.config.with_limits(max_attempts=1).limits)
+            limits = client.config.with_limits(max_attempts=1).limits
+            return await client.run(operation, limits=limits, patience=_at_least(patience))
 
         return await self._with_current_key(query)
 
@@ -131,26 +133,37 @@ class SharedClient:
                 raise
         return await use(newer)
 
-    async def _list_datasets(self, client: AsyncPolyteiaClient, solution_id: str) -> list[Record]:
-        listing = (await self._api_of(client)).list_datasets(solution_id)
+    async def _list_datasets(
+        self, client: AsyncPolyteiaClient, solution_id: str, patience: float | None, limits: dict[str, float | None]
+    ) -> tuple[list[Record], int]:
+        listing = (await self._api_of(client, patience, **limits)).list_datasets(solution_id)
         items: list[Any] = []
+        pages = 0
         while not listing.is_complete:
-            items += listing.take(await self._run(client, lambda _: listing.next_page(), {}))
-        return [item for item in items if isinstance(item, dict) and item.get("id")]
+            items += listing.take(await self._run(client, lambda _: listing.next_page(), patience, limits))
+            pages += 1
+        return [item for item in items if isinstance(item, dict) and item.get("id")], pages
 
     async def _run(
-        self, client: AsyncPolyteiaClient, build: Callable[[PlatformAPI], Operation[T]], limits: dict[str, float | None]
+        self,
+        client: AsyncPolyteiaClient,
+        build: Callable[[PlatformAPI], Operation[T]],
+        patience: float | None,
+        limits: dict[str, float | None],
     ) -> T:
-        api = await self._api_of(client, **limits)
-        return await client.run(build(api), limits=client.config.with_limits(**limits).limits)
+        api = await self._api_of(client, patience, **limits)
+        selected = client.config.with_limits(**limits).limits
+        return await client.run(build(api), limits=selected, patience=_at_least(patience))
 
-    async def _api_of(self, client: AsyncPolyteiaClient, **limits: float | None) -> PlatformAPI:
+    async def _api_of(
+        self, client: AsyncPolyteiaClient, patience: float | None = None, **limits: float | None
+    ) -> PlatformAPI:
         """Return the API of a client, chosen at its first use. If the host must be asked, all waits share this."""
         from airflow_provider_polyteia.client.api import select_api  # noqa: PLC0415 - loaded with the client
 
         if client not in self._apis:
             selected = client.config.with_limits(**limits).limits
-            chosen = await client.run(select_api(client.credentials), limits=selected)
+            chosen = await client.run(select_api(client.credentials), limits=selected, patience=_at_least(patience))
             if client.config.api == "auto" and chosen.name == "command":
                 return chosen  # only probable, so it is asked again after a while
             self._apis.setdefault(client, chosen)
@@ -171,6 +184,10 @@ class SharedClient:
                     log.info("Connection %r has changed; using its new contents.", self.conn_id)
                     self._clients.append(await _new_client(config))
             return self._clients[-1]
+
+
+def _at_least(patience: float | None) -> float | None:
+    return None if patience is None else max(patience, MIN_PATIENCE)
 
 
 async def _new_client(config: ClientConfig) -> AsyncPolyteiaClient:
