@@ -63,6 +63,8 @@ class DROP:
 
 
 class _QuietServer(ThreadingHTTPServer):
+    request_queue_size = 128  # with 5, connections of many waits at once were delayed by a second
+
     def handle_error(self, *_):
         """Print nothing: clients that go away, or reject a certificate, are what tests are about."""
 
