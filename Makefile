@@ -28,11 +28,12 @@ demo-ui: $(READY) ## Start Airflow with its web interface, and the sandbox, unti
 .PHONY: test
 test: $(READY) ## Run all tests, those with a real Airflow included
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory orpc || echo "Some tests will be skipped." >&2; fi
-	@$(PYTHON) -m pytest
+	@$(MAKE) --no-print-directory unit
+	@$(PYTHON) -m pytest -m "integration or soak"
 
 .PHONY: unit
-unit: $(READY) ## Run the quick tests only, on two cores, without those that need Node.js
-	@$(PYTHON) -m pytest -m "not integration and not soak" --ignore tests/orpc --numprocesses 2 --dist loadfile
+unit: $(READY) ## Run the quick tests only, on two cores
+	@$(PYTHON) -m pytest -m "not integration and not soak" --numprocesses 2 --dist loadfile
 
 .PHONY: orpc
 orpc: $(ORPC)/.ready ## Install the RPC framework for the contract tests (needs Node.js 20 or later and npm)
@@ -92,7 +93,7 @@ clean: ## Remove .venv and everything that was built
 $(READY): pyproject.toml | $(PYTHON)
 	@echo "Installing the provider and its tools into $(VENV) ..."
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check "uv>=0.10"
-	@$(PYTHON) -m uv pip install --quiet --compile-bytecode --python $(PYTHON) --editable ".[sandbox,postgres]" --group dev
+	@$(PYTHON) -m uv pip install --quiet --compile-bytecode --python $(PYTHON) --editable ".[sandbox,postgres,socks]" --group dev
 	@touch $(READY)
 
 # The competitors of the benchmarks are installed into a separate environment, with the same Airflow.

@@ -29,7 +29,10 @@ WORK = ROOT / ".matrix"
 UV = (sys.executable, "-m", "uv", "--quiet")
 DIST = WORK / "dist"
 # The documentation shows the newest Airflow: its code is tested there.
-UNIT = (*(f"--ignore=tests/{name}" for name in ("integration", "soak", "test_docs.py")), "-m", "not integration")
+UNIT = (
+    *(f"--ignore=tests/{name}" for name in ("integration", "soak", "test_docs.py")),
+    *("-m", "not integration", "--numprocesses", "2"),
+)
 EXAMPLES = (
     *(f"tests/integration/{name}.py" for name in ("test_examples", "test_fail_fast", "test_rpc_api")),
     "tests/integration/test_transfers_airflow.py::test_examples",

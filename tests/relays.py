@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import selectors
 import socket
+import ssl
 import threading
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -162,19 +164,30 @@ class _Client:
 
 
 def _pump(client, server):
-    def forward():
-        try:
-            while chunk := client.connection.recv(65536):
-                server.sendall(chunk)
-            server.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
+    """Forward both ways in one thread, because a TLS connection must not be used by two at the same time."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(client.connection, selectors.EVENT_READ)
+        selector.register(server, selectors.EVENT_READ)
+        while True:
+            ready = [key.fileobj for key, _ in selector.select(0 if _has_more(client.connection) else 20)]
+            if not ready and not _has_more(client.connection):
+                return
+            if server in ready:
+                chunk = server.recv(65536)
+                if not chunk or not client.send(chunk):
+                    return
+            if client.connection in ready or _has_more(client.connection):
+                chunk = client.connection.recv(65536)
+                if chunk:
+                    server.sendall(chunk)
+                else:
+                    server.shutdown(socket.SHUT_WR)
+                    selector.unregister(client.connection)
 
-    threading.Thread(target=forward, daemon=True).start()
-    server.settimeout(20)
-    while chunk := server.recv(65536):
-        if not client.send(chunk):
-            return
+
+def _has_more(connection):
+    """Return whether TLS has decrypted bytes that nobody has read."""
+    return isinstance(connection, ssl.SSLSocket) and connection.pending() > 0
 
 
 def _end(connection):

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from airflow_provider_polyteia.client import ingest
 from airflow_provider_polyteia.client.rpc_api import probe, sessions
 from airflow_provider_polyteia.exceptions import (
     PolyteiaAuthenticationError,
@@ -327,8 +328,9 @@ def test_detection(make_hook, sandbox):
     assert len(probes) == (1 if sandbox.options.api == "rpc" else 0)
 
 
-def test_ingest_of_the_other_api(hook, sandbox):
-    """The command API has no ingests."""
+def test_ingest_of_the_other_api(hook, sandbox, monkeypatch):
+    """The command API has no ingests, and the RPC API does not know each of them."""
+    monkeypatch.setattr(ingest, "VISIBILITY", 0.1)
     if sandbox.options.api == "command":
         with pytest.raises(PolyteiaConfigurationError, match="wait_for_upload"):
             hook.wait_for_ingest("ds_1", "dsig_1")

@@ -38,6 +38,8 @@ from airflow_provider_polyteia.exceptions import (
     PolyteiaServerError,
 )
 
+pytestmark = pytest.mark.integration  # starts Node.js
+
 TIMEOUT = 10
 DIALECTS = {1: Dialect.NUMBERS, 2: Dialect.WORDS}
 CLASSES = {

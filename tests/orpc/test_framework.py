@@ -6,6 +6,8 @@ import pytest
 from orpc.exchanges import EXCHANGES, MIDNIGHT, find
 from orpc.target import perform_and_verify
 
+pytestmark = pytest.mark.integration  # starts Node.js
+
 
 @pytest.mark.parametrize("exchange", EXCHANGES, ids=lambda exchange: exchange.name)
 def test_exchange(orpc_server, exchange):

@@ -29,6 +29,8 @@ from airflow_provider_polyteia.exceptions import (
 )
 from airflow_provider_polyteia.hooks.polyteia import PolyteiaHook
 
+pytestmark = pytest.mark.integration  # starts Node.js
+
 LARGE = 9_007_199_254_740_993
 
 

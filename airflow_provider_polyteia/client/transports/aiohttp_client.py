@@ -32,6 +32,7 @@ from airflow_provider_polyteia.client.transports.aiohttp_connections import (
     classify,
     end_failed_connection,
     find_route,
+    is_failure,
 )
 from airflow_provider_polyteia.client.transports.failures import to_exception, total_timeout
 from airflow_provider_polyteia.exceptions import PolyteiaError
@@ -156,7 +157,9 @@ class AsyncPolyteiaClient:
             if request.coalesce:
                 return await self._fetch_once(request, patience)
             return await self._fetch_patiently(request, patience)
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, TypeError) as error:
+            if not is_failure(error, ambient):
+                raise
             failure = classify(error, ambient)
         # Raised outside the except block so that the original exception, which may contain a token, is not chained.
         raise to_exception(failure, request.name, self.config)

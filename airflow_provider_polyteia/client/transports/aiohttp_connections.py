@@ -186,6 +186,18 @@ def end_failed_connection() -> None:
         transport.abort()
 
 
+def is_failure(error: Exception, ambient: BaseException | None = None) -> bool:
+    """Return whether an exception reports a failure of the network.
+
+    Before 3.11.8 and 3.12.2, Python raises `TypeError` after a failure of TLS within the TLS of a proxy.
+
+    :param ambient: as for `classify`.
+    """
+    if not isinstance(error, TypeError):
+        return True
+    return any(isinstance(link, ssl.SSLError) for link in exception_chain(error, ambient))
+
+
 def classify(error: BaseException, ambient: BaseException | None = None) -> Failure:
     """Return what an exception of aiohttp means.
 

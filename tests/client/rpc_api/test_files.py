@@ -152,7 +152,7 @@ def test_refused_for_good(server, storage, make_client, export, caplog, reply):
 @pytest.mark.parametrize(
     "reply",
     [
-        Reply(200, CONTENT, {"Content-Length": "100"}, content_type="text/csv"),
+        Reply(200, CONTENT, {"Content-Length": "100", "Connection": "close"}, content_type="text/csv"),
         status(503, b"", content_type="text/plain"),
         HTML,
     ],

@@ -1,7 +1,7 @@
 """Whatever breaks or cancels a request, the next one works, and no connection is left.
 
 Each request is broken at many places of what it receives, and cancelled at each of its await points: without TLS, with
-it, and with it through a proxy.
+it, and with it through a proxy, to which the connection may have TLS of its own.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from airflow_provider_polyteia.exceptions import PolyteiaError
 
 QUERY = make_call("query", "get_dataset", {"id": "ds_1"}, required_field="id")
 WRITE = make_call("command", "create_tag", {"organization_id": "org_1", "name": "x"})
-SETUPS = ["plain", "TLS", "proxy and TLS"]
-PLACES = 12  # of each way to break a connection
+SETUPS = ["plain", "TLS", "proxy and TLS", "proxy with TLS and TLS"]
+PLACES = 8  # of each way to break a connection
 HANGS = 5.0  # seconds after which a request counts as one that hangs
 
 
@@ -45,12 +45,15 @@ def setup(request, authority, tmp_path):
     bundle = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(bundle))
     extra = {"api": "command", "timeout": [0.2, 0.2], "max_attempts": 1, "verify": str(bundle)}
-    is_proxy = request.param == "proxy and TLS"
-    with ScriptedServer(context) as server, Relay(None if is_proxy else ("127.0.0.1", server.port)) as relay:
+    is_proxy, has_tls = request.param.startswith("proxy"), request.param.startswith("proxy with TLS")
+    with (
+        ScriptedServer(context) as server,
+        Relay(None if is_proxy else ("127.0.0.1", server.port), ssl_context=context if has_tls else None) as relay,
+    ):
         server.answer(data({"id": "ds_1"}, Connection="close"))  # so that each request needs a new connection
         host = server.url if is_proxy else server.url.replace(str(server.port), str(relay.port))
         if is_proxy:
-            extra["proxies"] = {"https": f"http://127.0.0.1:{relay.port}"}
+            extra["proxies"] = {"https": f"{'https' if has_tls else 'http'}://localhost:{relay.port}"}
         yield relay, server, client_config.from_connection("city", host=host, password=KEY, extra=extra)
 
 
