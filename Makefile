@@ -32,8 +32,8 @@ test: $(READY) ## Run all tests, those with a real Airflow included
 	@$(PYTHON) -m pytest -m "integration or soak"
 
 .PHONY: unit
-unit: $(READY) ## Run the quick tests only, on two cores
-	@$(PYTHON) -m pytest -m "not integration and not soak" --numprocesses 2 --dist loadfile
+unit: $(READY) ## Run the quick tests only, in four processes
+	@$(PYTHON) -m pytest -m "not integration and not soak" --numprocesses 4 --dist loadfile
 
 .PHONY: orpc
 orpc: $(ORPC)/.ready ## Install the RPC framework for the contract tests (needs Node.js 20 or later and npm)

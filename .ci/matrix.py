@@ -31,7 +31,7 @@ DIST = WORK / "dist"
 # The documentation shows the newest Airflow: its code is tested there.
 UNIT = (
     *(f"--ignore=tests/{name}" for name in ("integration", "soak", "test_docs.py")),
-    *("-m", "not integration", "--numprocesses", "2"),
+    *("-m", "not integration", "--numprocesses", "4"),
 )
 EXAMPLES = (
     *(f"tests/integration/{name}.py" for name in ("test_examples", "test_fail_fast", "test_rpc_api")),
