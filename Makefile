@@ -39,8 +39,9 @@ unit: $(READY) ## Run the quick tests only, in four processes
 orpc: $(ORPC)/.ready ## Install the RPC framework for the contract tests (needs Node.js 20 or later and npm)
 
 .PHONY: soak
-soak: $(READY) ## Run the soak test: 50,000 creates against a fault-injecting sandbox
-	@POLYTEIA_SOAK_CALLS=50000 $(PYTHON) -m pytest tests/soak --capture=no --show-capture=no --log-level=ERROR -p no:logging
+soak: $(READY) ## Run the soak tests: 50,000 creates with faults, and 500 waits for ten minutes
+	@POLYTEIA_SOAK_CALLS=50000 POLYTEIA_SOAK_SECONDS=600 POLYTEIA_SOAK_INTERVAL=5 AIRFLOW__LOGGING__LOGGING_LEVEL=ERROR \
+	  $(PYTHON) -m pytest tests/soak --capture=no --show-capture=no
 
 .PHONY: matrix
 matrix: $(READY) ## Test the built wheel on every supported Airflow; LINES="2.11.2 lowest" for some

@@ -66,13 +66,17 @@ class Relay:
         for connection in list(self._open):
             _end(connection)
 
+    def next_cut(self) -> Cut | None:
+        """Return how to break the next connection."""
+        return self.cut
+
     def _accept(self):
         while True:
             try:
                 connection, _ = self._socket.accept()
             except OSError:
                 return
-            threading.Thread(target=self._serve, args=(connection, self.cut), daemon=True).start()
+            threading.Thread(target=self._serve, args=(connection, self.next_cut()), daemon=True).start()
 
     def _serve(self, connection, cut):
         self._open.add(connection)

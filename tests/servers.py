@@ -62,6 +62,10 @@ class DROP:
     """Instead of a reply: close the connection without a response."""
 
 
+class HANG:
+    """Instead of a reply: say nothing until the client closes the connection."""
+
+
 class _QuietServer(ThreadingHTTPServer):
     request_queue_size = 128  # with 5, connections of many waits at once were delayed by a second
 
@@ -70,12 +74,16 @@ class _QuietServer(ThreadingHTTPServer):
 
 
 class ScriptedServer:
-    """Sends the replies of `script` in order, then repeats the last one; records the requests."""
+    """Sends the replies of `script` in order, then repeats the last one; records the requests.
+
+    :ivar hanging: number of requests that hang now.
+    """
 
     def __init__(self, ssl_context=None) -> None:
         self.requests: list[Recorded] = []
         self.script: deque = deque([data({"id": "ds_1"})])
         self.connections = 0
+        self.hanging = 0
         self._http = _QuietServer(("127.0.0.1", 0), self._handler())
         self._http.daemon_threads = True
         self._scheme = "http"
@@ -129,8 +137,10 @@ class ScriptedServer:
                 request = Recorded(self.command, self.path, headers, body)
                 server.requests.append(request)
                 reply = server.script.popleft() if len(server.script) > 1 else server.script[0]
-                reply = reply(request) if callable(reply) and reply is not DROP else reply
-                if reply is DROP:
+                reply = reply(request) if callable(reply) and reply not in (DROP, HANG) else reply
+                if reply is HANG:
+                    self.hang()
+                if reply in (DROP, HANG):
                     self.close_connection = True
                     return
                 self.send_response(reply.status)
@@ -141,6 +151,13 @@ class ScriptedServer:
                     self.send_header("Content-Length", str(len(reply.body)))
                 self.end_headers()
                 self.wfile.write(reply.body)
+
+            def hang(self):
+                server.hanging += 1
+                try:
+                    self.rfile.read(1)
+                finally:
+                    server.hanging -= 1
 
             do_PUT = do_GET = do_POST  # noqa: N815 - the names that the base class requires
 

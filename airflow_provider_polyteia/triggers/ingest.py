@@ -101,7 +101,7 @@ class IngestTrigger(BaseTrigger):
                 try:
                     async with limit:
                         status = await client.ingest_status(
-                            self.dataset_id, self.ingest_id, patience=self.poll_interval
+                            self.dataset_id, self.ingest_id, interval=self.poll_interval
                         )
                     if wait.is_completed(status):
                         return

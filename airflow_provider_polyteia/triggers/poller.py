@@ -129,7 +129,7 @@ class DatasetPoller:
         return min(self._interval * 2.0 ** min(failures, 30), max(self._interval, MAX_INTERVAL))
 
     async def _poll(self, client: SharedClient, left: AsyncExitStack) -> PollResult:
-        api = await client.api(patience=self._interval)
+        api = await client.api(interval=self._interval)
         if self._solution_id and not self._shared:
             poll = solution_poll(client, self._solution_id, self._interval, self._users)
             self._shared = await left.enter_async_context(poll)
@@ -144,7 +144,7 @@ class DatasetPoller:
     async def _get_dataset(self, client: SharedClient, dataset: DatasetRef) -> Record | None:
         """Return a dataset's record; None if it does not exist. The first record tells the solution."""
         try:
-            record = await client.run(lambda api: api.get_dataset(dataset), patience=self._interval)
+            record = await client.run(lambda api: api.get_dataset(dataset), interval=self._interval)
         except PolyteiaNotFoundError:
             return None
         self._solution_id = self._solution_id or record.get("solution_id")

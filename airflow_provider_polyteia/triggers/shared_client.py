@@ -74,45 +74,45 @@ class SharedClient:
         self._offsets += 1
         return self._offsets * GOLDEN_RATIO % 1
 
-    async def api(self, *, patience: float | None = None, **limits: float | None) -> PlatformAPI:
+    async def api(self, *, interval: float | None = None, **limits: float | None) -> PlatformAPI:
         """Return the operations of the API that the connection uses; parameters as for `run`."""
-        return await self._api_of(await self._connected(), patience, **limits)
+        return await self._api_of(await self._connected(), interval, **limits)
 
     async def run(
-        self, build: Callable[[PlatformAPI], Operation[T]], *, patience: float | None = None, **limits: float | None
+        self, build: Callable[[PlatformAPI], Operation[T]], *, interval: float | None = None, **limits: float | None
     ) -> T:
         """Run an operation and return its result.
 
         :param build: returns the operation; called again with new credentials if the key was rejected and replaced.
-        :param patience: time in seconds after which a request without a response is sent again; at least a second.
-            Default: None, never.
+        :param interval: time in seconds between polls. A request without a response is sent again after half of it, but
+            at least a second. Default: None, never.
         :param limits: limits of the retries, as `PolyteiaHook` takes them.
         :raises PolyteiaError: see `airflow_provider_polyteia.exceptions`.
         """
-        return await self._with_current_key(lambda client: self._run(client, build, patience, limits))
+        return await self._with_current_key(lambda client: self._run(client, build, interval, limits))
 
     async def list_datasets(
-        self, solution_id: str, *, patience: float | None = None, **limits: float | None
+        self, solution_id: str, *, interval: float | None = None, **limits: float | None
     ) -> tuple[list[Record], int]:
         """Return the records of all datasets of a solution, and the number of pages that they took.
 
-        :param patience: as for `run`.
+        :param interval: as for `run`.
         :param limits: as for `run`.
         :raises PolyteiaError: see `airflow_provider_polyteia.exceptions`.
         """
-        return await self._with_current_key(lambda client: self._list_datasets(client, solution_id, patience, limits))
+        return await self._with_current_key(lambda client: self._list_datasets(client, solution_id, interval, limits))
 
-    async def ingest_status(self, dataset_id: str, ingest_id: str, *, patience: float | None = None) -> Ingest:
+    async def ingest_status(self, dataset_id: str, ingest_id: str, *, interval: float | None = None) -> Ingest:
         """Query an ingest once. Only the RPC API has ingests, so the host is not asked which API it serves.
 
-        :param patience: as for `run`.
+        :param interval: as for `run`.
         """
         from airflow_provider_polyteia.client.api import create_api  # noqa: PLC0415 - loaded with the client
 
         async def query(client: AsyncPolyteiaClient) -> Ingest:
             operation = create_api("rpc", client.credentials).ingest_status(dataset_id, ingest_id)
             limits = client.config.with_limits(max_attempts=1).limits
-            return await client.run(operation, limits=limits, patience=_at_least(patience))
+            return await client.run(operation, limits=limits, patience=_patience(interval))
 
         return await self._with_current_key(query)
 
@@ -134,13 +134,13 @@ class SharedClient:
         return await use(newer)
 
     async def _list_datasets(
-        self, client: AsyncPolyteiaClient, solution_id: str, patience: float | None, limits: dict[str, float | None]
+        self, client: AsyncPolyteiaClient, solution_id: str, interval: float | None, limits: dict[str, float | None]
     ) -> tuple[list[Record], int]:
-        listing = (await self._api_of(client, patience, **limits)).list_datasets(solution_id)
+        listing = (await self._api_of(client, interval, **limits)).list_datasets(solution_id)
         items: list[Any] = []
         pages = 0
         while not listing.is_complete:
-            items += listing.take(await self._run(client, lambda _: listing.next_page(), patience, limits))
+            items += listing.take(await self._run(client, lambda _: listing.next_page(), interval, limits))
             pages += 1
         return [item for item in items if isinstance(item, dict) and item.get("id")], pages
 
@@ -148,22 +148,22 @@ class SharedClient:
         self,
         client: AsyncPolyteiaClient,
         build: Callable[[PlatformAPI], Operation[T]],
-        patience: float | None,
+        interval: float | None,
         limits: dict[str, float | None],
     ) -> T:
-        api = await self._api_of(client, patience, **limits)
+        api = await self._api_of(client, interval, **limits)
         selected = client.config.with_limits(**limits).limits
-        return await client.run(build(api), limits=selected, patience=_at_least(patience))
+        return await client.run(build(api), limits=selected, patience=_patience(interval))
 
     async def _api_of(
-        self, client: AsyncPolyteiaClient, patience: float | None = None, **limits: float | None
+        self, client: AsyncPolyteiaClient, interval: float | None = None, **limits: float | None
     ) -> PlatformAPI:
         """Return the API of a client, chosen at its first use. If the host must be asked, all waits share this."""
         from airflow_provider_polyteia.client.api import select_api  # noqa: PLC0415 - loaded with the client
 
         if client not in self._apis:
             selected = client.config.with_limits(**limits).limits
-            chosen = await client.run(select_api(client.credentials), limits=selected, patience=_at_least(patience))
+            chosen = await client.run(select_api(client.credentials), limits=selected, patience=_patience(interval))
             if client.config.api == "auto" and chosen.name == "command":
                 return chosen  # only probable, so it is asked again after a while
             self._apis.setdefault(client, chosen)
@@ -186,8 +186,8 @@ class SharedClient:
             return self._clients[-1]
 
 
-def _at_least(patience: float | None) -> float | None:
-    return None if patience is None else max(patience, MIN_PATIENCE)
+def _patience(interval: float | None) -> float | None:
+    return None if interval is None else max(interval / 2, MIN_PATIENCE)
 
 
 async def _new_client(config: ClientConfig) -> AsyncPolyteiaClient:

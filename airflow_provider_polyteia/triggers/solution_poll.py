@@ -132,7 +132,7 @@ class SolutionPoll:
     async def _list(self, limits: Mapping[str, float | None]) -> dict[Key, Record] | None:
         try:
             records, self._pages = await self._client.list_datasets(
-                self._solution_id, patience=self._interval, **limits
+                self._solution_id, interval=self._interval, **limits
             )
         except (PolyteiaBadRequestError, PolyteiaPermissionError) as error:
             if error.from_gateway:

@@ -58,7 +58,7 @@ class UploadPoll:
         :param is_last: whether no other poll follows, so that this one must see what a list may hide.
         :raises PolyteiaError: see `airflow_provider_polyteia.exceptions`.
         """
-        api = await self._client.api(patience=self._wait.poke_interval, **self._limits)
+        api = await self._client.api(interval=self._wait.poke_interval, **self._limits)
         condition = self._wait.condition
         api.check_condition(condition)
         listing = await self._listing(api)
@@ -95,7 +95,7 @@ class UploadPoll:
         """Query the dataset by itself, and compare it with the list, if there is one."""
         try:
             record = await self._client.run(
-                lambda api: api.get_dataset(self._dataset), patience=self._wait.poke_interval, **self._limits
+                lambda api: api.get_dataset(self._dataset), interval=self._wait.poke_interval, **self._limits
             )
         except PolyteiaNotFoundError:
             if listing is not None:

@@ -4,9 +4,10 @@ Theory of operation
 -------------------
 A triggerer serves hundreds of waits in one event loop, so no request may hold back another, and none may last: whatever
 the network does, each ends after `total_timeout`, and its connection with it. Connections are not limited: the number
-of waits limits them. While a repeatable request receives no response, it is sent again on another connection every
-`patience` seconds, up to `MAX_COPIES` times at once; the first response counts, and the rest is cancelled. So a
-connection that hangs delays a wait by one interval, not by a timeout, and a slow platform still gets its time.
+of waits limits them. While an idempotent request receives no response, it is sent again on another connection every
+`patience` seconds; the first response counts, and the rest is cancelled. At most `MAX_COPIES` of it are under way at
+once, always including the first. So a connection that hangs delays a wait by `patience`, not by a timeout, and a slow
+platform still gets its time.
 """
 
 from __future__ import annotations
@@ -182,27 +183,33 @@ class AsyncPolyteiaClient:
         loop.call_soon(loop.call_soon, partial(self._coalesced.pop, key, None))
 
     async def _fetch_patiently(self, request: Request, patience: float | None) -> Response:
-        """Send a request, and copies of it while there is no response; return the first response."""
-        if patience is None:
-            return await self._fetch(request)
-        copies: set[asyncio.Task[Response]] = set()
-        failed: asyncio.Task[Response] | None = None
-        try:
-            while copies or failed is None:
-                if failed is None and len(copies) < MAX_COPIES:
-                    copies.add(self._start(self._fetch(request)))
-                more = failed is None and len(copies) < MAX_COPIES
-                done, copies = await asyncio.wait(
-                    copies, timeout=patience if more else None, return_when=asyncio.FIRST_COMPLETED
-                )
+        """Send a request, and copies of it while there is no response; all within the total timeout."""
+        async with asyncio.timeout(total_timeout(self.config)):
+            if patience is None:
+                return await self._fetch(request)
+            copies: list[asyncio.Task[Response]] = []
+            try:
+                return await self._first_response(request, patience, copies)
+            finally:
+                for task in copies:
+                    task.cancel()
+
+    async def _first_response(
+        self, request: Request, patience: float, copies: list[asyncio.Task[Response]]
+    ) -> Response:
+        """Return the first response; a failure counts if no other copy is left that may still succeed."""
+        now = asyncio.get_running_loop().time
+        while True:
+            if len(copies) == MAX_COPIES:
+                copies.pop(1).cancel()  # never the first, because a slow platform may respond to it
+            copies.append(self._start(self._fetch(request)))
+            next_copy = now() + patience
+            while (left := next_copy - now()) > 0:
+                done, _ = await asyncio.wait(copies, timeout=left, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
-                    if task.exception() is None:
+                    copies.remove(task)
+                    if task.exception() is None or not copies:
                         return task.result()
-                    failed = task
-        finally:
-            for task in copies:
-                task.cancel()
-        return failed.result()
 
     def _start(self, fetch: Coroutine[Any, Any, Response]) -> asyncio.Task[Response]:
         task = asyncio.create_task(fetch)
@@ -214,8 +221,7 @@ class AsyncPolyteiaClient:
         if request.url or request.sink is not None:
             raise NotImplementedError(f"{request.name!r} moves a file; triggers do not")
         try:
-            async with asyncio.timeout(total_timeout(self.config)):
-                return await self._exchange(request)
+            return await self._exchange(request)
         except BaseException:
             end_failed_connection()
             raise

@@ -1,0 +1,92 @@
+"""Copies of a request that receives no response, and what ends them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from calls import send
+from servers import DROP, HANG, KEY, data
+
+from airflow_provider_polyteia.client import config as client_config
+from airflow_provider_polyteia.client.command_api.protocol import make_call
+from airflow_provider_polyteia.client.transports.aiohttp_client import MAX_COPIES, AsyncPolyteiaClient
+from airflow_provider_polyteia.exceptions import PolyteiaTransportError
+
+QUERY = make_call("query", "get_dataset", {"id": "ds_1"}, required_field="id")
+FOUND = {"id": "ds_1"}
+PATIENCE = 0.1  # seconds
+
+
+@pytest.fixture
+def query(server):
+    """Send a query, and return its data and the seconds it took."""
+
+    def run(timeout=(5, 20)):
+        extra = {"api": "command", "timeout": list(timeout), "max_attempts": 1}
+        config = client_config.from_connection("city", host=server.url, password=KEY, extra=extra)
+
+        async def main():
+            client = AsyncPolyteiaClient(config)
+            try:
+                started = time.monotonic()
+                return (await send(client, QUERY, patience=PATIENCE)).data, time.monotonic() - started
+            finally:
+                await client.aclose()
+
+        return asyncio.run(main())
+
+    return run
+
+
+def test_many_connections_hang(server, query):
+    """However many copies hang, the first one that does not is enough."""
+    server.answer(*[HANG] * 7, data(FOUND))
+    found, seconds = query()
+    assert found == FOUND
+    assert seconds < 5
+    assert len(server.requests) == 8
+
+
+def test_a_copy_fails(server, query):
+    """If a copy fails while another one hangs, the next one follows when it would have followed anyway."""
+    server.answer(HANG, DROP, DROP, data(FOUND))
+    found, seconds = query()
+    assert found == FOUND
+    assert 3 * PATIENCE <= seconds < 5
+
+
+def test_all_copies_fail(server, query):
+    """A request fails with its last copy, if no other is left."""
+    server.answer(DROP)
+    with pytest.raises(PolyteiaTransportError):
+        query()
+    assert len(server.requests) == 1
+
+
+def test_nothing_ever_responds(server, query):
+    """The total timeout counts for all copies together."""
+    server.answer(HANG)
+    started = time.monotonic()
+    with pytest.raises(PolyteiaTransportError, match="no complete response"):
+        query(timeout=(0.3, 0.5))
+    assert 0.8 <= time.monotonic() - started < 2
+
+
+def test_slow_platform(server, query):
+    """A response that takes many times as long as a request is waited for still arrives, with few requests at once."""
+    hanging = []
+
+    def slow(_):
+        for _ in range(20):
+            time.sleep(PATIENCE / 2)
+            hanging.append(server.hanging)
+        return data(FOUND)
+
+    server.answer(slow, HANG)
+    found, _ = query()
+    assert found == FOUND
+    assert len(server.requests) >= 8
+    assert max(hanging) <= MAX_COPIES  # one of them has just been given up
+    assert hanging[-1] > 0
