@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MIN_PATIENCE = 1.0  # seconds
+MIN_HEDGING_DELAY = 1.0  # seconds
 GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 T = TypeVar("T")
@@ -112,7 +112,7 @@ class SharedClient:
         async def query(client: AsyncPolyteiaClient) -> Ingest:
             operation = create_api("rpc", client.credentials).ingest_status(dataset_id, ingest_id)
             limits = client.config.with_limits(max_attempts=1).limits
-            return await client.run(operation, limits=limits, patience=_patience(interval))
+            return await client.run(operation, limits=limits, hedging_delay=_hedging_delay(interval))
 
         return await self._with_current_key(query)
 
@@ -153,7 +153,7 @@ class SharedClient:
     ) -> T:
         api = await self._api_of(client, interval, **limits)
         selected = client.config.with_limits(**limits).limits
-        return await client.run(build(api), limits=selected, patience=_patience(interval))
+        return await client.run(build(api), limits=selected, hedging_delay=_hedging_delay(interval))
 
     async def _api_of(
         self, client: AsyncPolyteiaClient, interval: float | None = None, **limits: float | None
@@ -163,7 +163,9 @@ class SharedClient:
 
         if client not in self._apis:
             selected = client.config.with_limits(**limits).limits
-            chosen = await client.run(select_api(client.credentials), limits=selected, patience=_patience(interval))
+            chosen = await client.run(
+                select_api(client.credentials), limits=selected, hedging_delay=_hedging_delay(interval)
+            )
             if client.config.api == "auto" and chosen.name == "command":
                 return chosen  # only probable, so it is asked again after a while
             self._apis.setdefault(client, chosen)
@@ -186,8 +188,8 @@ class SharedClient:
             return self._clients[-1]
 
 
-def _patience(interval: float | None) -> float | None:
-    return None if interval is None else max(interval / 2, MIN_PATIENCE)
+def _hedging_delay(interval: float | None) -> float | None:
+    return None if interval is None else max(interval / 2, MIN_HEDGING_DELAY)
 
 
 async def _new_client(config: ClientConfig) -> AsyncPolyteiaClient:

@@ -1,4 +1,4 @@
-"""500 deferred sensors on one real triggerer, ours and those of competitors, with a slow server.
+"""500 deferred sensors on one real triggerer, ours and those of peers, with a slow server.
 
 The triggers belong to deferred tasks in Airflow's database, so the triggerer runs them as usual. Another trigger
 measures the delay of the event loop.
@@ -34,7 +34,9 @@ WAITS, INTERVAL = 500, 5.0
 WARM_UP, MEASURED = 15.0, 10.0  # seconds; time for Airflow to create 500 triggers, and two intervals
 BLOCKED = "async thread was blocked"
 IDLE = "idle"  # a triggerer with no trigger except the one that measures
-COMPETITORS = {
+ONE_SOLUTION, SOLUTIONS = "Polyteia, one solution", f"Polyteia, {WAITS} solutions"  # where the awaited datasets are
+OURS = (ONE_SOLUTION, SOLUTIONS)
+PEERS = {
     "Fivetran": "fivetran_provider_async",
     "HTTP": "airflow.providers.http.triggers",
     "Airbyte": "airflow.providers.airbyte.triggers",
@@ -56,7 +58,7 @@ class Figures:
     :param cpu: cores used by both processes of the triggerer.
     :param connections: maximum number of TCP connections that were open at once.
     :param opened: number of TCP connections that were opened during the measurement.
-    :param polls: responses per second.
+    :param polls: requests per second.
     :param warnings: number of Airflow's own warnings about a blocked event loop.
     """
 
@@ -67,9 +69,13 @@ class Figures:
     polls: float
     warnings: int
 
-    def cpu_per_poll(self, idle: Figures) -> float:
-        """Return milliseconds of CPU above an idle triggerer, per poll, because fewer polls would look cheaper."""
-        return 1000 * (self.cpu - idle.cpu) / self.polls
+    def cpu_per_wait(self, idle: Figures, *, is_shared: bool = False) -> float:
+        """Return milliseconds of CPU above an idle triggerer, per wait and interval.
+
+        :param is_shared: whether one request is for many waits. Otherwise the CPU is per request, because a triggerer
+            that sends fewer of them than there are waits in an interval would look cheaper.
+        """
+        return 1000 * (self.cpu - idle.cpu) / (WAITS / INTERVAL if is_shared else self.polls)
 
 
 class TriggererOnly(RealAirflow):
@@ -87,18 +93,18 @@ class TriggererOnly(RealAirflow):
 
 
 def main() -> None:
-    """Measure all installed competitors."""
-    competitors = ["Polyteia", *(name for name, module in COMPETITORS.items() if is_installed(module))]
+    """Measure our triggers and those of all installed peers."""
+    peers = [name for name, module in PEERS.items() if is_installed(module)]
     idle = measure(IDLE, 0.2)
-    figures = {name: measure(name, 0.2) for name in competitors}
-    slow = measure("Polyteia", 10.0)
-    for name, found in {IDLE: idle, **figures, "Polyteia, 10 s": slow}.items():
+    figures = {name: measure(name, 0.2) for name in (*OURS, *peers)}
+    slow = measure(SOLUTIONS, 10.0)
+    for name, found in {IDLE: idle, **figures, f"{SOLUTIONS}, 10 s": slow}.items():
         print(f"{name:15} {found}", file=sys.stderr)
     report(list(comparisons(figures, slow, idle)))
 
 
 def is_installed(module: str) -> bool:
-    """Return True if a competitor is installed."""
+    """Return True if a peer is installed."""
     try:
         return find_spec(module) is not None
     except ModuleNotFoundError:
@@ -107,37 +113,45 @@ def is_installed(module: str) -> bool:
 
 def comparisons(figures: dict[str, Figures], slow: Figures, idle: Figures) -> Iterator[Comparison]:
     """Return the lines of the report."""
-    ours, what = figures["Polyteia"], f"{WAITS} deferred sensors, one poll every {INTERVAL:g} s"
-    others = {name: theirs for name, theirs in figures.items() if theirs is not ours}
-    costs = {name: found.cpu_per_poll(idle) for name, found in figures.items()}
-    best = min(others, key=costs.__getitem__, default="")
-    for name, theirs in others.items():
-        wanted = 2 if name == best else None
-        yield Comparison(f"{what}: CPU per poll", "ms", costs["Polyteia"], name, costs[name], ratio_wanted=wanted)
-        yield Comparison(f"{what}: polls", "/s", ours.polls, name, theirs.polls)
-        yield Comparison(f"{what}: event loop delay (p99)", "ms", 1000 * ours.lag, name, 1000 * theirs.lag)
-        yield Comparison(f"{what}: connections at once", "", ours.connections, name, theirs.connections)
-    for seconds, found in (("0.2", ours), ("10", slow)):
-        where = f"{what}, responses after {seconds} s"
-        yield Comparison(f"{where}: event loop delay (p99)", "ms", 1000 * found.lag, ours_wanted=100)
-        yield Comparison(f"{where}: cores in use", "cores", found.cpu, ours_wanted=1)
-        yield Comparison(f"{where}: connections at once", "", found.connections, ours_wanted=WAITS // 10)
-        yield Comparison(f"{where}: warnings of a blocked event loop", "", found.warnings, ours_wanted=0)
+    costs = {name: found.cpu_per_wait(idle, is_shared=name == ONE_SOLUTION) for name, found in figures.items()}
+    best = min((name for name in figures if name not in OURS), key=costs.__getitem__, default="")
+    for name, ratio in ((ONE_SOLUTION, 20), (SOLUTIONS, 2)):
+        yield from _compared(name, figures, costs, {best: ratio})
+    what = f"{WAITS} deferred sensors, one poll every {INTERVAL:g} s"
+    for where, found in (*((name, figures[name]) for name in OURS), (f"{SOLUTIONS}, responses after 10 s", slow)):
+        which = f"{what} ({where.removeprefix('Polyteia, ')})"
+        yield Comparison(f"{which}: event loop delay (p99)", "ms", 1000 * found.lag, ours_wanted=20)
+        yield Comparison(f"{which}: cores in use", "cores", found.cpu, ours_wanted=1)
+        yield Comparison(f"{which}: warnings of a blocked event loop", "", found.warnings, ours_wanted=0)
 
 
-def measure(competitor: str, response_time: float) -> Figures:
-    """Measure a triggerer with the triggers of one competitor."""
+def _compared(
+    name: str, figures: dict[str, Figures], costs: dict[str, float], wanted: dict[str, float]
+) -> Iterator[Comparison]:
+    ours, where = figures[name], name.removeprefix("Polyteia, ")
+    what = f"{WAITS} deferred sensors in {where}, one poll every {INTERVAL:g} s"
+    for peer, theirs in figures.items():
+        if peer not in OURS:
+            ratio = wanted.get(peer)
+            yield Comparison(f"{what}: CPU per wait", "ms", costs[name], peer, costs[peer], ratio_wanted=ratio)
+            yield Comparison(f"{what}: requests per second", "", ours.polls, peer, theirs.polls)
+            yield Comparison(f"{what}: event loop delay (p99)", "ms", 1000 * ours.lag, peer, 1000 * theirs.lag)
+            yield Comparison(f"{what}: connections at once", "", ours.connections, peer, theirs.connections)
+
+
+def measure(name: str, response_time: float) -> Figures:
+    """Measure a triggerer with our triggers or those of one peer."""
     port = free_port()
     server = subprocess.Popen([sys.executable, str(HERE / "slow_server.py"), str(port), str(response_time)])
     try:
         with tempfile.TemporaryDirectory() as home:
-            return _measure(competitor, Path(home), port)
+            return _measure(name, Path(home), port)
     finally:
         server.kill()
         server.wait()
 
 
-def _measure(competitor: str, home: Path, port: int) -> Figures:
+def _measure(name: str, home: Path, port: int) -> Figures:
     url = f"http://127.0.0.1:{port}"
     connections = {
         "waiting_polyteia": {"conn_type": "polyteia", "host": url, "password": "key", "extra": {"api": "command"}},
@@ -147,8 +161,8 @@ def _measure(competitor: str, home: Path, port: int) -> Figures:
     }
     lags = home / "lags"
     (home / "plugins").mkdir()
-    for name in ("waiting_triggers.py", *(["waiting_fivetran.py"] if competitor == "Fivetran" else [])):
-        shutil.copy(HERE / name, home / "plugins")
+    for plugin in ("waiting_triggers.py", *(["waiting_fivetran.py"] if name == "Fivetran" else [])):
+        shutil.copy(HERE / plugin, home / "plugins")
     (home / "waits.py").write_text(DAG)
     with TriggererOnly(home / "airflow", dags=[home / "waits.py"], connections=connections) as airflow:
         environment = airflow.environment() | {
@@ -158,7 +172,7 @@ def _measure(competitor: str, home: Path, port: int) -> Figures:
         airflow.environment = lambda: environment  # type: ignore[method-assign]  # for its processes
         airflow.cli("dags", "reserialize")
         airflow.cli("dags", "trigger", "waits", "--run-id", "bench")
-        defer = [sys.executable, str(HERE / "defer_tasks.py"), competitor, str(INTERVAL), str(lags)]
+        defer = [sys.executable, str(HERE / "defer_tasks.py"), name, str(INTERVAL), str(lags)]
         subprocess.run(defer, env=environment, check=True, timeout=120)
         airflow.start("triggerer")
         wait_until(lags.exists, 60, lambda: "the triggerer does not run its triggers")

@@ -1,4 +1,7 @@
-"""Responds 'not yet' to triggers with a delay, and counts requests: `slow_server.py PORT SECONDS`."""
+"""Responds 'not yet' to triggers with a delay, and counts requests: `slow_server.py PORT SECONDS`.
+
+The platform has 500 datasets in each solution, whose last uploads were long ago.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,8 @@ import json
 import sys
 from typing import cast
 
+DATASETS = 500
 NOT_YET = {
-    "/api": {"data": {"id": "ds_1", "slug": "bookings"}},
     "/v1/connectors/": {
         "data": {"succeeded_at": None, "failed_at": None, "schedule_type": "auto", "status": {"sync_state": "syncing"}}
     },
@@ -23,6 +26,28 @@ class Counts:
     opened = 0
     open = 0
     most_open = 0
+
+
+def _peer(path: str) -> dict[str, object] | None:
+    return next((body for start, body in NOT_YET.items() if path.startswith(start)), None)
+
+
+def _platform(request: bytes) -> dict[str, object]:
+    """Return one dataset, or a page of a solution's datasets."""
+    call = json.loads(request)
+    params = call["params"]
+    if call.get("query") != "list_datasets":
+        return {"data": _dataset(params["slug"], params["solution_id"])}
+    page, size = params["page"], params["size"]
+    numbers = range(size * (page - 1) + 1, min(size * page, DATASETS) + 1)
+    items = [_dataset(f"dataset_{number}", params["solution_id"]) for number in numbers]
+    return {"data": {"items": items, "total": DATASETS, "page": page, "size": size}}
+
+
+def _dataset(slug: str, solution_id: str) -> dict[str, object]:
+    uploaded = {"uploaded_at": "2026-01-01T06:00:00Z", "size": 1000, "content_type": "text/csv"}
+    names = {"id": f"ds_{slug}", "slug": slug, "name": slug, "solution_id": solution_id}
+    return {**names, "metadata": {"asset_info": uploaded}}
 
 
 class Server(asyncio.Protocol):
@@ -52,8 +77,8 @@ class Server(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Respond to each complete request after a delay."""
         self._received += data
-        head, found, rest = self._received.partition(b"\r\n\r\n")
-        if not found:
+        head, complete, rest = self._received.partition(b"\r\n\r\n")
+        if not complete:
             return
         length = next((int(line[15:]) for line in head.lower().split(b"\r\n") if line[:15] == b"content-length:"), 0)
         if len(rest) < length:
@@ -65,8 +90,8 @@ class Server(asyncio.Protocol):
             self._respond(200, counts)
             return
         self._count()
-        body = next((body for start, body in NOT_YET.items() if path.startswith(start)), None)
-        asyncio.get_running_loop().call_later(self._seconds, self._respond, 200 if body else 404, body or {})
+        found = _platform(rest[:length]) if path == "/api" else _peer(path)
+        asyncio.get_running_loop().call_later(self._seconds, self._respond, 200 if found else 404, found or {})
 
     def _respond(self, status: int, body: object) -> None:
         content = json.dumps(body).encode()

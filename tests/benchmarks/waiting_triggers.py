@@ -42,12 +42,17 @@ class LagProbe(BaseTrigger):
 
 
 def make(competitor: str, number: int, interval: float) -> BaseTrigger:
-    """Return a trigger of one competitor, which waits for something that never happens."""
-    if competitor == "Polyteia":
+    """Return a trigger, ours or that of a peer, which waits for something that never happens."""
+    if competitor.startswith("Polyteia"):
         from airflow_provider_polyteia.triggers.dataset import DatasetUploadedTrigger
 
         return DatasetUploadedTrigger(
-            polyteia_conn_id="waiting_polyteia", dataset_id=f"ds_{number}", poke_interval=interval, max_attempts=10
+            polyteia_conn_id="waiting_polyteia",
+            solution_id="sol_1" if competitor.endswith("one solution") else f"sol_{number}",
+            slug=f"dataset_{number}",
+            uploaded_after="2026-06-01T00:00:00Z",
+            poke_interval=interval,
+            max_attempts=10,
         )
     if competitor == "HTTP":
         from airflow.providers.http.triggers.http import HttpSensorTrigger

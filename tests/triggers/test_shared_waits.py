@@ -368,7 +368,7 @@ def test_late_trigger_polls_once(connected, platform):
 @pytest.mark.parametrize("number", [1, 3])
 def test_request_that_hangs_is_sent_again(connected, platform, monkeypatch, number):
     """While a request receives no response, it is sent again after an interval, and the wait continues."""
-    monkeypatch.setattr(shared_client, "MIN_PATIENCE", INTERVAL)
+    monkeypatch.setattr(shared_client, "MIN_HEDGING_DELAY", INTERVAL)
     released = threading.Event()
     platform.upload(0)
     first = iter([True])

@@ -4,10 +4,10 @@ Theory of operation
 -------------------
 A triggerer serves hundreds of waits in one event loop, so no request may hold back another, and none may last: whatever
 the network does, each ends after `total_timeout`, and its connection with it. Connections are not limited: the number
-of waits limits them. While an idempotent request receives no response, it is sent again on another connection every
-`patience` seconds; the first response counts, and the rest is cancelled. At most `MAX_COPIES` of it are under way at
-once, always including the first. So a connection that hangs delays a wait by `patience`, not by a timeout, and a slow
-platform still gets its time.
+of waits limits them. Idempotent requests are hedged: while there is no response, another copy is sent on another
+connection every `hedging_delay` seconds. The first response counts, and the rest is cancelled. At most `MAX_COPIES` are
+under way at once, always including the first. So a connection that hangs delays a wait by `hedging_delay`, not by a
+timeout, and a slow platform still gets its time.
 """
 
 from __future__ import annotations
@@ -100,21 +100,23 @@ class AsyncPolyteiaClient:
             _, session = self._open
             await session.close()
 
-    async def run(self, operation: Operation[T], *, limits: Limits | None = None, patience: float | None = None) -> T:
+    async def run(
+        self, operation: Operation[T], *, limits: Limits | None = None, hedging_delay: float | None = None
+    ) -> T:
         """Run an operation, retry it as far as that is safe, and return its result.
 
         :param limits: limits of the retries. Default: the connection's.
-        :param patience: time in seconds after which a request without a response is sent again on another connection,
-            if the operation is idempotent. Default: None, never.
+        :param hedging_delay: time in seconds after which a request without a response is sent again on another
+            connection, if the operation is idempotent. Default: None, never.
         :raises PolyteiaError: see `exceptions`.
         """
         attempts = Attempts(operation, limits or self.config.limits, clock=self._clock, jitter=self._jitter)
-        patience = patience if operation.is_idempotent else None
+        hedging_delay = hedging_delay if operation.is_idempotent else None
 
         async def attempt() -> T:
             attempts.begin()
             try:
-                return await self.run_flow(operation.start(), patience)
+                return await self.run_flow(operation.start(), hedging_delay)
             except PolyteiaError as error:
                 attempts.record_failure(error)
                 return cast("T", None)  # applied by an earlier attempt, whose response was lost
@@ -128,10 +130,10 @@ class AsyncPolyteiaClient:
             vars(retrying).clear()
         return result
 
-    async def run_flow(self, flow: Flow[T], patience: float | None = None) -> T:
+    async def run_flow(self, flow: Flow[T], hedging_delay: float | None = None) -> T:
         """Make one attempt: send a flow's requests, and return the responses, or what prevented them, to it.
 
-        :param patience: as for `run`.
+        :param hedging_delay: as for `run`.
         """
         step = partial(next, flow)
         try:
@@ -142,7 +144,7 @@ class AsyncPolyteiaClient:
                     while self._new_secrets:
                         await self._on_secret(self._new_secrets.pop())
                 try:
-                    step = partial(flow.send, await self._transmit(request, patience))
+                    step = partial(flow.send, await self._transmit(request, hedging_delay))
                 except PolyteiaError as error:
                     step = partial(flow.throw, error)
         except StopIteration as stop:
@@ -151,13 +153,13 @@ class AsyncPolyteiaClient:
         finally:
             flow.close()  # when cancelled, what the flow has open is closed now
 
-    async def _transmit(self, request: Request, patience: float | None) -> Response:
+    async def _transmit(self, request: Request, hedging_delay: float | None) -> Response:
         """Send one request and read its response completely."""
         ambient = sys.exception()
         try:
             if request.coalesce:
-                return await self._fetch_once(request, patience)
-            return await self._fetch_patiently(request, patience)
+                return await self._fetch_once(request, hedging_delay)
+            return await self._fetch_hedged(request, hedging_delay)
         except (aiohttp.ClientError, OSError, TypeError) as error:
             if not is_failure(error, ambient):
                 raise
@@ -165,12 +167,12 @@ class AsyncPolyteiaClient:
         # Raised outside the except block so that the original exception, which may contain a token, is not chained.
         raise to_exception(failure, request.name, self.config)
 
-    async def _fetch_once(self, request: Request, patience: float | None) -> Response:
+    async def _fetch_once(self, request: Request, hedging_delay: float | None) -> Response:
         """Send a request once for all operations that need it at the same time."""
         key = (request.name, request.method, request.path, request.bearer)
         task = self._coalesced.get(key)
         if task is None:
-            task = self._coalesced[key] = self._start(self._fetch_patiently(request, patience))
+            task = self._coalesced[key] = self._start(self._fetch_hedged(request, hedging_delay))
             task.add_done_callback(partial(self._end_coalesced, key))
         return await asyncio.shield(task)
 
@@ -182,20 +184,20 @@ class AsyncPolyteiaClient:
         loop = task.get_loop()
         loop.call_soon(loop.call_soon, partial(self._coalesced.pop, key, None))
 
-    async def _fetch_patiently(self, request: Request, patience: float | None) -> Response:
+    async def _fetch_hedged(self, request: Request, hedging_delay: float | None) -> Response:
         """Send a request, and copies of it while there is no response; all within the total timeout."""
         async with asyncio.timeout(total_timeout(self.config)):
-            if patience is None:
+            if hedging_delay is None:
                 return await self._fetch(request)
             copies: list[asyncio.Task[Response]] = []
             try:
-                return await self._first_response(request, patience, copies)
+                return await self._first_response(request, hedging_delay, copies)
             finally:
                 for task in copies:
                     task.cancel()
 
     async def _first_response(
-        self, request: Request, patience: float, copies: list[asyncio.Task[Response]]
+        self, request: Request, hedging_delay: float, copies: list[asyncio.Task[Response]]
     ) -> Response:
         """Return the first response; a failure counts if no other copy is left that may still succeed."""
         now = asyncio.get_running_loop().time
@@ -203,7 +205,7 @@ class AsyncPolyteiaClient:
             if len(copies) == MAX_COPIES:
                 copies.pop(1).cancel()  # never the first, because a slow platform may respond to it
             copies.append(self._start(self._fetch(request)))
-            next_copy = now() + patience
+            next_copy = now() + hedging_delay
             while (left := next_copy - now()) > 0:
                 done, _ = await asyncio.wait(copies, timeout=left, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:

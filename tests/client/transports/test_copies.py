@@ -16,7 +16,7 @@ from airflow_provider_polyteia.exceptions import PolyteiaTransportError
 
 QUERY = make_call("query", "get_dataset", {"id": "ds_1"}, required_field="id")
 FOUND = {"id": "ds_1"}
-PATIENCE = 0.1  # seconds
+HEDGING_DELAY = 0.1  # seconds
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def query(server):
             client = AsyncPolyteiaClient(config)
             try:
                 started = time.monotonic()
-                return (await send(client, QUERY, patience=PATIENCE)).data, time.monotonic() - started
+                return (await send(client, QUERY, hedging_delay=HEDGING_DELAY)).data, time.monotonic() - started
             finally:
                 await client.aclose()
 
@@ -54,7 +54,7 @@ def test_a_copy_fails(server, query):
     server.answer(HANG, DROP, DROP, data(FOUND))
     found, seconds = query()
     assert found == FOUND
-    assert 3 * PATIENCE <= seconds < 5
+    assert 3 * HEDGING_DELAY <= seconds < 5
 
 
 def test_all_copies_fail(server, query):
@@ -80,7 +80,7 @@ def test_slow_platform(server, query):
 
     def slow(_):
         for _ in range(20):
-            time.sleep(PATIENCE / 2)
+            time.sleep(HEDGING_DELAY / 2)
             hanging.append(server.hanging)
         return data(FOUND)
 

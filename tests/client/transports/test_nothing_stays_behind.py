@@ -173,7 +173,7 @@ def test_cancelled_copies(setup, part):
 
     async def use(client):
         relay.cut = Cut(int(part * await size_of_a_response(client, relay)), "silence")
-        task = asyncio.create_task(send(client, QUERY, patience=0.01))
+        task = asyncio.create_task(send(client, QUERY, hedging_delay=0.01))
         async with asyncio.timeout(HANGS):
             while len(open_sockets(relay)) < MAX_COPIES:  # noqa: ASYNC110 - no event signals it
                 await asyncio.sleep(0.005)
@@ -188,12 +188,12 @@ def test_cancelled_copies(setup, part):
 
 
 def test_one_connection_hangs(setup):
-    """While a request hangs, a copy of it succeeds after `patience` seconds, and what hangs is closed."""
+    """While a request hangs, a copy of it succeeds after `hedging_delay` seconds, and what hangs is closed."""
     relay, _, config = setup
 
     async def use(client):
         relay.cut = Cut(await size_of_a_response(client, relay) // 2, "silence")
-        task = asyncio.create_task(send(client, QUERY, patience=0.05))
+        task = asyncio.create_task(send(client, QUERY, hedging_delay=0.05))
         async with asyncio.timeout(HANGS):
             while not open_sockets(relay):  # noqa: ASYNC110 - no event signals it
                 await asyncio.sleep(0)
@@ -213,7 +213,7 @@ def test_write_is_not_copied(setup):
         await works(client)
         server.requests.clear()
         server.answer(lambda _: time.sleep(0.1) or data({"id": "tag_1"}))
-        await send(client, WRITE, patience=0.01)
+        await send(client, WRITE, hedging_delay=0.01)
         assert len(server.requests) == 1
 
     in_loop(config, use)
