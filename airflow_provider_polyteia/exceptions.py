@@ -15,6 +15,7 @@
     │   └── PolyteiaServerError          5xx, also as a code inside HTTP 200
     ├── PolyteiaTransportError           no usable response: refused, reset, timed out, TLS
     ├── PolyteiaProtocolError            a response that is not Polyteia's: HTML, broken JSON, redirect
+    ├── PolyteiaDataError                the data to be loaded failed a check; nothing was uploaded
     ├── PolyteiaIngestError              the platform accepted an upload, and then failed to ingest it
     └── PolyteiaOutcomeUnknownError      a request that must not be sent twice got no usable response  ✗
 
@@ -40,6 +41,7 @@ __all__ = [
     "PolyteiaBadRequestError",
     "PolyteiaConfigurationError",
     "PolyteiaConflictError",
+    "PolyteiaDataError",
     "PolyteiaError",
     "PolyteiaIngestError",
     "PolyteiaNotFoundError",
@@ -234,6 +236,10 @@ class PolyteiaProtocolError(PolyteiaError):
     ) -> None:
         super().__init__(text, method=method, conn_id=conn_id, not_applied=not_applied)
         self.http_status = http_status
+
+
+class PolyteiaDataError(PolyteiaError):
+    """The data to be loaded failed a check. Nothing was uploaded, and the dataset keeps its data."""
 
 
 class PolyteiaIngestError(PolyteiaError):

@@ -54,6 +54,21 @@ def server():
 
 
 @pytest.fixture
+def object_storage():
+    """The URL of a bucket in an object storage, which is not a file system."""
+    try:
+        from airflow.sdk.io import attach  # noqa: PLC0415 - Airflow 3
+    except ImportError:
+        from airflow.io.store import attach  # noqa: PLC0415 - Airflow 2
+    from fsspec.implementations.memory import MemoryFileSystem  # noqa: PLC0415 - few tests use it
+
+    storage = MemoryFileSystem()
+    attach("memory", fs=storage)
+    yield "memory://bucket"
+    storage.rm("/", recursive=True)
+
+
+@pytest.fixture
 def fake_time():
     """A clock for clients that retry without real waiting."""
     return FakeTime()

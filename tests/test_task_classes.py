@@ -24,7 +24,7 @@ from airflow_provider_polyteia.version_compat import AIRFLOW_V_3_0_PLUS
 
 NOT_TEMPLATED = {
     "driver": "depends on what is installed, not on the run",
-    "fail_on_empty": "decided by the DAG's author, not a value of the run",
+    "check": "decided by the DAG's author, not a value of the run",
     "max_xcom_bytes": "a number",
     "wait_for_upload": "decided by the DAG's author, not a value of the run",
     "deferrable": "decides in which process to wait, which depends on the deployment",
@@ -33,7 +33,10 @@ NOT_TEMPLATED = {
     "ingest_timeout": "a number",
     "ignore_missing": "decided by the DAG's author, not a value of the run",
     "max_attempts": "a limit of the worker, not a value of the run",
+    "max_shrink": "a number",
+    "min_rows": "a number",
     "min_size": "a number",
+    "on_schema_change": "decided by the DAG's author, not a value of the run",
     "paginate": "decides the type of the result",
     "wait_for_creation": "decided by the DAG's author, not a value of the run",
 }

@@ -37,3 +37,11 @@ def by_extension(name: str, argument: str) -> str:
 def media_type(content_type: str) -> str:
     """Return a content type without its parameters, in lower case."""
     return content_type.partition(";")[0].strip().lower()
+
+
+def charset(content_type: str) -> str:
+    """Return the encoding that a content type names, in lower case; empty for UTF-8 and if it names none."""
+    parameters = (part.partition("=") for part in content_type.split(";")[1:])
+    named = {name.strip().lower(): value.strip().strip('"').lower() for name, _, value in parameters}
+    found = named.get("charset", "")
+    return "" if found in ("utf-8", "utf8", "us-ascii") else found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import IO, TYPE_CHECKING, Any, TypedDict
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from airflow_provider_polyteia.client.file_sink import Destination
 from airflow_provider_polyteia.client.formats import PARQUET, by_extension, media_type
@@ -11,12 +11,14 @@ from airflow_provider_polyteia.client.progress import format_size
 from airflow_provider_polyteia.client.sql_references import Datasets, Query, resolve_references
 from airflow_provider_polyteia.exceptions import PolyteiaError
 from airflow_provider_polyteia.storage import atomic_write, display_name, open_source, to_path
-from airflow_provider_polyteia.tables.checks import parquet_rows
+from airflow_provider_polyteia.tables.file_checks.check import check_file
+from airflow_provider_polyteia.tables.file_checks.parquet import Contents
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_provider_polyteia.client.api import PlatformAPI
+    from airflow_provider_polyteia.client.multipart import UploadSource
     from airflow_provider_polyteia.client.operation import Operation
     from airflow_provider_polyteia.client.transports.requests_client import PolyteiaClient
     from airflow_provider_polyteia.storage import AnyPath
@@ -28,13 +30,14 @@ log = logging.getLogger(__name__)
 class Uploaded(TypedDict):
     """The result of an upload, as JSON, so that a task may return it.
 
-    `rows` is known for Parquet files if pyarrow is installed, otherwise None. `ingest_id` is None where the platform
-    has no ingests (command API).
+    `rows` and `columns` (name -> type) are known for Parquet files if pyarrow is installed, otherwise None and empty.
+    `ingest_id` is None where the platform has no ingests (command API).
     """
 
     dataset_id: str
     bytes: int
     rows: int | None
+    columns: dict[str, str]
     content_type: str
     filename: str
     ingest_id: str | None
@@ -53,23 +56,46 @@ class Exported(TypedDict):
     datasets: list[str]
 
 
+class CheckedFile(NamedTuple):
+    """A file that can be uploaded.
+
+    :ivar content_type: MIME type that it is sent as.
+    """
+
+    source: UploadSource
+    content_type: str
+    contents: Contents
+
+
+def check(
+    source: AnyPath | IO[bytes],
+    content_type: str | None = None,
+    filename: str | None = None,
+    *,
+    is_checked: bool = True,
+) -> CheckedFile:
+    """Find out the format of a file, and check it; see `PolyteiaHook.upload_dataset`.
+
+    :param is_checked: whether to check it, or only to find out its format.
+    """
+    opened = open_source(source, filename)
+    own_name = opened.name if hasattr(source, "read") else to_path(source).name
+    kind = content_type or by_extension(own_name, "content_type")
+    return CheckedFile(opened, kind, check_file(opened, kind) if is_checked else Contents())
+
+
 def upload(
     client: PolyteiaClient,
     api: PlatformAPI,
     dataset_id: str,
-    source: AnyPath | IO[bytes],
+    file: CheckedFile,
     *,
-    content_type: str | None = None,
-    filename: str | None = None,
     timeout: float | None = None,
 ) -> Uploaded:
     """Replace a dataset's data with a file; see `PolyteiaHook.upload_dataset`."""
-    opened = open_source(source, filename)
-    own_name = opened.name if hasattr(source, "read") else to_path(source).name
-    kind = content_type or by_extension(own_name, "content_type")
-    rows = parquet_rows(opened) if media_type(kind) == PARQUET else None
+    opened = file.source
     started = client.clock()
-    ingest_id = client.run(api.upload(dataset_id, opened, kind, timeout)).ingest_id
+    ingest_id = client.run(api.upload(dataset_id, opened, file.content_type, timeout)).ingest_id
     seconds = max(client.clock() - started, 1e-3)
     log.info(
         "Uploaded %r to dataset %r: %s in %.1f s (%s/s)%s",
@@ -83,8 +109,9 @@ def upload(
     return {
         "dataset_id": dataset_id,
         "bytes": opened.size,
-        "rows": rows,
-        "content_type": kind,
+        "rows": file.contents.rows,
+        "columns": dict(file.contents.columns),
+        "content_type": file.content_type,
         "filename": opened.name,
         "ingest_id": ingest_id,
     }
@@ -144,7 +171,7 @@ def _export(
 def _count_exported_rows(path: Any) -> int | None:
     """Count the rows of a file that is complete as far as could be checked."""
     try:
-        return parquet_rows(open_source(path))
+        return check_file(open_source(path), PARQUET).rows
     except PolyteiaError as error:
         log.warning("The rows of %r could not be counted: %s", display_name(path), error.__cause__ or error)
         return None

@@ -177,6 +177,7 @@ class PolyteiaHook(RawAccessHook):
         *,
         content_type: str | None = None,
         filename: str | None = None,
+        check: bool = True,
         timeout: float | None = None,
         wait_for_ingest: bool = True,
         ingest_timeout: float = dataset_operations.INGEST_TIMEOUT,
@@ -191,14 +192,16 @@ class PolyteiaHook(RawAccessHook):
         :param content_type: MIME type of the data. Default: by the extension ``.parquet``, ``.csv``, ``.json``,
             ``.xlsx`` or ``.xls``.
         :param filename: file name for the platform. Default: its own name.
+        :param check: whether to check the file before (docs/transfers.md#checks-of-files). Default: True.
         :param timeout: maximum time in seconds without a byte in either direction. Default: 300, or the connection's
             timeout if that is longer.
         :param wait_for_ingest: whether to return only after the data was ingested, on the RPC API. If False, pass
             ``ingest_id`` of the result to `wait_for_ingest`. Default: True.
         :param ingest_timeout: maximum time in seconds to wait for that. Default: 1800.
-        :return: ``dataset_id``, ``bytes``, ``rows`` (of a Parquet file, if pyarrow is installed; otherwise None),
-            ``content_type``, ``filename`` and ``ingest_id`` (None on the command API).
+        :return: ``dataset_id``, ``bytes``, ``rows`` and ``columns`` (of a Parquet file, if pyarrow is installed;
+            otherwise None and empty), ``content_type``, ``filename`` and ``ingest_id`` (None on the command API).
         :raises PolyteiaConfigurationError: if the source can never be uploaded, or its format is not known.
+        :raises PolyteiaDataError: if the file failed a check; nothing was sent.
         :raises PolyteiaPreconditionError: if data-processing terms must be acknowledged first.
         :raises PolyteiaIngestError: if the platform could not ingest the file.
         :raises PolyteiaOutcomeUnknownError: if the file was accepted and it is unknown whether it was ingested.
@@ -208,9 +211,8 @@ class PolyteiaHook(RawAccessHook):
         from airflow_provider_polyteia.storage import to_path  # noqa: PLC0415 - most tasks move no file
 
         client = self.get_conn()
-        uploaded = files.upload(
-            client, self.api, dataset_id, source, content_type=content_type, filename=filename, timeout=timeout
-        )
+        file = files.check(source, content_type, filename, is_checked=check)
+        uploaded = files.upload(client, self.api, dataset_id, file, timeout=timeout)
         if wait_for_ingest and uploaded["ingest_id"]:
             self.wait_for_ingest(dataset_id, uploaded["ingest_id"], timeout=ingest_timeout)
         if not hasattr(source, "read"):

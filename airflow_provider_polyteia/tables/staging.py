@@ -8,6 +8,7 @@ places as its values need.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
@@ -43,6 +44,11 @@ class StagedTable:
 
     def __exit__(self, *exc_info: object) -> None:
         self.file.close()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return os.fstat(self.file.fileno()).st_size
 
     @property
     def columns(self) -> dict[str, str]:

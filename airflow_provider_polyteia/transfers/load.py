@@ -12,6 +12,7 @@ from airflow_provider_polyteia.client.datasets import INGEST_TIMEOUT
 from airflow_provider_polyteia.exceptions import PolyteiaError
 from airflow_provider_polyteia.operators.asset_events import add_event_extra
 from airflow_provider_polyteia.operators.killable import KillableOperator
+from airflow_provider_polyteia.tables.load_checks import Load, LoadChecks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_polyteia.storage import AnyPath
+    from airflow_provider_polyteia.tables.load_checks import OnSchemaChange
 
 
 # If no triggerer has ended the wait this long after its time limit, the scheduler does.
@@ -36,6 +38,11 @@ class UploadOperator(KillableOperator):
     :param wait_for_upload: whether to wait until the platform shows the new data, on the command API; see
         `PolyteiaHook.wait_for_upload`. Default: False. On the RPC API, the task always waits until the data was
         ingested.
+    :param min_rows: minimum number of rows (of Parquet files with pyarrow, and of queries). Default: 0.
+    :param max_shrink: by which share the data may shrink since the last run of the task, from 0 to 1; ``0.5`` refuses
+        fewer than half of the rows, or of the bytes where the number of rows is not known. Default: None, any.
+    :param on_schema_change: what to do if the columns are not those of the last run of the task: ``"warn"`` (default),
+        ``"fail"`` or ``"allow"``.
     :param deferrable: whether to wait for the ingest in the triggerer, without a worker, on the RPC API. Default:
         ``[operators] default_deferrable``.
     :param ingest_timeout: maximum time in seconds that the ingest may take, on the RPC API; then the task fails with
@@ -53,6 +60,9 @@ class UploadOperator(KillableOperator):
         wait_for_upload: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         ingest_timeout: float = INGEST_TIMEOUT,
+        min_rows: int = 0,
+        max_shrink: float | None = None,
+        on_schema_change: OnSchemaChange = "warn",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -61,6 +71,10 @@ class UploadOperator(KillableOperator):
         self.wait_for_upload = wait_for_upload
         self.deferrable = deferrable
         self.ingest_timeout = ingest_timeout
+        self.min_rows = min_rows
+        self.max_shrink = max_shrink
+        self.on_schema_change = on_schema_change
+        LoadChecks(min_rows, max_shrink, on_schema_change)  # raises for unusable values while the DAG is parsed
         self._result: dict[str, Any] = {}
         self._base_url = ""
         self._as_of: str | None = None
@@ -124,14 +138,10 @@ class UploadOperator(KillableOperator):
     def _finish(self, context: Context) -> dict[str, Any]:
         """Describe what was loaded in the asset events of the outlets, and return the result."""
         if self.outlets:
-            known = {name: self._result.get(name) for name in ("rows", "bytes")}
+            known = {name: self._result.get(name) for name in ("rows", "bytes", "columns")}
             extra = {**known, "source_timestamp": self._as_of}
             add_event_extra(context, self, self._base_url, self._result["dataset_id"], extra)
         return self._result
-
-    def lineage_columns(self) -> dict[str, str]:
-        """Return name and type of each column that was loaded; an empty dict if they are not known."""
-        raise NotImplementedError
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage | None:  # noqa: ARG002 - its signature
         """Report to OpenLineage what was loaded; called by its provider, in the worker, after `execute`."""
@@ -142,7 +152,7 @@ class UploadOperator(KillableOperator):
         result = self._result
         uri = dataset_uri(self._base_url, result["dataset_id"])
         output = openlineage.loaded_dataset(
-            uri, size=result["bytes"], rows=result.get("rows"), columns=self.lineage_columns()
+            uri, size=result["bytes"], rows=result.get("rows"), columns=result["columns"]
         )
         return self.lineage_inputs(output)
 
@@ -151,10 +161,17 @@ class UploadOperator(KillableOperator):
         raise NotImplementedError
 
     def _upload(
-        self, context: Context, source: AnyPath | IO[bytes], content_type: str | None, filename: str | None
+        self,
+        context: Context,
+        source: AnyPath | IO[bytes],
+        content_type: str | None,
+        filename: str | None,
+        load: Load,
     ) -> dict[str, Any]:
-        """Upload, and do what follows an upload; return the ids and sizes for XCom."""
+        """Check a load, upload it, and do what follows an upload; return the ids and sizes for XCom."""
         dataset_id = self.require_text("dataset_id")
+        checks = LoadChecks(self.min_rows, self.max_shrink, self.on_schema_change)
+        checks.check(load, self._last_load(context, dataset_id), f"The data for dataset {dataset_id!r}")
         self._as_of = self._timestamp()
         self.set_link(context, {"dataset_id": dataset_id})
         self._base_url = self.hook.get_conn().config.base_url
@@ -165,6 +182,7 @@ class UploadOperator(KillableOperator):
             source,
             content_type=content_type,
             filename=filename,
+            check=False,  # the subclasses have checked it
             wait_for_ingest=not self.deferrable,
             ingest_timeout=self.ingest_timeout,
         )
@@ -172,7 +190,16 @@ class UploadOperator(KillableOperator):
             self._store_timestamp(dataset_id)
         if waits:
             self.hook.wait_for_upload(dataset_id, after=before["uploaded_at"] if before else None)
-        return {name: value for name, value in uploaded.items() if name != "ingest_id" or value}
+        known = {"rows": load.rows, "columns": dict(load.columns)}
+        return {name: value for name, value in {**uploaded, **known}.items() if name != "ingest_id" or value}
+
+    def _last_load(self, context: Context, dataset_id: str) -> Load | None:
+        """Return what the last successful run of this task has loaded into the dataset; None without one."""
+        if "ti" not in context:
+            return None
+        task = context["ti"]
+        last = task.xcom_pull(task_ids=self.task_id, map_indexes=task.map_index, include_prior_dates=True)
+        return Load.from_result(last) if isinstance(last, dict) and last.get("dataset_id") == dataset_id else None
 
     def _store_timestamp(self, dataset_id: str) -> None:
         """Store the as-of time of the data, if there is one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_polyteia.client.formats import PARQUET
-from airflow_provider_polyteia.exceptions import PolyteiaError
+from airflow_provider_polyteia.tables.load_checks import Load
 from airflow_provider_polyteia.transfers.load import UploadOperator
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ class SqlToPolyteiaOperator(UploadOperator):
     :param dataset_id: id of the dataset, ``ds_...`` (templated).
     :param parameters: values for the placeholders in the query (templated), in the style of the database's driver.
         Default: none.
-    :param fail_on_empty: whether a result without rows fails the task. Default: False, it empties the dataset, which
-        keeps its columns.
     :param filename: file name for the platform (templated). Default: the dataset's id.
     :param driver: ``"adbc"`` reads Arrow from PostgreSQL; ``"dbapi"`` uses the connection's hook; ``"auto"`` (default)
         uses ADBC where it is installed and applicable.
@@ -45,6 +43,11 @@ class SqlToPolyteiaOperator(UploadOperator):
         after the upload or its ingest. Default: not stored.
     :param wait_for_upload: whether to wait until the platform shows the new data, on the command API. Default: False.
         On the RPC API, the task always waits until the data was ingested.
+    :param min_rows: minimum number of rows (of Parquet files with pyarrow, and of queries). Default: 0.
+    :param max_shrink: by which share the data may shrink since the last run of the task, from 0 to 1; ``0.5`` refuses
+        fewer than half of the rows, or of the bytes where the number of rows is not known. Default: None, any.
+    :param on_schema_change: what to do if the columns are not those of the last run of the task: ``"warn"`` (default),
+        ``"fail"`` or ``"allow"``.
     :param deferrable: whether to wait for the ingest in the triggerer, without a worker, on the RPC API. Default:
         ``[operators] default_deferrable``.
     :param ingest_timeout: maximum time in seconds that the ingest may take, on the RPC API; then the task fails with
@@ -76,7 +79,6 @@ class SqlToPolyteiaOperator(UploadOperator):
         sql: str,
         conn_id: str,
         parameters: Sequence[Any] | Mapping[str, Any] | None = None,
-        fail_on_empty: bool = False,
         filename: str | None = None,
         driver: Literal["auto", "adbc", "dbapi"] = "auto",
         hook_params: Mapping[str, Any] | None = None,
@@ -87,7 +89,6 @@ class SqlToPolyteiaOperator(UploadOperator):
         self.sql = sql
         self.conn_id = conn_id
         self.parameters = parameters
-        self.fail_on_empty = fail_on_empty
         self.filename = filename
         self.driver = driver
         self.hook_params = hook_params
@@ -97,18 +98,9 @@ class SqlToPolyteiaOperator(UploadOperator):
         """Read the rows, then upload them."""
         filename = self.optional_text("filename") or f"{self.require_text('dataset_id')}.parquet"
         with self._stage() as table:
-            if self.fail_on_empty and not table.rows:
-                raise PolyteiaError(
-                    f"The query of task {self.task_id!r} returned no rows, and 'fail_on_empty' is set. Nothing was "
-                    "uploaded."
-                )
-            loaded = self._upload(context, table.file, PARQUET, filename)
-        return {**loaded, "rows": table.rows, "columns": table.columns, "source_conn_id": self.conn_id}
-
-    def lineage_columns(self) -> dict[str, str]:
-        """Return the columns that were read."""
-        columns: dict[str, str] = self._result["columns"]
-        return columns
+            load = Load(table.rows, table.size, table.columns)
+            loaded = self._upload(context, table.file, PARQUET, filename, load)
+        return {**loaded, "source_conn_id": self.conn_id}
 
     def lineage_inputs(self, output: OutputDataset) -> OperatorLineage:
         """Add the query and its tables."""

@@ -172,6 +172,8 @@ class SharedClient:
         return self._apis[client]
 
     async def _connected(self) -> AsyncPolyteiaClient:
+        if self._clients:
+            return self._clients[-1]
         async with self._connecting:
             if not self._clients:
                 self._clients.append(await _new_client(await read_connection(self.conn_id)))

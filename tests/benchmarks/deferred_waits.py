@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 WAITS, INTERVAL = 500, 5.0
-WARM_UP, MEASURED = 15.0, 10.0  # seconds; time for Airflow to create 500 triggers, and two intervals
+WARM_UP, MEASURED = 20.0, 30.0  # seconds; time for Airflow to create 500 triggers, and six intervals
 BLOCKED = "async thread was blocked"
-IDLE = "idle"  # a triggerer with no trigger except the one that measures
+IDLE = "idle"  # a triggerer with 500 triggers that only sleep
 ONE_SOLUTION, SOLUTIONS = "Polyteia, one solution", f"Polyteia, {WAITS} solutions"  # where the awaited datasets are
 OURS = (ONE_SOLUTION, SOLUTIONS)
 PEERS = {

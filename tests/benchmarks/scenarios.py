@@ -47,10 +47,10 @@ def _begin_task():
     get_listener_manager()
 
 
-def _upload(path):
+def _upload(path, *, check):
     from airflow_provider_polyteia.transfers.file_to_polyteia import FileToPolyteiaOperator
 
-    return partial(FileToPolyteiaOperator(task_id="load", source=path, dataset_id=DATASET).execute, {})
+    return partial(FileToPolyteiaOperator(task_id="load", source=path, dataset_id=DATASET, check=check).execute, {})
 
 
 def _export(path):
@@ -163,7 +163,8 @@ def _duckdb(_):
 
 
 SCENARIOS = {
-    "our upload": _upload,
+    "our upload": partial(_upload, check=True),
+    "our upload, unchecked": partial(_upload, check=False),
     "curl": _curl_upload,
     "requests, files= (the SDK's way)": _requests,
     "requests-toolbelt": _toolbelt,

@@ -41,8 +41,27 @@ class LagProbe(BaseTrigger):
         yield TriggerEvent(None)  # type: ignore[no-untyped-call]  # never reached; makes this a generator
 
 
+class Sleeper(BaseTrigger):
+    """Sleeps forever: what 500 triggers cost Airflow itself."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's triggers are not typed
+        self.number = number
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and the arguments."""
+        return f"{__name__}.Sleeper", {"number": self.number}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Sleep."""
+        await asyncio.Event().wait()
+        yield TriggerEvent(None)  # type: ignore[no-untyped-call]  # never reached; makes this a generator
+
+
 def make(competitor: str, number: int, interval: float) -> BaseTrigger:
     """Return a trigger, ours or that of a peer, which waits for something that never happens."""
+    if competitor == "idle":
+        return Sleeper(number)
     if competitor.startswith("Polyteia"):
         from airflow_provider_polyteia.triggers.dataset import DatasetUploadedTrigger
 

@@ -221,7 +221,7 @@ def test_upload(hook, sandbox, names, tmp_path):
     assert sandbox.content(record["id"]) == CSV
     assert sandbox.count(names["upload"]) == 1
     assert uploaded.pop("ingest_id", None) is None or sandbox.options.api == "rpc"
-    expected = {"rows": None, "bytes": len(CSV), "content_type": "text/csv", "filename": "bookings.csv"}
+    expected = {"rows": None, "columns": {}, "bytes": len(CSV), "content_type": "text/csv", "filename": "bookings.csv"}
     assert uploaded == {"dataset_id": record["id"], **expected}
 
 

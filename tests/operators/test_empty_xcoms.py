@@ -80,7 +80,7 @@ def test_file(connected, airflow_3_0, tmp_path):
     result = task.execute({"outlet_events": events})
     assert "rows" not in result
     assert result["bytes"] == 1
-    assert events[asset].extra == {"bytes": 1}
+    assert events[asset].extra == {"bytes": 1, "columns": {}}
     pytest.importorskip("airflow.providers.openlineage", reason="the OpenLineage provider is optional")
     (output,) = task.get_openlineage_facets_on_complete(None).outputs
     assert output.outputFacets["outputStatistics"].size == 1

@@ -7,7 +7,6 @@ import itertools
 
 import pytest
 from conftest import HastyTime
-from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_polyteia.client import config as client_config
 from airflow_provider_polyteia.client.transports.requests_client import PolyteiaClient
@@ -79,19 +78,6 @@ def csv_file(tmp_path):
     path = tmp_path / "bookings.csv"
     path.write_bytes(CSV)
     return path
-
-
-@pytest.fixture
-def object_storage():
-    """The URL of a bucket in an object storage, which is not a file system."""
-    try:
-        from airflow.sdk.io import attach  # noqa: PLC0415 - Airflow 3
-    except ImportError:
-        from airflow.io.store import attach  # noqa: PLC0415 - Airflow 2
-    storage = MemoryFileSystem()
-    attach("memory", fs=storage)
-    yield "memory://bucket"
-    storage.rm("/", recursive=True)
 
 
 def sha256(path) -> str:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from servers import status
 
-from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError
+from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaDataError, PolyteiaError
 from airflow_provider_polyteia.hooks.polyteia import PolyteiaHook
 from airflow_provider_polyteia.operators.killable import TaskKilledError
 from airflow_provider_polyteia.operators.sql import PolyteiaSqlOperator
@@ -57,6 +57,7 @@ def test_file_to_polyteia(sandbox, dataset_id, csv_file):
             "dataset_id": dataset_id,
             "bytes": csv_file.stat().st_size,
             "rows": None,
+            "columns": {},
             "content_type": "text/csv",
             "filename": "bookings.csv",
             "source": str(csv_file),
@@ -119,10 +120,10 @@ def test_sql_to_polyteia(sandbox, dataset_id, city, tmp_path):
 
 
 def test_empty_result(sandbox, dataset_id, city):
-    """A result without rows empties the dataset and keeps its columns; with `fail_on_empty`, nothing is sent."""
+    """A result without rows empties the dataset and keeps its columns; with `min_rows`, nothing is sent."""
     sql = "SELECT * FROM bookings WHERE id < 0"
-    with pytest.raises(PolyteiaError, match="'fail_on_empty' is set"):
-        load(sql, dataset_id=dataset_id, fail_on_empty=True).execute({})
+    with pytest.raises(PolyteiaDataError, match="has 0 rows; 'min_rows' is 1"):
+        load(sql, dataset_id=dataset_id, min_rows=1).execute({})
     assert (sandbox.requests, sandbox.content(dataset_id)) == ([], BEFORE)
     assert load(sql, dataset_id=dataset_id).execute({})["rows"] == 0
     stored = pq.read_table(pa.BufferReader(sandbox.content(dataset_id)))

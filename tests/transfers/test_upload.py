@@ -19,6 +19,7 @@ from airflow_provider_polyteia.exceptions import (
     PolyteiaAPIError,
     PolyteiaAuthenticationError,
     PolyteiaConfigurationError,
+    PolyteiaDataError,
     PolyteiaError,
     PolyteiaNotFoundError,
     PolyteiaPermissionError,
@@ -82,6 +83,7 @@ def test_result(hook, sandbox, dataset_id, csv_file):
         "dataset_id": dataset_id,
         "bytes": csv_file.stat().st_size,
         "rows": None,
+        "columns": {},
         "content_type": "text/csv",
         "filename": "bookings.csv",
         "ingest_id": None,
@@ -103,7 +105,7 @@ def test_content_type_by_extension(local, server, tmp_path, name, expected):
     """The extension determines the content type, in upper or lower case."""
     pq.write_table(pa.table({"id": [1, 2]}), tmp_path / name)
     answering(server, data({}))
-    uploaded = local.upload_dataset("ds_1", str(tmp_path / name))
+    uploaded = local.upload_dataset("ds_1", str(tmp_path / name), check=name == "a.parquet")
     assert (uploaded["content_type"], uploaded["rows"]) == (expected, 2 if name == "a.parquet" else None)
     assert server.requests[0].json["params"]["content_type"] == expected
 
@@ -115,7 +117,8 @@ def test_incomplete_parquet(local, server, tmp_path, begin, end):
     """A file that is not a complete Parquet file, or not yet, is rejected before anything is sent."""
     pq.write_table(pa.table({"id": [1, 2]}), tmp_path / "whole")
     (tmp_path / "rows.parquet").write_bytes((tmp_path / "whole").read_bytes()[begin:end])
-    with pytest.raises(PolyteiaError, match=r"'rows.parquet' is not a complete Parquet file") as caught:
+    problem = "not a complete Parquet file|empty"
+    with pytest.raises(PolyteiaDataError, match=f"'rows.parquet' is sent as Parquet, but is ({problem})") as caught:
         local.upload_dataset("ds_1", tmp_path / "rows.parquet")
     assert not isinstance(caught.value, AirflowFailException)  # it may be complete when Airflow tries again
     assert server.requests == []
@@ -179,8 +182,11 @@ def test_file_object_is_read_from_its_position(hook, sandbox, dataset_id):
 
 
 def test_empty_file(hook, sandbox, dataset_id):
-    """An empty file empties the dataset; its length is still announced."""
-    hook.upload_dataset(dataset_id, io.BytesIO(), content_type="text/csv")
+    """An empty file empties the dataset only without checks; its length is still announced."""
+    with pytest.raises(PolyteiaDataError, match="'data' is sent as CSV, but is empty"):
+        hook.upload_dataset(dataset_id, io.BytesIO(), content_type="text/csv")
+    assert sandbox.content(dataset_id) == b"id,name\n1,Before\n"
+    hook.upload_dataset(dataset_id, io.BytesIO(), content_type="text/csv", check=False)
     assert sandbox.content(dataset_id) == b""
 
 
@@ -290,8 +296,11 @@ class Broken(io.BytesIO):
 def test_unreadable_source(hook, sandbox, dataset_id):
     """A source that cannot be read completely is not mistaken for a failure of the platform, and not retried."""
     with pytest.raises(PolyteiaError, match=r"'data' could not be read completely \(ConnectionResetError"):
-        hook.upload_dataset(dataset_id, Broken(b"1\n" * 400_000), content_type="text/csv")
+        hook.upload_dataset(dataset_id, Broken(b"1\n" * 400_000), content_type="text/csv", check=False)
     assert sandbox.content(dataset_id) == b"id,name\n1,Before\n"
+    assert sandbox.count("generate_dataset_upload_token") == 1
+    with pytest.raises(PolyteiaError, match="'data' cannot be read: ConnectionResetError"):
+        hook.upload_dataset(dataset_id, Broken(b"1\n" * 400_000), content_type="text/csv")
     assert sandbox.count("generate_dataset_upload_token") == 1
 
 
@@ -334,7 +343,7 @@ def test_too_large(local, server):
     with pytest.raises(
         PolyteiaAPIError, match=r"HTTP 413: 'too large'\. The file \(2\.0 KiB\) exceeds the size limit of the platform"
     ) as caught:
-        local.upload_dataset("ds_1", io.BytesIO(bytes(2048)), content_type="text/csv")
+        local.upload_dataset("ds_1", io.BytesIO(b"1\n" * 1024), content_type="text/csv")
     assert (caught.value.http_status, len(server.requests)) == (413, 2)
 
 

@@ -10,6 +10,7 @@ import asyncio
 import os
 import ssl
 import time
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -170,10 +171,11 @@ def test_cancelled_requests(setup):
 def test_cancelled_copies(setup, part):
     """A request whose copies all hang at some place is cancelled with all of them."""
     relay, _, config = setup
+    config = replace(config, timeout=(HANGS, HANGS))
 
     async def use(client):
         relay.cut = Cut(int(part * await size_of_a_response(client, relay)), "silence")
-        task = asyncio.create_task(send(client, QUERY, hedging_delay=0.01))
+        task = asyncio.create_task(send(client, QUERY, hedging_delay=0.05))
         async with asyncio.timeout(HANGS):
             while len(open_sockets(relay)) < MAX_COPIES:  # noqa: ASYNC110 - no event signals it
                 await asyncio.sleep(0.005)

@@ -1,0 +1,155 @@
+"""Checks of text files that are sent as they are: encoding, and what looks wrong in a CSV file."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from collections import Counter
+from typing import IO, TYPE_CHECKING
+
+from airflow_provider_polyteia.tables.file_checks import encodings
+from airflow_provider_polyteia.tables.file_checks.errors import CONVERT, Reject
+from airflow_provider_polyteia.tables.file_checks.signatures import JSON, recognize
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    Open = Callable[[], AbstractContextManager[IO[bytes]]]
+
+SAMPLE = 64 * 1024  # bytes in which a CSV file is looked at more closely
+_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+
+
+def check_csv(open_file: Open, head: bytes, charset: str) -> Iterator[str]:
+    """Check a CSV file, and yield what is suspicious about it.
+
+    :param head: the first bytes.
+    :param charset: the encoding that its content type names; empty without one.
+    :raises Reject: if it is not text in UTF-8 or that encoding, or is something else.
+    """
+    found = recognize(head).found
+    if found:
+        raise Reject(found, "Set the argument 'content_type' to its format." if found == JSON else "")
+    tail = check_encoding(open_file, head, charset, "CSV")
+    with open_file() as file:
+        sample = file.read(SAMPLE)
+    lines = _lines(sample, charset)
+    if len(sample) == SAMPLE:
+        lines.pop()
+    delimiter = _delimiter(lines)
+    ending = _lines(tail, charset)
+    if len(tail) == SAMPLE:
+        del ending[0]
+    if _ends_in_a_row(ending, delimiter):
+        raise Reject("CSV that ends in the middle of a row", "Run the task after the file is complete.")
+    yield from _suspicions(lines, delimiter)
+
+
+def check_encoding(open_file: Open, head: bytes, charset: str, what: str) -> bytes:
+    """Check that a text file is not blank, and is in UTF-8 or the encoding that was named; return its last bytes.
+
+    :param what: what the file is, such as "CSV".
+    :raises Reject: if it is not.
+    """
+    marked = recognize(head).encoding
+    if marked.startswith(("utf-16", "utf-32")) and not charset:
+        raise Reject(f"{what} in {encodings.display(marked)}", CONVERT)
+    decoder = codecs.getincrementaldecoder(charset or "utf-8")()
+    is_blank, tail = True, b""
+    with open_file() as file:
+        for chunk in encodings.chunks(file):
+            try:
+                text = decoder.decode(chunk)
+            except UnicodeError:
+                raise _wrong_encoding(open_file, charset, what) from None
+            if "\0" in text:
+                raise _with_zeros(open_file, what)
+            is_blank = is_blank and not text.strip("\ufeff \t\r\n")
+            tail = (tail + chunk)[-SAMPLE:]
+    if decoder.getstate()[0]:
+        raise Reject(f"{what} that ends in the middle of a character", "Run the task after the file is complete.")
+    if is_blank:
+        raise Reject("blank")
+    return tail
+
+
+def _wrong_encoding(open_file: Open, charset: str, what: str) -> Reject:
+    with open_file() as file:
+        line, column = encodings.find_undecodable(file, charset or "utf-8")
+    where = f" (line {line}, character {column})"
+    if charset:
+        return Reject(f"not in the encoding {charset}{where}", "Correct the charset in the argument 'content_type'.")
+    with open_file() as file:
+        return Reject(f"{what} in {encodings.display(encodings.detect(file))}, not in UTF-8{where}", CONVERT)
+
+
+def _with_zeros(open_file: Open, what: str) -> Reject:
+    with open_file() as file:
+        encoding = encodings.detect(file)
+    if encoding.startswith("utf-16"):
+        return Reject(f"{what} in {encodings.display(encoding)}", CONVERT)
+    return Reject("binary data", "")
+
+
+def _lines(part: bytes, charset: str) -> list[str]:
+    return list(io.StringIO(part.decode(charset or "utf-8-sig", "ignore"), newline=""))
+
+
+def _ends_in_a_row(tail: Sequence[str], delimiter: str) -> bool:
+    """Return True if the last row has no line end and fewer columns than all others."""
+    if not tail or tail[-1].endswith(("\n", "\r")):
+        return False
+    *others, last = [len(row) for _, row in _rows(tail, delimiter)]
+    return len(set(others)) == 1 and last < others[0]
+
+
+def _suspicions(lines: Sequence[str], delimiter: str) -> Iterator[str]:
+    if delimiter != ",":
+        yield (
+            f"its columns seem to be separated by {_DELIMITERS[delimiter]}, not commas, so the platform may "
+            "read them as one"
+        )
+    rows = _rows(lines, delimiter)
+    if not rows:
+        return
+    width, _ = Counter(len(row) for _, row in rows).most_common(1)[0]
+    widest = max(_filled(row) for _, row in rows)
+    begins = next(number for number, row in rows if _filled(row) == widest)
+    if begins > 1 and _filled(rows[0][1]) <= 1:
+        yield f"its table seems to begin in line {begins}"
+        return
+    ragged = next((number for number, row in rows if len(row) != width), None)
+    if ragged is not None:
+        yield f"line {ragged} does not have {width} columns like most others"
+    repeated = next((number for number, row in rows[1:] if row == rows[0][1]), None)
+    if repeated is not None and len(set(rows[0][1])) > 1:
+        yield f"line {repeated} repeats the header"
+
+
+def _rows(lines: Sequence[str], delimiter: str) -> list[tuple[int, list[str]]]:
+    """Return the number of the first line and the fields of each row that is not empty; as far as they can be read."""
+    reader = csv.reader(lines, delimiter=delimiter)
+    rows: list[tuple[int, list[str]]] = []
+    while True:
+        number = reader.line_num + 1
+        try:
+            row = next(reader, None)
+        except csv.Error:  # e.g. a field longer than 128 KiB
+            return rows
+        if row is None:
+            return rows
+        if row:
+            rows.append((number, row))
+
+
+def _delimiter(lines: Sequence[str]) -> str:
+    """Return which delimiter separates the columns of most rows; a comma if several do."""
+    sample = lines[:50]
+    counts = {mark: sum(len(row) > 1 for _, row in _rows(sample, mark)) for mark in (",", *_DELIMITERS)}
+    return max(counts, key=counts.__getitem__)
+
+
+def _filled(row: Sequence[str]) -> int:
+    return sum(bool(field.strip()) for field in row)
