@@ -38,6 +38,7 @@ NOT_TEMPLATED = {
     "min_size": "a number",
     "on_schema_change": "decided by the DAG's author, not a value of the run",
     "paginate": "decides the type of the result",
+    "verify": "decided by the DAG's author, not a value of the run",
     "wait_for_creation": "decided by the DAG's author, not a value of the run",
 }
 
@@ -184,6 +185,7 @@ TRIGGER_ARGUMENTS = {
     "timestamp_field": "updated_at",
     "ingest_id": "dsig_1",
     "poll_interval": 2.5,
+    "verify": "decided by the DAG's author, not a value of the run",
     "wait_for_creation": True,
     "poke_interval": 1.5,
     "exponential_backoff": True,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import tempfile
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from airflow_provider_polyteia.client.file_sink import Destination
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger(__name__)
+
+VERIFY_TIME = 60.0  # seconds in which an upload becomes visible to queries
 
 
 class Uploaded(TypedDict):
@@ -149,6 +153,40 @@ def export_dataset(
     target = _destination(destination, content_type)
     operation = api.export_dataset(dataset_id, target, timeout)
     return _export(client, operation, target, to_path(destination), [dataset_id])
+
+
+def verify_rows(client: PolyteiaClient, api: PlatformAPI, dataset_id: str, expected: int | None) -> int:
+    """Count a dataset's rows on the platform after an upload, and return their number.
+
+    :param expected: number of rows that were uploaded; None if it is not known.
+    :raises PolyteiaError: if the platform does not show as many within a minute.
+    """
+    deadline, delay = client.clock() + VERIFY_TIME, 1.0
+    while True:
+        rows = _count_rows(client, api, dataset_id)
+        if expected is None or rows == expected:
+            log.info("Dataset %r has %s rows on the platform.", dataset_id, f"{rows:,}")
+            return rows
+        if client.clock() + delay > deadline:
+            break
+        client.sleep(delay)
+        delay *= 2
+    raise PolyteiaError(
+        f"Dataset {dataset_id!r} has {rows:,} rows on the platform (connection {client.config.conn_id!r}), although "
+        f"{expected:,} were uploaded. The platform may have stored only a part of them, or another upload has come in "
+        "between. Run the task again."
+    )
+
+
+def _count_rows(client: PolyteiaClient, api: PlatformAPI, dataset_id: str) -> int:
+    """Count on the platform. As a file, the form of the result is known on both APIs."""
+    import pyarrow.parquet as pq  # noqa: PLC0415 - heavy, and optional
+
+    statement, ids = resolve_references("SELECT count(*) AS row_count FROM {dataset}", {"dataset": dataset_id})
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "count.parquet"
+        client.run(api.export(Query(statement, ids), _destination(path, PARQUET), None))
+        return int(pq.read_table(path).column(0)[0].as_py())
 
 
 def _destination(destination: AnyPath, content_type: str | None) -> Destination:

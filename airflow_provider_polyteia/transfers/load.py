@@ -13,6 +13,7 @@ from airflow_provider_polyteia.exceptions import PolyteiaError
 from airflow_provider_polyteia.operators.asset_events import add_event_extra
 from airflow_provider_polyteia.operators.killable import KillableOperator
 from airflow_provider_polyteia.tables.load_checks import Load, LoadChecks
+from airflow_provider_polyteia.tables.optional_dependencies import require
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +44,8 @@ class UploadOperator(KillableOperator):
         fewer than half of the rows, or of the bytes where the number of rows is not known. Default: None, any.
     :param on_schema_change: what to do if the columns are not those of the last run of the task: ``"warn"`` (default),
         ``"fail"`` or ``"allow"``.
+    :param verify: whether to count the rows on the platform after the upload or its ingest, and to compare their number
+        with what was sent, if that is known; needs pyarrow. Default: False.
     :param deferrable: whether to wait for the ingest in the triggerer, without a worker, on the RPC API. Default:
         ``[operators] default_deferrable``.
     :param ingest_timeout: maximum time in seconds that the ingest may take, on the RPC API; then the task fails with
@@ -63,6 +66,7 @@ class UploadOperator(KillableOperator):
         min_rows: int = 0,
         max_shrink: float | None = None,
         on_schema_change: OnSchemaChange = "warn",
+        verify: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -74,6 +78,7 @@ class UploadOperator(KillableOperator):
         self.min_rows = min_rows
         self.max_shrink = max_shrink
         self.on_schema_change = on_schema_change
+        self.verify = verify
         LoadChecks(min_rows, max_shrink, on_schema_change)  # raises for unusable values while the DAG is parsed
         self._result: dict[str, Any] = {}
         self._base_url = ""
@@ -103,6 +108,7 @@ class UploadOperator(KillableOperator):
             self._base_url = self.hook.get_conn().config.base_url
             self.set_link(context, {"dataset_id": result["dataset_id"]})
             self._store_timestamp(result["dataset_id"])
+            self._verify(result)
         return self._finish(context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -169,6 +175,8 @@ class UploadOperator(KillableOperator):
         load: Load,
     ) -> dict[str, Any]:
         """Check a load, upload it, and do what follows an upload; return the ids and sizes for XCom."""
+        if self.verify:
+            require("pyarrow", "parquet", "The argument 'verify'")
         dataset_id = self.require_text("dataset_id")
         checks = LoadChecks(self.min_rows, self.max_shrink, self.on_schema_change)
         checks.check(load, self._last_load(context, dataset_id), f"The data for dataset {dataset_id!r}")
@@ -191,7 +199,19 @@ class UploadOperator(KillableOperator):
         if waits:
             self.hook.wait_for_upload(dataset_id, after=before["uploaded_at"] if before else None)
         known = {"rows": load.rows, "columns": dict(load.columns)}
-        return {name: value for name, value in {**uploaded, **known}.items() if name != "ingest_id" or value}
+        result = {name: value for name, value in {**uploaded, **known}.items() if name != "ingest_id" or value}
+        if not (self.deferrable and uploaded["ingest_id"]):
+            self._verify(result)
+        return result
+
+    def _verify(self, result: dict[str, Any]) -> None:
+        """Count the rows on the platform, if that is wanted, and store their number in the result."""
+        if self.verify:
+            from airflow_provider_polyteia.hooks import files  # noqa: PLC0415 - DAG files load faster without it
+
+            result["rows"] = files.verify_rows(
+                self.hook.get_conn(), self.hook.api, result["dataset_id"], result["rows"]
+            )
 
     def _last_load(self, context: Context, dataset_id: str) -> Load | None:
         """Return what the last successful run of this task has loaded into the dataset; None without one."""

@@ -48,6 +48,8 @@ class SqlToPolyteiaOperator(UploadOperator):
         fewer than half of the rows, or of the bytes where the number of rows is not known. Default: None, any.
     :param on_schema_change: what to do if the columns are not those of the last run of the task: ``"warn"`` (default),
         ``"fail"`` or ``"allow"``.
+    :param verify: whether to count the rows on the platform after the upload or its ingest, and to compare their number
+        with what was sent, if that is known; needs pyarrow. Default: False.
     :param deferrable: whether to wait for the ingest in the triggerer, without a worker, on the RPC API. Default:
         ``[operators] default_deferrable``.
     :param ingest_timeout: maximum time in seconds that the ingest may take, on the RPC API; then the task fails with

@@ -57,6 +57,22 @@ def test_worker_waits(rpc_sandbox, rpc_dataset, csv_file):
     assert stored_as_of(rpc_dataset) == AS_OF
 
 
+def test_verified_after_the_ingest(rpc_sandbox, rpc_dataset, csv_file):
+    """The rows are counted after the ingest, on the worker and after deferring."""
+    assert load(csv_file, rpc_dataset, verify=True).execute({})["rows"] == 150_000
+    event = deferred(load(csv_file, rpc_dataset, verify=True, deferrable=True))
+    assert event.kwargs["result"]["rows"] is None
+    wait_until_ingested(event)
+    resumed = load(csv_file, rpc_dataset, verify=True, deferrable=True)
+    assert resumed.execute_complete({}, {"status": "completed"}, **event.kwargs)["rows"] == 150_000
+
+
+def wait_until_ingested(event):
+    with PolyteiaHook() as hook:
+        result = event.kwargs["result"]
+        hook.wait_for_ingest(result["dataset_id"], result["ingest_id"], poll_interval=0.05)
+
+
 def test_deferred(rpc_sandbox, rpc_dataset, csv_file):
     """The file is sent before the task defers; the as-of time is stored after the ingest; the result is the same."""
     task = load(csv_file, rpc_dataset, deferrable=True, ingest_timeout=60)

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaDataError
+from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaDataError, PolyteiaError
+from airflow_provider_polyteia.hooks import files
 from airflow_provider_polyteia.transfers.file_to_polyteia import FileToPolyteiaOperator
 from airflow_provider_polyteia.transfers.sql_to_polyteia import SqlToPolyteiaOperator
 
@@ -107,6 +108,40 @@ def test_rows_of_a_csv_file(dataset_id, csv_file, sandbox):
     with pytest.raises(PolyteiaConfigurationError, match="'min_rows' cannot be checked"):
         runs.run(FileToPolyteiaOperator(**options, min_rows=1))
     assert sandbox.requests == []
+
+
+def test_verify(make, sandbox, dataset_id):
+    """The rows are counted on the platform after the upload."""
+    assert make(7, verify=True).execute({})["rows"] == 7
+    assert sandbox.count("/download") == 1
+
+
+def test_verify_counts_unknown_rows(dataset_id, csv_file, sandbox):
+    """Of a CSV file, the number of rows is known afterwards."""
+    task = FileToPolyteiaOperator(task_id="load", source=str(csv_file), dataset_id=dataset_id, verify=True)
+    assert task.execute({})["rows"] == 150_000
+
+
+def test_rows_that_are_missing(hook, dataset_id):
+    """Rows that do not appear within a minute fail the task; those that appear later do not."""
+    client, api = hook.get_conn(), hook.api
+    with pytest.raises(PolyteiaError, match=rf"'{dataset_id}' has 1 rows on the platform .*although 2 were uploaded"):
+        files.verify_rows(client, api, dataset_id, 2)
+    assert files.VERIFY_TIME / 2 < client._sleep.__self__.slept <= files.VERIFY_TIME
+
+
+def test_rows_that_appear_later(hook, platform, dataset_id, monkeypatch):
+    """A platform may need some time until queries see an upload."""
+    client, api = hook.get_conn(), hook.api
+    counted = files._count_rows
+
+    def count_and_upload(*arguments):
+        before = counted(*arguments)
+        platform.upload(dataset_id, b"id,name\n1,After\n2,After\n")
+        return before
+
+    monkeypatch.setattr(files, "_count_rows", count_and_upload)
+    assert files.verify_rows(client, api, dataset_id, 2) == 2
 
 
 def test_unusable_checks():
