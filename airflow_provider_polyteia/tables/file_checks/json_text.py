@@ -7,15 +7,15 @@ disk: this finds a file that is cut off.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_polyteia.tables.file_checks import encodings
 from airflow_provider_polyteia.tables.file_checks.errors import Reject
-from airflow_provider_polyteia.tables.file_checks.signatures import recognize
+from airflow_provider_polyteia.tables.file_checks.signatures import JSON, recognize
 from airflow_provider_polyteia.tables.file_checks.text import check_encoding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from airflow_provider_polyteia.tables.file_checks.text import Open
 
@@ -39,6 +39,8 @@ def check_json(open_file: Open, head: bytes, size: int) -> Iterator[str]:
             "JSON with a byte order mark, which the standard forbids",
             "Remove its first three bytes.",
         )
+    if signature.found not in ("", JSON):
+        raise Reject(signature.found)
     check_encoding(open_file, head, "", "JSON")
     if not head.lstrip()[:1] or head.lstrip()[0] not in b'{["-0123456789tfn':
         raise Reject("not JSON")
@@ -54,23 +56,36 @@ def check_json(open_file: Open, head: bytes, size: int) -> Iterator[str]:
 
 
 def _parsed(text: str) -> Iterator[str]:
+    constants: list[str] = []
     try:
-        document = json.loads(text)
+        document = _load(text, constants.append)
+    except RecursionError:
+        raise Reject("JSON that is nested too deeply") from None
     except json.JSONDecodeError as error:
         lines = [line for line in text.split("\n") if line.strip()]
         if not all(map(_is_json, lines)):
             raise Reject(f"not valid JSON (line {error.lineno}, character {error.colno}: {error.msg})") from None
         yield f"it holds {len(lines):,} JSON documents, one per line, not one document"
         return
+    if constants:
+        yield f"it contains {constants[0]}, which is not JSON"
     if isinstance(document, dict) and not any(isinstance(value, list) for value in document.values()):
         yield "it is a single JSON object, not a list of records. Check that it is not an error message"
     elif not isinstance(document, dict | list):
         yield "it is a single JSON value, not a list of records"
 
 
+def _load(text: str, note_constant: Callable[[str], None] = lambda _: None) -> Any:
+    """Parse JSON without converting numbers, which may have any number of digits.
+
+    :param note_constant: called with each NaN or Infinity.
+    """
+    return json.loads(text, parse_int=str, parse_float=str, parse_constant=note_constant)
+
+
 def _is_json(line: str) -> bool:
     try:
-        json.loads(line)
+        _load(line)
     except json.JSONDecodeError:
         return False
     return True

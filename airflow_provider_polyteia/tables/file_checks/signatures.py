@@ -10,6 +10,7 @@ HEAD = 4096  # bytes that are enough to recognize a format
 
 HTML = "an HTML page"
 ZIP = "a ZIP archive"
+OFFICE = "an Excel workbook (xlsx) or another file of Office"
 GZIP = "a gzip file"
 OLE = "an Excel workbook (xls) or another file of old Office versions"
 PARQUET = "a Parquet file"
@@ -45,7 +46,8 @@ _BYTE_ORDER_MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 _HTML = re.compile(
-    r"<(?:!doctype\s+html|!--|html|head|body|title|meta|script|style|table|div|h1|p|pre|center)\b", re.IGNORECASE
+    r"<!--|<(?:!doctype\s+html|html|head|body|title|meta|link|script|style|table|div|span|form|h1|p|pre|b|br|center)\b",
+    re.IGNORECASE,
 )
 _XML = re.compile(r"<\?xml\b", re.IGNORECASE)
 _JSON = re.compile(r'\{\s*["}]|\[\s*(?:[\[{"\]\d-]|true\b|false\b|null\b)')
@@ -69,6 +71,8 @@ def recognize(head: bytes) -> Signature:
     """
     found = next((what for magic, what in _MAGIC.items() if head.startswith(magic)), "")
     encoding = next((name for mark, name in _BYTE_ORDER_MARKS.items() if head.startswith(mark)), "")
+    if found == ZIP and b"[Content_Types].xml" in head:
+        found = OFFICE
     if found:
         return Signature(found, "")
     return Signature(_recognize_text(head.decode(encoding or "latin-1", "replace").lstrip("\ufeff \t\r\n")), encoding)

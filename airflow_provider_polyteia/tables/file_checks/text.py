@@ -114,6 +114,9 @@ def _suspicions(lines: Sequence[str], delimiter: str) -> Iterator[str]:
     rows = _rows(lines, delimiter)
     if not rows:
         return
+    if len(rows) == 1:
+        yield "it has only one line"
+        return
     width, _ = Counter(len(row) for _, row in rows).most_common(1)[0]
     widest = max(_filled(row) for _, row in rows)
     begins = next(number for number, row in rows if _filled(row) == widest)

@@ -7,7 +7,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 from airflow_provider_polyteia.tables.file_checks.errors import Reject
-from airflow_provider_polyteia.tables.file_checks.signatures import OLE, ZIP, recognize
+from airflow_provider_polyteia.tables.file_checks.signatures import OFFICE, OLE, ZIP, recognize
 
 if TYPE_CHECKING:
     from airflow_provider_polyteia.tables.file_checks.text import Open
@@ -32,7 +32,7 @@ def check_xlsx(open_file: Open, head: bytes) -> None:
             "an Excel workbook of the old form (xls), or one that is protected by a password",
             "Save it as xlsx without a password, or set the argument 'content_type' to application/vnd.ms-excel.",
         )
-    if found != ZIP:
+    if found not in (ZIP, OFFICE):
         raise Reject(found or "not an Excel workbook")
     try:
         with open_file() as file, zipfile.ZipFile(file) as archive:
@@ -51,7 +51,7 @@ def check_xls(head: bytes) -> None:
     :raises Reject: if it does not begin like one.
     """
     found = recognize(head).found
-    if found == ZIP:
+    if found in (ZIP, OFFICE):
         raise Reject(
             "an Excel workbook of the new form (xlsx), or another ZIP archive", "Name it .xlsx if it is a workbook."
         )
