@@ -5,9 +5,9 @@ Theory of operation
 A triggerer serves hundreds of waits in one event loop, so no request may hold back another, and none may last: whatever
 the network does, each ends after `total_timeout`, and its connection with it. Connections are not limited: the number
 of waits limits them. Idempotent requests are hedged: while there is no response, another copy is sent on another
-connection every `hedging_delay` seconds. The first response counts, and the rest is cancelled. At most `MAX_COPIES` are
-under way at once, always including the first. So a connection that hangs delays a wait by `hedging_delay`, not by a
-timeout, and a slow platform still gets its time.
+connection every `hedging_delay` seconds, or later if responses usually take longer. The first response counts, and the
+rest is cancelled. At most `MAX_COPIES` are under way at once, always including the first. So a connection that hangs
+delays a wait by `hedging_delay`, not by a timeout, and a slow platform still gets its time.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_COPIES = 3
+AVERAGED = 10  # responses
 
 T = TypeVar("T")
 
@@ -85,6 +86,7 @@ class AsyncPolyteiaClient:
         self.credentials = Credentials(config, self._new_secrets.append, clock)
         self._opening = asyncio.Lock()
         self._open: tuple[Route, aiohttp.ClientSession] | None = None
+        self._response_time = 0.0  # seconds, a moving average
         self._coalesced: dict[tuple[str, ...], asyncio.Task[Response]] = {}
         self._tasks: set[asyncio.Task[Response]] = set()
 
@@ -205,7 +207,8 @@ class AsyncPolyteiaClient:
             if len(copies) == MAX_COPIES:
                 copies.pop(1).cancel()  # never the first, because a slow platform may respond to it
             copies.append(self._start(self._fetch(request)))
-            next_copy = now() + hedging_delay
+            # What is slow, and not hanging, must not be made slower by more requests.
+            next_copy = now() + max(hedging_delay, 2 * self._response_time)
             while (left := next_copy - now()) > 0:
                 done, _ = await asyncio.wait(copies, timeout=left, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
@@ -242,8 +245,9 @@ class AsyncPolyteiaClient:
             **route.options,
         ) as received:
             body = await received.read()
-        milliseconds = 1000 * (self._clock() - started)
-        log.debug("Polyteia request %r: HTTP %d in %.0f ms", request.name, received.status, milliseconds)
+        seconds = self._clock() - started
+        self._response_time += (seconds - self._response_time) / AVERAGED
+        log.debug("Polyteia request %r: HTTP %d in %.0f ms", request.name, received.status, 1000 * seconds)
         return Response(received.status, _merged(received.headers), body)
 
     async def _opened(self, name: str) -> tuple[Route, aiohttp.ClientSession]:

@@ -21,15 +21,17 @@ HEDGING_DELAY = 0.1  # seconds
 
 @pytest.fixture
 def query(server):
-    """Send a query, and return its data and the seconds it took."""
+    """Send a query so often, and return the data of the last one and the seconds it took."""
 
-    def run(timeout=(5, 20)):
+    def run(timeout=(5, 20), number=1):
         extra = {"api": "command", "timeout": list(timeout), "max_attempts": 1}
         config = client_config.from_connection("city", host=server.url, password=KEY, extra=extra)
 
         async def main():
             client = AsyncPolyteiaClient(config)
             try:
+                for _ in range(number - 1):
+                    await send(client, QUERY, hedging_delay=HEDGING_DELAY)
                 started = time.monotonic()
                 return (await send(client, QUERY, hedging_delay=HEDGING_DELAY)).data, time.monotonic() - started
             finally:
@@ -90,3 +92,13 @@ def test_slow_platform(server, query):
     assert len(server.requests) >= 8
     assert max(hanging) <= MAX_COPIES  # one of them has just been given up
     assert hanging[-1] > 0
+
+
+def test_always_slow_platform(server, query):
+    """Where every response takes long, requests are soon no longer sent several times."""
+    server.answer(lambda _: time.sleep(3 * HEDGING_DELAY) or data(FOUND))
+    query(number=12)
+    assert 12 < len(server.requests) < 24
+    server.requests.clear()
+    query(number=1)
+    assert len(server.requests) > 1  # a new client has not learned that yet
