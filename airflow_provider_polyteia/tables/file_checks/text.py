@@ -57,7 +57,7 @@ def check_encoding(open_file: Open, head: bytes, charset: str, what: str) -> byt
     if marked.startswith(("utf-16", "utf-32")) and not charset:
         raise Reject(f"{what} in {encodings.display(marked)}", CONVERT)
     decoder = codecs.getincrementaldecoder(charset or "utf-8")()
-    is_blank, tail = True, b""
+    is_blank, before, last = True, b"", b""
     with open_file() as file:
         for chunk in encodings.chunks(file):
             try:
@@ -67,12 +67,12 @@ def check_encoding(open_file: Open, head: bytes, charset: str, what: str) -> byt
             if "\0" in text:
                 raise _with_zeros(open_file, what)
             is_blank = is_blank and not text.strip("\ufeff \t\r\n")
-            tail = (tail + chunk)[-SAMPLE:]
+            before, last = last, chunk
     if decoder.getstate()[0]:
         raise Reject(f"{what} that ends in the middle of a character", "Run the task after the file is complete.")
     if is_blank:
         raise Reject("blank")
-    return tail
+    return (before + last)[-SAMPLE:]
 
 
 def _wrong_encoding(open_file: Open, charset: str, what: str) -> Reject:
