@@ -41,6 +41,7 @@ _UNDECODABLE = (ContentEncodingError, zlib.error)
 _MAX_HEADER = 65536  # bytes of a line, as http.client accepts them in workers
 
 _transport: ContextVar[asyncio.BaseTransport | None] = ContextVar("_transport", default=None)
+_protocols: ContextVar[list[Any] | None] = ContextVar("_protocols", default=None)  # of connections that are being made
 
 
 class ConnectFailedError(aiohttp.ClientError):
@@ -50,15 +51,36 @@ class ConnectFailedError(aiohttp.ClientError):
 class _MarksConnections:
     """A connector that marks connect failures, and remembers the connection of the current request."""
 
+    _factory: Any  # aiohttp's: makes a protocol for each connection
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._make_protocol = self._factory
+        self._factory = self._remember_protocol
+
     async def connect(self, *args: Any, **kwargs: Any) -> Any:
         """Take a connection from the pool or open one."""
         _transport.set(None)
+        protocols: list[Any] = []
+        _protocols.set(protocols)
         try:
             connection = await super().connect(*args, **kwargs)  # type: ignore[misc]  # a mixin of aiohttp's connectors
-        except Exception as error:
-            raise ConnectFailedError from error
+        except BaseException as error:
+            # asyncio closes a connection whose TLS is established when it is cancelled, and waits for the server.
+            for protocol in protocols:
+                if protocol.transport is not None:
+                    protocol.transport.abort()
+            if isinstance(error, Exception):
+                raise ConnectFailedError from error
+            raise
         _transport.set(connection.transport)
         return connection
+
+    def _remember_protocol(self) -> Any:
+        protocol = self._make_protocol()
+        if (protocols := _protocols.get()) is not None:
+            protocols.append(protocol)
+        return protocol
 
 
 class _DirectConnector(_MarksConnections, aiohttp.TCPConnector):

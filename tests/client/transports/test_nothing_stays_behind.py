@@ -59,11 +59,15 @@ def setup(request, authority, tmp_path):
 
 
 class CancelAt:
-    """Awaits a coroutine, and cancels the current task when it waits for the nth time."""
+    """Awaits a coroutine, and cancels the current task when it waits for the nth time, or when that wait has ended.
 
-    def __init__(self, coroutine, number):
+    Then the task is cancelled although the result of the wait is there.
+    """
+
+    def __init__(self, coroutine, number, *, is_ready=False):
         self._coroutine = coroutine
         self._number = number
+        self._is_ready = is_ready
         self.waits = 0
 
     def __await__(self):
@@ -73,7 +77,7 @@ class CancelAt:
             while True:
                 self.waits += 1
                 if self.waits == self._number:
-                    asyncio.current_task().cancel()
+                    self._cancel(asyncio.current_task(), future)
                 try:
                     yield future
                 except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to the coroutine
@@ -82,6 +86,12 @@ class CancelAt:
                     future = next(steps)
         except StopIteration as stop:
             return stop.value
+
+    def _cancel(self, task, future):
+        if self._is_ready and future is not None:
+            future.add_done_callback(lambda _: task.cancel())  # before the task itself is told
+        else:
+            task.cancel()
 
 
 def open_sockets(relay):
@@ -163,6 +173,27 @@ def test_cancelled_requests(setup):
                 assert task.result().data == {"id": "ds_1"}
                 break
         assert number > 3
+
+    in_loop(config, use)
+
+
+@pytest.mark.parametrize("part", [0.5, 0.6, 0.7, 0.8, 0.9])
+def test_cancelled_at_the_end_of_a_wait(setup, part):
+    """A request that is cancelled just when one of its waits has ended leaves no connection to a silent server."""
+    relay, _, config = setup
+    config = replace(config, timeout=(HANGS, HANGS))
+
+    async def use(client):
+        relay.cut = Cut(int(part * await size_of_a_response(client, relay)), "silence")
+        number, is_hanging = 0, False
+        while not is_hanging:
+            number += 1
+            task = asyncio.ensure_future(CancelAt(send(client, QUERY), number, is_ready=True))
+            _, hanging = await asyncio.wait([task], timeout=0.2)
+            is_hanging = bool(hanging)
+            task.cancel()
+            await no_sockets_left(relay)
+        assert number > 1
 
     in_loop(config, use)
 
