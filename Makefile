@@ -94,14 +94,14 @@ clean: ## Remove .venv and everything that was built
 $(READY): pyproject.toml | $(PYTHON)
 	@echo "Installing the provider and its tools into $(VENV) ..."
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check "uv>=0.10"
-	@$(PYTHON) -m uv pip install --quiet --compile-bytecode --python $(PYTHON) --editable ".[sandbox,postgres,socks]" --group dev
+	@$(PYTHON) -m uv pip install --quiet --compile-bytecode --python $(PYTHON) --editable ".[sandbox,postgres,files,socks]" --group dev
 	@touch $(READY)
 
 # The competitors of the benchmarks are installed into a separate environment, with the same Airflow.
 $(BENCH)/.ready: tests/benchmarks/requirements.txt $(READY)
 	@echo "Installing the provider and its peers into $(BENCH) ..."
 	@$(PYTHON) -m uv venv --quiet --allow-existing --python $(PYTHON) $(BENCH)
-	@$(PYTHON) -m uv pip install --quiet --compile-bytecode --python $(BENCH)/bin/python --editable ".[sandbox,postgres]" \
+	@$(PYTHON) -m uv pip install --quiet --compile-bytecode --python $(BENCH)/bin/python --editable ".[sandbox,postgres,files]" \
 	  --requirement $< "$$($(PYTHON) -m uv pip freeze --python $(PYTHON) | grep '^apache-airflow==')"
 	@touch $@
 

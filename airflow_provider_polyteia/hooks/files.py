@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypedDict
 
@@ -11,13 +12,14 @@ from airflow_provider_polyteia.client.file_sink import Destination
 from airflow_provider_polyteia.client.formats import PARQUET, by_extension, media_type
 from airflow_provider_polyteia.client.progress import format_size
 from airflow_provider_polyteia.client.sql_references import Datasets, Query, resolve_references
-from airflow_provider_polyteia.exceptions import PolyteiaError
+from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError
 from airflow_provider_polyteia.storage import atomic_write, display_name, open_source, to_path
 from airflow_provider_polyteia.tables.file_checks.check import check_file
 from airflow_provider_polyteia.tables.file_checks.parquet import Contents
+from airflow_provider_polyteia.tables.optional_dependencies import require
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from airflow_provider_polyteia.client.api import PlatformAPI
     from airflow_provider_polyteia.client.multipart import UploadSource
@@ -86,6 +88,37 @@ def check(
     own_name = opened.name if hasattr(source, "read") else to_path(source).name
     kind = content_type or by_extension(own_name, "content_type")
     return CheckedFile(opened, kind, check_file(opened, kind) if is_checked else Contents())
+
+
+@contextmanager
+def convert(
+    source: AnyPath | IO[bytes],
+    options: bool | Mapping[str, Any],
+    content_type: str | None = None,
+    filename: str | None = None,
+    *,
+    previous: Mapping[str, str] | None = None,
+    temp_dir: str | None = None,
+) -> Iterator[CheckedFile]:
+    """Convert a file to Parquet, which is there until the context is left; see `PolyteiaHook.upload_dataset`.
+
+    :param options: the argument ``convert``.
+    :param previous: name -> type of each column at the last load, which is kept where the values fit it.
+    :raises PolyteiaConfigurationError: if an argument is unusable, or a package is not installed.
+    :raises PolyteiaDataError: if the file cannot be converted.
+    """
+    if content_type is not None:
+        raise PolyteiaConfigurationError(
+            f"The argument 'content_type' is {content_type!r}, but with 'convert' Parquet is sent. Remove it; 'format' "
+            "in 'convert' says what the file is."
+        )
+    for module in ("duckdb", "pyarrow"):
+        require(module, "files", "The argument 'convert'")
+    from airflow_provider_polyteia.tables.conversion.convert import convert_file, parquet_name  # noqa: PLC0415 - heavy
+
+    with convert_file(source, options, previous=previous, temp_dir=temp_dir) as table:
+        opened = open_source(table.file, filename or parquet_name(source))
+        yield CheckedFile(opened, PARQUET, Contents(table.rows, table.columns))
 
 
 def upload(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import IO, TYPE_CHECKING, Any
 
-from airflow_provider_polyteia.hooks.lineage import file_uri
+from airflow_provider_polyteia.hooks import lineage
+from airflow_provider_polyteia.tables.conversion.options import check_names
 from airflow_provider_polyteia.tables.load_checks import Load
 from airflow_provider_polyteia.transfers.load import UploadOperator
 
@@ -15,16 +17,17 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
 
+    from airflow_provider_polyteia.hooks.files import CheckedFile
     from airflow_provider_polyteia.storage import AnyPath
 
 
 class FileToPolyteiaOperator(UploadOperator):
-    """Replace the data of a dataset with a file, in constant memory.
+    """Replace the data of a dataset with a file: as it is, in constant memory, or converted to typed Parquet.
 
-    Returns ``dataset_id``, ``bytes``, ``rows`` and ``columns`` (name to type; of a Parquet file, if pyarrow is
-    installed, otherwise None and empty), ``content_type``, ``filename``, ``source`` and, on the RPC API, ``ingest_id``;
-    each is also pushed as a separate XCom. If the task fails or is killed before the file was sent, the dataset is
-    unchanged.
+    Returns ``dataset_id``, ``bytes``, ``rows`` and ``columns`` (name to type; of a Parquet or converted file, if
+    pyarrow is installed, otherwise None and empty), ``content_type``, ``filename``, ``source`` and, on the RPC API,
+    ``ingest_id``; each is also pushed as a separate XCom. If the task fails or is killed before the file was sent, the
+    dataset is unchanged.
 
     :param source: a path on the worker, a URL such as ``s3://conn_id@bucket/key``, or an `ObjectStoragePath`
         (templated).
@@ -32,13 +35,18 @@ class FileToPolyteiaOperator(UploadOperator):
     :param content_type: MIME type of the data (templated). Default: by the extension ``.parquet``, ``.csv``, ``.json``,
         ``.xlsx`` or ``.xls``.
     :param filename: file name for the platform (templated). Default: its own name.
-    :param check: whether to check before that the file is complete, and is what its content type says
-        (docs/transfers.md#checks-of-files). Default: True.
+    :param check: whether to check before that a file that is sent as it is, is complete, and is what its content type
+        says (docs/transfers.md#checks-of-files). Default: True.
+    :param convert: whether to convert the file to typed Parquet before, or a mapping with ``format`` and options of its
+        reader (docs/transfers.md#converting-files; templated); needs the extra ``files``. `source` may then also be a
+        folder of Parquet files, or a pattern such as ``day/*.parquet``. Default: False, send it as it is.
+    :param temp_dir: directory of temporary files of the conversion (templated). Default: the system's temporary
+        directory.
     :param source_timestamp: as-of time of the data (date, datetime or ISO 8601 string, UTC if naive; templated), stored
         after the upload or its ingest. Default: not stored.
     :param wait_for_upload: whether to wait until the platform shows the new data, on the command API. Default: False.
         On the RPC API, the task always waits until the data was ingested.
-    :param min_rows: minimum number of rows (of Parquet files with pyarrow, and of queries). Default: 0.
+    :param min_rows: minimum number of rows (of converted files, and of Parquet files with pyarrow). Default: 0.
     :param max_shrink: by which share the data may shrink since the last run of the task, from 0 to 1; ``0.5`` refuses
         fewer than half of the rows, or of the bytes where the number of rows is not known. Default: None, any.
     :param on_schema_change: what to do if the columns are not those of the last run of the task: ``"warn"`` (default),
@@ -57,9 +65,12 @@ class FileToPolyteiaOperator(UploadOperator):
         "dataset_id",
         "content_type",
         "filename",
+        "convert",
+        "temp_dir",
         "source_timestamp",
         "polyteia_conn_id",
     )
+    template_fields_renderers = {"convert": "json"}  # noqa: RUF012 - Airflow's own declaration is a plain dict
 
     def __init__(
         self,
@@ -68,6 +79,8 @@ class FileToPolyteiaOperator(UploadOperator):
         content_type: str | None = None,
         filename: str | None = None,
         check: bool = True,
+        convert: bool | Mapping[str, Any] = False,
+        temp_dir: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -75,22 +88,39 @@ class FileToPolyteiaOperator(UploadOperator):
         self.content_type = content_type
         self.filename = filename
         self.check = check
+        self.convert = convert
+        self.temp_dir = temp_dir
+        if isinstance(convert, Mapping):
+            check_names(convert)  # raises for unknown options while the DAG is parsed
 
     def _run(self, context: Context) -> dict[str, Any]:
-        """Upload the file."""
+        """Upload the file, as it is or converted."""
         source = self.require_text("source") if isinstance(self.source, str) else self.source
         from airflow_provider_polyteia.hooks import files  # noqa: PLC0415 - DAG files load faster without it
+        from airflow_provider_polyteia.storage import display_name, to_path  # noqa: PLC0415 - as above
 
         kind, filename = self.optional_text("content_type"), self.optional_text("filename")
-        opened, kind, contents = files.check(source, kind, filename, is_checked=self.check)
-        loaded = self._upload(context, source, kind, filename, Load(contents.rows, opened.size, contents.columns))
-        from airflow_provider_polyteia.storage import display_name  # noqa: PLC0415 - DAG files load faster without it
-
+        if self.convert:
+            last = self._last_load(context, self.require_text("dataset_id"))
+            previous, directory = last.columns if last else {}, self.optional_text("temp_dir")
+            with (
+                files.convert(source, self.convert, kind, filename, previous=previous, temp_dir=directory) as file,
+                file.source.open() as opened,
+            ):
+                loaded = self._upload_file(context, opened, file)
+            lineage.read_file(self.hook, to_path(source))
+        else:
+            file = files.check(source, kind, filename, is_checked=self.check)
+            loaded = self._upload_file(context, source, file)
         return {**loaded, "source": display_name(source)}
+
+    def _upload_file(self, context: Context, source: AnyPath | IO[bytes], file: CheckedFile) -> dict[str, Any]:
+        load = Load(file.contents.rows, file.source.size, file.contents.columns)
+        return self._upload(context, source, file.content_type, file.source.name, load)
 
     def lineage_inputs(self, output: OutputDataset) -> OperatorLineage:
         """Add the file."""
         from airflow_provider_polyteia.storage import to_path  # noqa: PLC0415 - DAG files load faster without it
         from airflow_provider_polyteia.transfers import openlineage  # noqa: PLC0415 - an optional package
 
-        return openlineage.lineage([openlineage.file(file_uri(to_path(self.source)))], [output])
+        return openlineage.lineage([openlineage.file(lineage.file_uri(to_path(self.source)))], [output])

@@ -80,7 +80,7 @@ EXPECTED = {
     "day": ("date32[day]", dt.date(2026, 2, 28)),
     "clock": ("time64[us]", dt.time(23, 59, 59, 999999)),
     "clock_zone": ("string", "12:00:00+02"),
-    "stamp": ("timestamp[us]", dt.datetime(1969, 12, 31, 23, 59, 59, 123456)),  # noqa: DTZ001 - without a time zone on purpose
+    "stamp": ("timestamp[us]", dt.datetime(1969, 12, 31, 23, 59, 59, 123456)),
     "stamp_zone": ("timestamp[us, tz=UTC]", dt.datetime(2026, 3, 29, 3, 30, tzinfo=BERLIN)),
     "span": ("string", "1 mon 2 days 03:04:00"),
     "bytes": ("binary", b"\x00\xff\n"),

@@ -235,7 +235,7 @@ def test_values_at_the_top_level(orpc_server, run, name, expected):
         (-(2**53) - 1, -(2**53) - 1),
         (2**1000 + 1, 2**1000 + 1),
         (datetime(2026, 1, 31, tzinfo=UTC), MIDNIGHT),
-        (datetime(2026, 1, 31), MIDNIGHT),  # noqa: DTZ001 - naive means UTC
+        (datetime(2026, 1, 31), MIDNIGHT),
         (date(2026, 1, 31), MIDNIGHT),
         (datetime(2026, 1, 31, 2, tzinfo=timezone(timedelta(hours=2))), MIDNIGHT),
         (datetime(2026, 1, 31, 0, 0, 0, 123_999, tzinfo=UTC), "2026-01-31T00:00:00.123Z"),
@@ -265,7 +265,7 @@ values = st.recursive(
     | st.integers(-(2**200), 2**200)
     | st.floats(-1e15, 1e15)
     | st.text(max_size=5)
-    | st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1)),  # noqa: DTZ001 - naive means UTC
+    | st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1)),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
     max_leaves=8,
 )

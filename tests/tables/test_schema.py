@@ -16,7 +16,7 @@ from airflow_provider_polyteia.exceptions import PolyteiaError
 from airflow_provider_polyteia.tables.schema import TypeInference
 from airflow_provider_polyteia.tables.staging import ParquetStaging
 
-TIMESTAMP = dt.datetime(2026, 3, 1, 12, 30, 0, 123456)  # noqa: DTZ001 - without a time zone on purpose
+TIMESTAMP = dt.datetime(2026, 3, 1, 12, 30, 0, 123456)
 TIMESTAMP_TZ = TIMESTAMP.replace(tzinfo=dt.timezone(dt.timedelta(hours=2)))
 
 
@@ -88,7 +88,7 @@ def test_types(value, arrow_type, stored, nulls_first):
         (1, Decimal("2.5"), "decimal128(38, 1)", [Decimal(1), Decimal("2.5")]),
         (1, 2**70, "decimal128(38, 0)", [Decimal(1), Decimal(2**70)]),
         (Decimal("1.5"), 2.25, "double", [1.5, 2.25]),
-        (dt.date(2026, 3, 1), TIMESTAMP, "timestamp[us]", [dt.datetime(2026, 3, 1), TIMESTAMP]),  # noqa: DTZ001 - without a time zone on purpose
+        (dt.date(2026, 3, 1), TIMESTAMP, "timestamp[us]", [dt.datetime(2026, 3, 1), TIMESTAMP]),
         (1, "x", "string", ["1", "x"]),
         (True, "x", "string", ["true", "x"]),
         (0.1, "x", "string", ["0.1", "x"]),

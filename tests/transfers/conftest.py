@@ -7,11 +7,14 @@ import itertools
 
 import pytest
 from conftest import HastyTime
+from kills import kill
 
 from airflow_provider_polyteia.client import config as client_config
 from airflow_provider_polyteia.client.transports.requests_client import PolyteiaClient
 from airflow_provider_polyteia.hooks.polyteia import PolyteiaHook
 from airflow_provider_polyteia.sandbox import SANDBOX_SOLUTION_ID, Sandbox
+
+__all__ = ["kill"]  # a fixture of its tests
 
 serial = itertools.count()
 CSV = b"id,name\n" + b"".join(b"%d,M\xc3\xbcller\n" % i for i in range(150_000))

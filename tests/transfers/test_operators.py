@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import signal
 import sqlite3
-import threading
 import time
 from datetime import UTC, date, datetime
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from kills import run_until_killed
 from servers import status
 
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaDataError, PolyteiaError
 from airflow_provider_polyteia.hooks.polyteia import PolyteiaHook
-from airflow_provider_polyteia.operators.killable import TaskKilledError
 from airflow_provider_polyteia.operators.sql import PolyteiaSqlOperator
 from airflow_provider_polyteia.sandbox import SANDBOX_SOLUTION_ID, Sandbox
 from airflow_provider_polyteia.tables import optional_dependencies
@@ -280,39 +277,6 @@ def test_arguments_that_render_to_none(sandbox, dataset_id, csv_file):
 
 
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
-
-
-SWALLOWING = ("_remove", "remove", "__del__")  # callbacks in which Python ignores exceptions
-
-
-@pytest.fixture
-def kill():
-    """Call a task's `on_kill` from a signal handler after a delay, as Airflow 3 does at SIGTERM."""
-    before = signal.getsignal(signal.SIGUSR1)
-
-    def send(seconds):
-        threading.Timer(seconds, os.kill, [os.getpid(), signal.SIGUSR1]).start()
-
-    def later(task, seconds=0.4):
-        def receive(_, frame):
-            if frame.f_code.co_name in SWALLOWING:
-                send(0.01)
-            else:
-                task.on_kill()
-
-        signal.signal(signal.SIGUSR1, receive)
-        send(seconds)
-
-    yield later
-    signal.signal(signal.SIGUSR1, before)
-
-
-def run_until_killed(task):
-    """Run a task that will be killed, and return the seconds that it ran."""
-    started = time.monotonic()
-    with pytest.raises(TaskKilledError, match="was killed"):
-        task.execute({})
-    return time.monotonic() - started
 
 
 @pytest.mark.parametrize("fault", ["/upload:slow:500000", "/upload:hang:60", "/upload:status:502"])

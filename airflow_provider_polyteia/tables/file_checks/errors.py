@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow_provider_polyteia.exceptions import PolyteiaDataError
 
 NOTHING_SENT = "Nothing was sent, and the dataset keeps its data."
-CONVERT = "Convert it to UTF-8."
+CONVERT = "Set the argument 'convert' to True to convert it."
 
 
 class Reject(Exception):  # noqa: N818 - caught within this package only

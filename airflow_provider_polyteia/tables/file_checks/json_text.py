@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_polyteia.tables.file_checks import encodings
-from airflow_provider_polyteia.tables.file_checks.errors import Reject
+from airflow_provider_polyteia.tables.file_checks.errors import CONVERT, Reject
 from airflow_provider_polyteia.tables.file_checks.signatures import JSON, recognize
 from airflow_provider_polyteia.tables.file_checks.text import check_encoding
 
@@ -37,7 +37,7 @@ def check_json(open_file: Open, head: bytes, size: int) -> Iterator[str]:
     if signature.encoding == "utf-8-sig":
         raise Reject(
             "JSON with a byte order mark, which the standard forbids",
-            "Remove its first three bytes.",
+            CONVERT,
         )
     if signature.found not in ("", JSON):
         raise Reject(signature.found)

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING
 
 from airflow_provider_polyteia.tables.file_checks import encodings
 from airflow_provider_polyteia.tables.file_checks.errors import CONVERT, Reject
-from airflow_provider_polyteia.tables.file_checks.signatures import JSON, recognize
+from airflow_provider_polyteia.tables.file_checks.signatures import GZIP, JSON, ZIP, recognize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     Open = Callable[[], AbstractContextManager[IO[bytes]]]
 
 SAMPLE = 64 * 1024  # bytes in which a CSV file is looked at more closely
+_ADVICE = {
+    JSON: "Set the argument 'content_type' to its format.",
+    GZIP: "Set the argument 'convert' to True to unpack and convert it.",
+    ZIP: "If it contains one file, set the argument 'convert' to True to unpack and convert it.",
+}
 _DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 
@@ -31,7 +36,7 @@ def check_csv(open_file: Open, head: bytes, charset: str) -> Iterator[str]:
     """
     found = recognize(head).found
     if found:
-        raise Reject(found, "Set the argument 'content_type' to its format." if found == JSON else "")
+        raise Reject(found, _ADVICE.get(found, ""))
     tail = check_encoding(open_file, head, charset, "CSV")
     with open_file() as file:
         sample = file.read(SAMPLE)
@@ -109,7 +114,7 @@ def _suspicions(lines: Sequence[str], delimiter: str) -> Iterator[str]:
     if delimiter != ",":
         yield (
             f"its columns seem to be separated by {_DELIMITERS[delimiter]}, not commas, so the platform may "
-            "read them as one"
+            "read them as one; 'convert=True' would send a table with types"
         )
     rows = _rows(lines, delimiter)
     if not rows:
@@ -121,7 +126,7 @@ def _suspicions(lines: Sequence[str], delimiter: str) -> Iterator[str]:
     widest = max(_filled(row) for _, row in rows)
     begins = next(number for number, row in rows if _filled(row) == widest)
     if begins > 1 and _filled(rows[0][1]) <= 1:
-        yield f"its table seems to begin in line {begins}"
+        yield f"its table seems to begin in line {begins}; 'convert' has the option 'skip' for the lines before it"
         return
     ragged = next((number for number, row in rows if len(row) != width), None)
     if ragged is not None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from airflow_provider_polyteia.client.json_values import NotJSONError
 from airflow_provider_polyteia.client.rpc_api.envelope import Dialect, decode_output, encode_input, format_date
 
-MILLISECONDS = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30)).map(  # noqa: DTZ001 - naive means UTC here
+MILLISECONDS = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30)).map(
     lambda at: at.replace(microsecond=at.microsecond // 1000 * 1000)
 )
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
@@ -58,7 +58,7 @@ def test_hostile_responses(content, meta):
     [
         (date(2026, 1, 31), "2026-01-31T00:00:00.000Z"),
         (datetime(2026, 1, 31, 12, tzinfo=UTC), "2026-01-31T12:00:00.000Z"),
-        (datetime(2026, 1, 31, 12), "2026-01-31T12:00:00.000Z"),  # noqa: DTZ001 - naive means UTC here
+        (datetime(2026, 1, 31, 12), "2026-01-31T12:00:00.000Z"),
         (datetime(2026, 1, 31, 12, tzinfo=timezone(timedelta(hours=1))), "2026-01-31T11:00:00.000Z"),
         (datetime(2026, 1, 31, 12, 0, 0, 999999, UTC), "2026-01-31T12:00:00.999Z"),
     ],

@@ -246,11 +246,10 @@ def test_no_contents_in_exceptions(tmp_path):
         assert "SECRET" not in f"{caught.value!s} {caught.value.__cause__!r} {caught.value.__context__!r}"
 
 
-@pytest.mark.parametrize(
-    ("kind", "content"), [(CSV, "1,Müller,3\n".encode() * 4_000_000), (JSON, b"[" + b'{"a": "b"},' * 4_000_000 + b"1]")]
-)
-def test_constant_memory(tmp_path, kind, content):
+@pytest.mark.parametrize(("kind", "line"), [(CSV, "1,Müller,3\n"), (JSON, '{"a": "b", "c": "d"}\n')])
+def test_constant_memory(tmp_path, kind, line):
     """A large file is read in parts."""
+    content = line.encode() * (9 * MEGABYTE // len(line))
     (tmp_path / "x").write_bytes(content)
     source = open_source(tmp_path / "x")
     tracemalloc.start()

@@ -1,0 +1,1 @@
+"""Conversion of files to typed Parquet, by DuckDB and calamine."""

@@ -1,0 +1,202 @@
+"""CSV files.
+
+DuckDB reads them in parallel and strictly. Files with line ends of several kinds, and those that it does not accept,
+are read by Python's csv module, which is slower, and says in which line a row is too short or too long.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from airflow_provider_polyteia.tables.conversion.dialect import Dialect, find_dialect
+from airflow_provider_polyteia.tables.conversion.options import TSV, Options
+from airflow_provider_polyteia.tables.conversion.sql import literal
+from airflow_provider_polyteia.tables.conversion.staged_file import StagedFile, to_utf8
+from airflow_provider_polyteia.tables.conversion.table import TEXT, Table
+from airflow_provider_polyteia.tables.conversion.writer import Writer
+from airflow_provider_polyteia.tables.file_checks import encodings
+from airflow_provider_polyteia.tables.file_checks.errors import Reject
+from airflow_provider_polyteia.tables.file_checks.signatures import recognize
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from airflow_provider_polyteia.tables.conversion.engine import Engine
+    from airflow_provider_polyteia.tables.staging import StagedTable
+
+log = logging.getLogger(__name__)
+
+_MAX_LINE_SIZE = 16 * 1024 * 1024  # bytes of a row
+_READER_OPTIONS = ("allow_quoted_nulls", "null_padding", "nullstr")
+
+
+def write_csv(engine: Engine, file: StagedFile, options: Options, previous: Mapping[str, str]) -> StagedTable:
+    """Return a CSV file as Parquet.
+
+    :raises Reject: if it is no CSV, cannot be decoded, or a row is too short or too long.
+    :raises PolyteiaDataError: if a value does not fit the declared type of its column.
+    """
+    found = recognize(file.head()).found
+    if found:
+        raise Reject(found)
+    to_utf8(file, options.reader.get("encoding", ""))
+    tabs = "\t" if options.format == TSV else None
+    dialect = find_dialect(file, options.reader, options.reader.get("delim", tabs))
+    place = partial(_place, file, dialect)
+    line_end = _find_line_end(file)
+    if line_end:
+        table = _table(file.path, dialect, line_end, options.reader)
+        try:
+            return Writer(engine, table, options, file.name, previous, place).write()
+        except duckdb.InvalidInputException:
+            log.info("Reading %r row by row, because it does not follow the rules of CSV", file.name)
+    rows = _PlainRows(file, dialect, is_padded=options.reader.get("null_padding", False))
+    with StagedFile(file.name, "", file.temp_dir) as plain:
+        plain.replace(rows.chunks())
+        table = _table(plain.path, rows.dialect, "\n", options.reader)
+        staged = Writer(engine, table, options, file.name, previous, place).write()
+    if staged.rows != rows.count:
+        staged.file.close()
+        raise Reject(f"a file of {rows.count:,} rows, of which only {staged.rows:,} can be read")
+    return staged
+
+
+def _find_line_end(file: StagedFile) -> str:
+    """Return how all lines end, also those within quotes; empty if not all end in the same way.
+
+    DuckDB finds no rows, and says nothing, in some files whose lines end in several ways.
+    """
+    crlf, lf, cr, last = 0, 0, 0, b""
+    with file.open() as opened:
+        for chunk in encodings.chunks(opened):
+            lf += chunk.count(b"\n")
+            if b"\r" in chunk or last == b"\r":
+                cr += chunk.count(b"\r")
+                crlf += chunk.count(b"\r\n") + (last == b"\r" and chunk[:1] == b"\n")
+            last = chunk[-1:]
+    if not cr:
+        return "\n"
+    if lf == cr == crlf:
+        return "\r\n"
+    return "" if lf else "\r"
+
+
+def _table(path: str, dialect: Dialect, line_end: str, options: Mapping[str, Any]) -> Table:
+    columns = ", ".join(f"{literal(name)}: '{TEXT}'" for name in dialect.names)
+    settings = {
+        "delim": literal(dialect.delim),
+        "quote": literal(dialect.quote),
+        "escape": literal(dialect.escape),
+        "header": str(dialect.header).lower(),
+        "skip": str(dialect.skip),
+        "new_line": literal(line_end.replace("\r", "\\r").replace("\n", "\\n")),
+        "max_line_size": str(options.get("max_line_size", _MAX_LINE_SIZE)),
+        "auto_detect": "false",
+        "columns": f"{{{columns}}}",
+    }
+    if dialect.comment:
+        settings["comment"] = literal(dialect.comment)
+    settings |= {name: _sql(options[name]) for name in _READER_OPTIONS if name in options}
+    arguments = ", ".join(f"{name} = {value}" for name, value in settings.items())
+    return Table(
+        f"read_csv({literal(path)}, {arguments})",
+        dict.fromkeys(dialect.names, TEXT),
+        texts=dialect.names,
+        unnamed=dialect.unnamed,
+    )
+
+
+def _sql(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return literal(value) if isinstance(value, str) else f"[{', '.join(map(literal, value))}]"
+
+
+class _PlainRows:
+    """Reads a file row by row, and writes it again in the plainest dialect.
+
+    :ivar dialect: in which it is written.
+    :ivar count: number of rows that were written, without the header.
+    """
+
+    def __init__(self, file: StagedFile, dialect: Dialect, *, is_padded: bool) -> None:
+        self.dialect = replace(dialect, delim=",", quote='"', escape='"', comment="", skip=0)
+        self.count = -dialect.header
+        self._rows = _numbered(file, dialect)
+        self._width = len(dialect.names)
+        self._is_padded = is_padded
+
+    def chunks(self) -> Iterator[bytes]:
+        """Write the rows.
+
+        :raises Reject: if a row is too short or too long, or cannot be read.
+        """
+        lines: list[str] = []
+        size = 0
+        for number, row in self._rows:
+            self._check(number, len(row))
+            padded = row + [""] * (self._width - len(row))
+            lines.append(",".join(map(_plain, padded)))
+            size += len(lines[-1])
+            self.count += 1
+            if size > encodings.CHUNK:
+                yield "\n".join([*lines, ""]).encode()
+                lines, size = [], 0
+        yield "\n".join([*lines, ""]).encode()
+
+    def _check(self, number: int, width: int) -> None:
+        if width > self._width or (width < self._width and not self._is_padded):
+            raise Reject(
+                f"a file whose line {number} has {_columns(width)}, not {self._width}",
+                "If that is right, set 'null_padding' in the argument 'convert' to True for rows that are too short.",
+            )
+
+
+def _plain(value: str) -> str:
+    return '"' + value.replace('"', '""') + '"' if value else ""
+
+
+def _columns(number: int) -> str:
+    return "1 column" if number == 1 else f"{number} columns"
+
+
+def _numbered(file: StagedFile, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
+    """Return the number of the first line of each row with the row; the header included, empty rows not.
+
+    :raises Reject: if a row cannot be read.
+    """
+    csv.field_size_limit(_MAX_LINE_SIZE)
+    count = 0
+
+    def lines(text: io.TextIOWrapper) -> Iterator[str]:
+        nonlocal count
+        for line in text:
+            count += 1
+            if count > dialect.skip and not (dialect.comment and line.startswith(dialect.comment)):
+                yield line
+
+    with io.TextIOWrapper(file.open(), encoding="utf-8", newline="") as opened:
+        reader = dialect.reader(lines(opened))
+        number = dialect.skip + 1
+        try:
+            for row in reader:
+                if row:
+                    yield number, row
+                number = count + 1
+        except csv.Error as error:
+            raise Reject(
+                f"a file whose line {number} cannot be read: {error}", "Check its quotes, and the option 'quote'."
+            ) from None
+
+
+def _place(file: StagedFile, dialect: Dialect, row: int) -> str:
+    wanted = row + 1 if dialect.header else row
+    number = next((number for count, (number, _) in enumerate(_numbered(file, dialect), 1) if count == wanted), None)
+    return f"row {row}" if number is None else f"line {number}"

@@ -1,0 +1,170 @@
+"""How a CSV file is written: its delimiter, the names of its columns, and the lines before them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import re
+from collections import Counter
+from dataclasses import dataclass
+from itertools import islice, takewhile
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_polyteia.tables.file_checks.errors import Reject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from airflow_provider_polyteia.tables.conversion.staged_file import StagedFile
+
+log = logging.getLogger(__name__)
+
+_SAMPLE_LINES = 500
+_SAMPLE_CHARACTERS = 1024 * 1024
+# In the order in which they are preferred: texts and numbers often contain commas, but rarely any of the others.
+_DELIMITERS = ("\t", "|", ";", ",")
+
+
+_DELIMITER_HINT = re.compile(r"sep=(.)\s*$", re.IGNORECASE)  # for Excel, as the first line
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a CSV file is written.
+
+    :ivar skip: number of lines before the header, or before the first row without one.
+    :ivar names: one for each column, unique even if letters differ in case only.
+    :ivar unnamed: those of `names` that are not in the file, as in rows that begin and end with a delimiter.
+    """
+
+    delim: str
+    quote: str
+    escape: str
+    comment: str
+    header: bool
+    skip: int
+    names: tuple[str, ...]
+    unnamed: frozenset[str]
+
+    def reader(self, lines: Iterable[str]) -> Any:
+        """Return a strict reader of Python's csv module."""
+        return csv.reader(lines, strict=True, **_settings(self.delim, self.quote, self.escape))
+
+
+def find_dialect(file: StagedFile, options: Mapping[str, Any], delim: str | None) -> Dialect:
+    """Return the dialect of a file in UTF-8.
+
+    :param options: those that the DAG sets.
+    :param delim: delimiter; None to find it.
+    :raises Reject: if there is no header, or the table seems to begin later.
+    """
+    quote, skip = options.get("quote", '"'), options.get("skip", 0)
+    escape, comment = options.get("escape", quote), options.get("comment", "")
+    with io.TextIOWrapper(file.open(), encoding="utf-8", newline="") as text:
+        sample = text.read(_SAMPLE_CHARACTERS)
+    lines = list(islice(io.StringIO(sample, newline=""), skip, skip + _SAMPLE_LINES))
+    hint = _DELIMITER_HINT.match(lines[0]) if lines and not skip else None
+    if hint:
+        delim = delim or hint[1]
+    before = 1 if hint else 0
+    before += sum(1 for _ in takewhile(lambda line: not line.strip(), lines[before:]))  # blank ones
+    skip, lines = skip + before, lines[before:]
+    if comment:
+        lines = [line for line in lines if not line.startswith(comment)]
+    delim = delim or _find_delimiter(lines, quote, escape)
+    settings = _settings(delim, quote, escape)
+    rows = [row for row in _rows(csv.reader(lines, **settings)) if row]
+    if not rows:
+        raise Reject(f"empty after the {options['skip']} lines of 'skip'" if options.get("skip") else "blank")
+    if "skip" not in options:
+        _check_beginning(csv.reader(lines, **settings), rows, skip)
+    header = options.get("header", True)
+    names, unnamed = unique_names(rows[0] if header else [""] * len(rows[0]))
+    return Dialect(delim, quote, escape, comment, header, skip, names, unnamed if header else frozenset())
+
+
+def _settings(delim: str, quote: str, escape: str) -> dict[str, Any]:
+    """Return the arguments of Python's csv module."""
+    quoting: dict[str, Any] = {"quotechar": quote} if quote else {"quoting": csv.QUOTE_NONE}
+    if quote and escape != quote:
+        quoting |= {"escapechar": escape, "doublequote": False}
+    return {"delimiter": delim, **quoting}
+
+
+def _rows(reader: Iterator[list[str]]) -> list[list[str]]:
+    """Return rows as far as they can be read."""
+    rows: list[list[str]] = []
+    try:
+        rows.extend(islice(reader, _SAMPLE_LINES))
+    except csv.Error:  # which the reading of the whole file reports
+        return rows
+    return rows
+
+
+def _find_delimiter(lines: Sequence[str], quote: str, escape: str) -> str:
+    """Return the delimiter with which most rows have the same number of columns, and more than one."""
+
+    def score(delim: str) -> tuple[int, int]:
+        widths = Counter(
+            len(row) for row in _rows(csv.reader(lines, **_settings(delim, quote, escape))) if len(row) > 1
+        )
+        return max(((rows, width) for width, rows in widths.items()), default=(0, 0))
+
+    scores = {delim: score(delim)[0] for delim in _DELIMITERS}
+    best = max(scores, key=scores.__getitem__)
+    return best if scores[best] else ","
+
+
+def _check_beginning(reader: Any, rows: Sequence[Sequence[str]], skip: int) -> None:
+    """Refuse a file whose first line seems to be a title."""
+    widest = max(map(_filled, rows))
+    if _filled(rows[0]) > 1 or widest <= 1:
+        return
+    number = skip + next(number for number, row in _numbered(reader) if _filled(row) == widest)
+    raise Reject(
+        f"a file whose table seems to begin in line {number}",
+        f"Set 'skip' in the argument 'convert' to {number - 1}, or to 0 if it begins in line 1.",
+    )
+
+
+def _numbered(reader: Any) -> Iterator[tuple[int, list[str]]]:
+    """Return the number of the first line of each row with the row."""
+    number = 1
+    for row in reader:
+        yield number, row
+        number = reader.line_num + 1
+
+
+def _filled(row: Sequence[str]) -> int:
+    return sum(bool(field.strip()) for field in row)
+
+
+def unique_names(header: Sequence[str]) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Return unique names, and those of columns without a name."""
+    names: list[str] = []
+    unnamed: set[str] = set()
+    taken = {name.strip().casefold() for name in header}
+    seen: set[str] = set()
+    for number, field in enumerate(header, 1):
+        name = field.strip()
+        if not name or name.casefold() in seen:
+            new = _free(name or f"column_{number}", taken, has_number=not name)
+            if name:
+                log.warning("Column %s has the name %r of a column before it, and becomes %r.", number, name, new)
+            else:
+                unnamed.add(new)
+            name = new
+        seen.add(name.casefold())
+        taken.add(name.casefold())
+        names.append(name)
+    return tuple(names), frozenset(unnamed)
+
+
+def _free(name: str, taken: set[str], *, has_number: bool) -> str:
+    number = 1 if has_number else 2
+    new = name if has_number else f"{name}_{number}"
+    while new.casefold() in taken:
+        number += 1
+        new = f"{name}_{number}"
+    return new

@@ -1,0 +1,95 @@
+"""DuckDB, as conversions use it: without extensions from the network, bounded in threads and memory, and killable."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import IO, Any, Self
+
+import duckdb
+
+from airflow_provider_polyteia.tables.conversion.staged_file import path_of
+from airflow_provider_polyteia.tables.temporary import open_temporary, write_failed
+
+# Each thread holds a row group and several buffers of the file in memory.
+_MAX_THREADS = 4
+_MEMORY_LIMIT = "1GB"
+ROW_GROUP_ROWS = 61_440
+
+
+class Engine:
+    """A connection to a database in memory; a context manager that closes it.
+
+    :param temp_dir: directory of temporary files. Default: the system's temporary directory.
+    """
+
+    def __init__(self, temp_dir: str | None = None) -> None:
+        self._temp_dir = temp_dir
+        self._connection = duckdb.connect(
+            config={
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+                "memory_limit": _MEMORY_LIMIT,
+                "temp_directory": os.path.join(temp_dir or tempfile.gettempdir(), "polyteia-duckdb"),  # noqa: PTH118 - as text
+                "threads": min(_MAX_THREADS, os.cpu_count() or 1),
+            }
+        )
+        self._connection.execute("SET TimeZone = 'UTC'")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._connection.close()
+
+    def cancel(self) -> None:
+        """End the query that is running, from another thread."""
+        self._connection.interrupt()
+
+    def first(self, sql: str) -> Any:
+        """Return the first row of a query."""
+        return self._connection.execute(sql).fetchone()
+
+    def columns(self, relation: str) -> dict[str, str]:
+        """Return the names and types of a relation's columns.
+
+        :param relation: SQL of a table, for a FROM clause.
+        """
+        described = self._connection.execute(f"DESCRIBE SELECT * FROM {relation}")
+        return {name: sql_type for name, sql_type, *_ in described.fetchall()}
+
+    def register(self, name: str, table: Any) -> None:
+        """Give a name to a table of Arrow."""
+        self._connection.register(name, table)
+
+    def register_filesystem(self, filesystem: Any) -> None:
+        """Let paths begin with the protocol of a file system of fsspec."""
+        self._connection.register_filesystem(filesystem)
+
+    def canonical_type(self, sql_type: str) -> str:
+        """Return how DuckDB writes the name of a type.
+
+        :raises duckdb.Error: if there is no such type.
+        """
+        name: str = self.first(f"SELECT typeof(CAST(NULL AS {sql_type}))")[0]
+        return name
+
+    def copy_to_parquet(self, query: str) -> IO[bytes]:
+        """Return the rows of a query as a temporary Parquet file, in their order.
+
+        :raises PolyteiaError: if the file cannot be written.
+        :raises duckdb.Error: if the query fails.
+        """
+        file = open_temporary(self._temp_dir)
+        try:
+            self._connection.execute(
+                f"COPY ({query}) TO '{path_of(file)}' (FORMAT parquet, COMPRESSION zstd, "
+                f"ROW_GROUP_SIZE {ROW_GROUP_ROWS}, USE_TMP_FILE false)"
+            )
+        except duckdb.IOException as error:
+            file.close()
+            raise write_failed(self._temp_dir, error) from error
+        except BaseException:
+            file.close()
+            raise
+        return file

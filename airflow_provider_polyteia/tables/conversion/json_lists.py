@@ -1,0 +1,82 @@
+"""Finds the lists in a JSON document, in constant memory, by following strings and brackets."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import IO, TYPE_CHECKING, NamedTuple
+
+from airflow_provider_polyteia.tables.file_checks.encodings import CHUNK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+("?)|[\[\]{}:]', re.DOTALL)
+
+
+class JsonList(NamedTuple):
+    """A list that is not within another one.
+
+    :ivar path: the keys that lead to it, joined by points; empty if it is the document.
+    :ivar start: position of its first byte.
+    :ivar end: position after its last byte.
+    :ivar is_empty: whether it contains no object and no list.
+    """
+
+    path: str
+    start: int
+    end: int
+    is_empty: bool
+
+
+def find_lists(file: IO[bytes]) -> Iterator[JsonList]:
+    """Return the lists of a valid document in UTF-8, in their order.
+
+    :param file: at the beginning of the document.
+    """
+    keys: list[str] = []  # of the objects around the present place
+    text, key = b"", ""
+    depth, start = 0, 0  # of lists around the present place, and where the first of them begins
+    is_empty = True
+    for token, position in _tokens(file):
+        if token == b"[":
+            start, is_empty = (start, False) if depth else (position, True)
+            depth += 1
+        elif token == b"]":
+            depth -= 1
+            if not depth:
+                yield JsonList(".".join([*keys, key][1:]), start, position + 1, is_empty)
+        elif depth:
+            is_empty = is_empty and token != b"{"
+        elif token == b"{":
+            keys.append(key)
+        elif token == b"}":
+            key = keys.pop()
+        elif token == b":":
+            key = json.loads(text)
+        else:
+            text = token
+
+
+def _tokens(file: IO[bytes]) -> Iterator[tuple[bytes, int]]:
+    """Return strings, brackets and colons with their positions."""
+    part, offset = b"", 0
+    while chunk := file.read(CHUNK):
+        part += chunk
+        end = len(part)
+        for match in _TOKEN.finditer(part):
+            if match[1] == b"":
+                end = match.start()  # of a string that ends in the next chunk
+                break
+            yield match[0], offset + match.start()
+        offset += end
+        part = part[end:]
+
+
+def copy_range(file: IO[bytes], start: int, end: int) -> Iterator[bytes]:
+    """Read a part of a file."""
+    file.seek(start)
+    left = end - start
+    while left and (chunk := file.read(min(CHUNK, left))):
+        left -= len(chunk)
+        yield chunk

@@ -1,0 +1,117 @@
+"""How numbers are written in text files, and how DuckDB converts them.
+
+Numbers have a decimal mark, and optionally thousands separators between groups of three digits: ``1.234,56`` has the
+mark ``,`` and ``1,234.56`` the mark ``.``. Where types are inferred, numbers with leading zeros or a plus sign are
+text: they are postal codes, official keys or telephone numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+POINT, COMMA = ".", ","
+MAX_INTEGER_DIGITS = 18  # of which every number fits into 64 bits
+MAX_DIGITS = 38  # of a decimal
+
+_DECIMAL = re.compile(r"DECIMAL\((\d+),(\d+)\)")
+_INTEGER_DIGITS = {"TINYINT": 3, "SMALLINT": 5, "INTEGER": 10, "BIGINT": 19}  # of the largest number
+_OTHER = {POINT: COMMA, COMMA: POINT}
+
+
+@dataclass(frozen=True)
+class NumberStyle:
+    """SQL for texts that are numbers with one decimal mark.
+
+    :param mark: ``"."`` or ``","``.
+    :param is_declared: whether the column is declared to hold numbers, so that leading zeros and plus signs are
+        allowed. Default: False.
+    """
+
+    mark: str
+    is_declared: bool = False
+
+    def pattern(self, max_scale: int | None = None) -> str:
+        """Return the regular expression of exact numbers. SAP writes the sign after the decimal places.
+
+        :param max_scale: the maximum number of decimal places. Default: any.
+        """
+        groups = rf"[1-9][0-9]{{0,2}}(?:[{_OTHER[self.mark]}][0-9]{{3}})+"
+        integer = rf"(?:{'[0-9]+' if self.is_declared else '0|[1-9][0-9]*'}|{groups})"
+        sign = "[+-]?" if self.is_declared else "-?"
+        if max_scale == 0:
+            return rf"{sign}{integer}"
+        digits = f"{{1,{max_scale}}}" if max_scale else "+"
+        fraction = rf"[{self.mark}][0-9]{digits}"
+        return rf"{sign}{integer}|{sign}{integer}?{fraction}|{integer}?{fraction}-"
+
+    def float_pattern(self) -> str:
+        """Return the regular expression of numbers, also with an exponent, which needs decimal places."""
+        return rf"{self.pattern()}|-?[0-9][{self.mark}][0-9]+[eE][+-]?[0-9]{{1,3}}"
+
+    def scale(self, text: str) -> str:
+        """Return the number of decimal places."""
+        return (
+            f"CASE WHEN contains({text}, '{self.mark}') "
+            f"THEN length(rtrim({text}, '-')) - instr({text}, '{self.mark}') ELSE 0 END"
+        )
+
+    def integer_digits(self, text: str) -> str:
+        """Return the number of digits before the decimal mark."""
+        integer = f"split_part({text}, '{self.mark}', 1)"
+        return f"length(regexp_replace({integer}, '[^0-9]', '', 'g'))"
+
+    def convert(self, text: str, sql_type: str, pattern: str) -> str:
+        """Return the number; NULL if the text does not match the pattern or the number does not fit the type."""
+        converted = (
+            f"CASE WHEN regexp_full_match({text}, '{pattern}') "
+            f"THEN TRY_CAST({self._as_duckdb_writes_it(text)} AS {sql_type})"
+        )
+        if self.mark == COMMA or is_float(sql_type):
+            return f"{converted} END"
+        # Most numbers are written as DuckDB writes them, and to compare them is faster than the pattern.
+        direct = f"TRY_CAST({text} AS {sql_type})"
+        return f"CASE WHEN {direct}::VARCHAR = {text} THEN {direct} ELSE {converted} END END"
+
+    def _as_duckdb_writes_it(self, text: str) -> str:
+        plain = f"replace({text}, '{_OTHER[self.mark]}', '')"
+        if self.mark == COMMA:
+            plain = f"replace({plain}, '{COMMA}', '{POINT}')"
+        return f"CASE WHEN ends_with({text}, '-') THEN '-' || rtrim({plain}, '-') ELSE {plain} END"
+
+
+def exact_type(scale: int, integer_digits: int) -> str | None:
+    """Return the type of exact numbers with so many decimal places and digits before them; None if there is none."""
+    if scale == 0 and integer_digits <= MAX_INTEGER_DIGITS:
+        return "BIGINT"
+    if scale + integer_digits <= MAX_INTEGER_DIGITS:
+        return f"DECIMAL({MAX_INTEGER_DIGITS},{scale})"
+    return f"DECIMAL({MAX_DIGITS},{scale})" if scale + integer_digits <= MAX_DIGITS else None
+
+
+def is_float(sql_type: str) -> bool:
+    """Return True if a type holds approximate numbers."""
+    return sql_type in ("DOUBLE", "FLOAT")
+
+
+def is_number(sql_type: str) -> bool:
+    """Return True if a type holds numbers."""
+    return is_float(sql_type) or sql_type.startswith("DECIMAL") or sql_type.endswith(("INT", "INTEGER"))
+
+
+def scale_of(sql_type: str) -> int:
+    """Return the decimal places of a type of exact numbers."""
+    decimal = _DECIMAL.fullmatch(sql_type)
+    return int(decimal[2]) if decimal else 0
+
+
+def max_integer_digits(sql_type: str) -> int:
+    """Return how many digits before the decimal mark a type of exact numbers has at most."""
+    decimal = _DECIMAL.fullmatch(sql_type)
+    return int(decimal[1]) - int(decimal[2]) if decimal else _INTEGER_DIGITS.get(sql_type.removeprefix("U"), 39)
+
+
+def number_expression(sql_type: str, style: NumberStyle) -> str:
+    """Return the SQL for the number of ``{text}``; NULL if it does not fit."""
+    pattern = style.float_pattern() if is_float(sql_type) else style.pattern(scale_of(sql_type))
+    return style.convert("{text}", sql_type, pattern)

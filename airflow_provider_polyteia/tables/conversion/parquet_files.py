@@ -1,0 +1,131 @@
+"""Parquet files: one, several, or a folder of them, as Spark writes them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from airflow_provider_polyteia.exceptions import PolyteiaError
+from airflow_provider_polyteia.storage import display_name, is_local, reason, to_path
+from airflow_provider_polyteia.tables.conversion.sql import literal
+from airflow_provider_polyteia.tables.conversion.table import Table
+from airflow_provider_polyteia.tables.conversion.writer import Writer
+from airflow_provider_polyteia.tables.file_checks.errors import Reject
+from airflow_provider_polyteia.tables.file_checks.parquet import check_parquet
+from airflow_provider_polyteia.tables.file_checks.signatures import HEAD
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from airflow_provider_polyteia.tables.conversion.engine import Engine
+    from airflow_provider_polyteia.tables.conversion.options import Options
+    from airflow_provider_polyteia.tables.conversion.staged_file import StagedFile
+    from airflow_provider_polyteia.tables.staging import StagedTable
+
+_EXTENSION = ".parquet"
+WILDCARDS = "*?["
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The Parquet files of a folder or a pattern.
+
+    :ivar paths: of the files, in order.
+    :ivar partitions: the columns that folders with names such as ``year=2026`` hold.
+    """
+
+    name: str
+    paths: tuple[Any, ...]
+    partitions: frozenset[str]
+
+
+def find_folder(source: Any) -> Folder | None:
+    """Return the files of a folder or a pattern such as ``s3://bucket/day/*.parquet``; None for anything else.
+
+    Files whose names begin with ``_`` or ``.``, or lie in folders with such names, are not data.
+
+    :raises Reject: if there are no Parquet files.
+    :raises PolyteiaError: if the storage is not reachable.
+    """
+    path = to_path(source)
+    try:
+        if path.is_dir():
+            root, pattern = path, f"**/*{_EXTENSION}"
+        elif any(wildcard in path.name for wildcard in WILDCARDS) and not path.exists():
+            root, pattern = path.parent, path.name
+        else:
+            return None
+        found = sorted(file for file in root.glob(pattern) if _is_data(_relative(file, root)) and file.is_file())
+    except OSError as error:
+        raise PolyteiaError(f"{str(path)!r} cannot be read: {reason(error)}.", not_applied=True) from error
+    if not found:
+        raise Reject("a folder without Parquet files" if root is path else "a pattern that matches no file")
+    folders = (part for file in found for part in _relative(file, root)[:-1])
+    return Folder(display_name(path), tuple(found), frozenset(part.split("=")[0] for part in folders if "=" in part))
+
+
+def _relative(file: Any, root: Any) -> tuple[str, ...]:
+    parts: tuple[str, ...] = PurePosixPath(file.path if hasattr(file, "path") else str(file)).parts
+    above = PurePosixPath(root.path if hasattr(root, "path") else str(root)).parts
+    return parts[len(above) :]
+
+
+def _is_data(parts: tuple[str, ...]) -> bool:
+    return not any(part.startswith(("_", ".")) for part in parts)
+
+
+def write_parquet(engine: Engine, file: StagedFile, options: Options, previous: Mapping[str, str]) -> StagedTable:
+    """Return a Parquet file in types that every reader knows (docs/transfers.md#converting-files).
+
+    :raises Reject: if it is incomplete or damaged.
+    """
+    with file.open() as opened:
+        size = os.fstat(opened.fileno()).st_size
+    check_parquet(file.open, file.head(), size)
+    return _write(engine, f"read_parquet({literal(file.path)})", file.name, options, previous)
+
+
+def write_folder(engine: Engine, folder: Folder, options: Options, previous: Mapping[str, str]) -> StagedTable:
+    """Return all rows of several Parquet files as one. A column that some of them do not have is empty there.
+
+    :raises Reject: if one of them is incomplete or damaged.
+    """
+    for path in folder.paths:
+        with path.open("rb") as opened:
+            head = opened.read(HEAD)
+        try:
+            check_parquet(lambda path=path: path.open("rb"), head, path.stat().st_size)  # type: ignore[misc]  # called here
+        except Reject as rejected:
+            raise Reject(f"a folder whose file {path.name!r} is {rejected.found}", rejected.advice) from rejected
+    if not is_local(folder.paths[0]):
+        engine.register_filesystem(folder.paths[0].fs)
+    paths = ", ".join(literal(_for_duckdb(path)) for path in folder.paths)
+    partitions = f"hive_partitioning = {str(bool(folder.partitions)).lower()}, hive_types_autocast = false"
+    relation = f"read_parquet([{paths}], union_by_name = true, {partitions})"
+    return _write(engine, relation, folder.name, options, previous, partitions=folder.partitions)
+
+
+def _for_duckdb(path: Any) -> str:
+    return str(path) if is_local(path) else f"{path.protocol}://{path.path}"
+
+
+def _write(
+    engine: Engine,
+    relation: str,
+    name: str,
+    options: Options,
+    previous: Mapping[str, str],
+    *,
+    partitions: Collection[str] = (),
+) -> StagedTable:
+    try:
+        types = engine.columns(relation)
+        texts = tuple(column for column in types if column in partitions)
+        table = Table(relation, types, texts=texts)
+        return Writer(engine, table, options, name, previous, lambda row: f"row {row}").write()
+    except duckdb.Error as error:
+        raise Reject(f"Parquet that cannot be read ({type(error).__name__})") from error

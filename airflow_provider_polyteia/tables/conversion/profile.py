@@ -1,0 +1,157 @@
+"""What the values of text columns have in common, counted by DuckDB in one pass over all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_polyteia.tables.conversion import value_notations
+from airflow_provider_polyteia.tables.conversion.number_style import (
+    COMMA,
+    POINT,
+    NumberStyle,
+    is_number,
+    number_expression,
+)
+from airflow_provider_polyteia.tables.conversion.sql import quoted, trimmed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from airflow_provider_polyteia.tables.conversion.options import Formats
+    from airflow_provider_polyteia.tables.conversion.value_notations import Notation
+
+MARKS = (POINT, COMMA)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """In which ways the values of a column may be written.
+
+    :param marks: decimal marks of numbers.
+    :param notations: of other values, in the order in which they are preferred.
+    :param is_declared: whether the column is declared to have the type of the candidates.
+    """
+
+    marks: tuple[str, ...]
+    notations: tuple[Notation, ...]
+    is_declared: bool = False
+
+    def styles(self) -> Iterator[NumberStyle]:
+        """Return the styles of numbers."""
+        return (NumberStyle(mark, self.is_declared) for mark in self.marks)
+
+    def remaining(self, profile: Profile) -> Candidates:
+        """Return the candidates that a profile of some of the rows has not excluded."""
+        marks = tuple(mark for mark in self.marks if not profile.numbers[mark].unfit_for_floats)
+        notations = tuple(notation for notation in self.notations if not profile.unfit[notation])
+        return Candidates(marks, notations, self.is_declared)
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """How well the values of a column are numbers with one decimal mark.
+
+    :ivar unfit: values that are no exact numbers.
+    :ivar unfit_for_floats: values that are no numbers at all.
+    :ivar scale: maximum number of decimal places.
+    :ivar integer_digits: maximum number of digits before the decimal mark.
+    """
+
+    unfit: int
+    unfit_for_floats: int
+    scale: int
+    integer_digits: int
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What the values of a column have in common.
+
+    :ivar values: number of values that are not blank.
+    :ivar with_marks: number of values with a point or a comma.
+    :ivar numbers: decimal mark -> how well they are numbers.
+    :ivar unfit: notation -> number of values that are not written in it.
+    """
+
+    values: int
+    with_marks: int = 0
+    numbers: Mapping[str, Numbers] = field(default_factory=dict)
+    unfit: Mapping[Notation, int] = field(default_factory=dict)
+
+
+ISO_DATES = Candidates(
+    (), (value_notations.ISO_DATE, value_notations.ISO_TIMESTAMP, value_notations.TIMESTAMP_WITH_OFFSET)
+)
+
+
+def undeclared(formats: Formats) -> Candidates:
+    """Return the candidates for a column whose type is inferred."""
+    marks = (formats.decimal_separator,) if formats.decimal_separator else MARKS
+    return Candidates(
+        marks, (value_notations.BOOLEAN, *_dates(formats), value_notations.TIMESTAMP_WITH_OFFSET, value_notations.TIME)
+    )
+
+
+def declared(sql_type: str, formats: Formats) -> Candidates:
+    """Return the candidates for a column whose type is declared."""
+    if is_number(sql_type):
+        return Candidates((formats.decimal_separator,) if formats.decimal_separator else MARKS, (), is_declared=True)
+    known = (value_notations.BOOLEAN, *_dates(formats), value_notations.TIMESTAMP_WITH_OFFSET, value_notations.TIME)
+    notations = tuple(notation for notation in known if notation.sql_type == sql_type)
+    if notations or sql_type == "VARCHAR":
+        return Candidates((), notations, is_declared=True)
+    return Candidates((), (value_notations.Notation(sql_type, f"TRY_CAST({{text}} AS {sql_type})"),), is_declared=True)
+
+
+def _dates(formats: Formats) -> tuple[Notation, ...]:
+    dates = (
+        (value_notations.formatted("DATE", formats.dateformat),)
+        if formats.dateformat
+        else (value_notations.ISO_DATE, value_notations.GERMAN_DATE)
+    )
+    if formats.timestampformat:
+        return *dates, value_notations.formatted("TIMESTAMP", formats.timestampformat)
+    return *dates, value_notations.ISO_TIMESTAMP, value_notations.GERMAN_TIMESTAMP
+
+
+def profile_columns(
+    execute: Callable[[str], Any], relation: str, candidates: Mapping[str, Candidates]
+) -> dict[str, Profile]:
+    """Return the profile of each column.
+
+    :param execute: runs a query, and returns its first row.
+    :param relation: SQL of the table, for its FROM clause.
+    :param candidates: column -> how its values may be written.
+    """
+    expressions = [sql for name, column in candidates.items() for sql in _expressions(trimmed(quoted(name)), column)]
+    row = execute(f"SELECT {', '.join(expressions)} FROM {relation}")
+    counts = iter(row)
+    return {name: _read(counts, column) for name, column in candidates.items()}
+
+
+def _expressions(text: str, candidates: Candidates) -> Iterator[str]:
+    has_value = f"{text} <> ''"
+    yield f"count(*) FILTER (WHERE {has_value})"
+    if candidates.marks:
+        yield f"count(*) FILTER (WHERE contains({text}, '.') OR contains({text}, ','))"
+    for style in candidates.styles():
+        for pattern in (style.pattern(), style.float_pattern()):
+            yield f"count(*) FILTER (WHERE {has_value} AND NOT regexp_full_match({text}, '{pattern}'))"
+        yield f"coalesce(max({style.scale(text)}), 0)"
+        yield f"coalesce(max({style.integer_digits(text)}), 0)"
+    for notation in candidates.notations:
+        yield f"count(*) FILTER (WHERE {has_value} AND ({notation.convert(text)}) IS NULL)"
+
+
+def _read(counts: Iterator[int], candidates: Candidates) -> Profile:
+    values = next(counts)
+    with_marks = next(counts) if candidates.marks else 0
+    numbers = {mark: Numbers(*(next(counts) for _ in range(4))) for mark in candidates.marks}
+    return Profile(values, with_marks, numbers, {notation: next(counts) for notation in candidates.notations})
+
+
+def conversions_to(sql_type: str, candidates: Candidates) -> list[str]:
+    """Return the SQL of each way in which ``{text}`` may be a value of a type."""
+    numbers = [number_expression(sql_type, style) for style in candidates.styles()]
+    return numbers + [notation.expression for notation in candidates.notations if notation.sql_type == sql_type]

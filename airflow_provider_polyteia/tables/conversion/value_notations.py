@@ -1,0 +1,76 @@
+"""How booleans, dates and times are written in text files, and how DuckDB converts them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+TIMESTAMPTZ = "TIMESTAMP WITH TIME ZONE"  # DuckDB's name of the type
+
+_TRUE = ("true", "wahr", "ja", "yes")
+_FALSE = ("false", "falsch", "nein", "no")
+_TIME = r"(?:[01]?[0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,6})?)?"
+_ISO_DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_GERMAN_DATE = r"[0-9]{1,2}\.[0-9]{1,2}\.[0-9]{4}"
+_ISO_TIMESTAMP = rf"{_ISO_DATE}(?:[ T]{_TIME})?"
+_GERMAN_TIMESTAMP = rf"{_GERMAN_DATE}(?: {_TIME})?"
+_OFFSET = r" ?(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)"
+
+
+@dataclass(frozen=True)
+class Notation:
+    """One way in which the values of a type are written.
+
+    :param sql_type: the type.
+    :param expression: SQL for the value of ``{text}``, which is NULL if it is not written in this way.
+    """
+
+    sql_type: str
+    expression: str
+
+    def convert(self, text: str) -> str:
+        """Return the SQL for the value of a text; NULL if it does not fit."""
+        return self.expression.replace("{text}", text)
+
+
+def _matching(sql_type: str, pattern: str, value: str) -> Notation:
+    return Notation(sql_type, f"CASE WHEN regexp_full_match({{text}}, '{pattern}') THEN {value} END")
+
+
+def _canonical(sql_type: str, min_length: int, max_length: int, pattern: str) -> Notation:
+    """Most dates are written as DuckDB writes them, and to compare them is faster than the pattern."""
+    value = f"TRY_CAST({{text}} AS {sql_type})"
+    has_length = f"length({{text}}) BETWEEN {min_length} AND {max_length}"  # unlike infinity
+    return Notation(
+        sql_type,
+        f"CASE WHEN {has_length} AND {value}::VARCHAR = {{text}} THEN {value} "
+        f"WHEN regexp_full_match({{text}}, '{pattern}') THEN {value} END",
+    )
+
+
+def _quoted(values: tuple[str, ...]) -> str:
+    return ", ".join(f"'{value}'" for value in values)
+
+
+def formatted(sql_type: str, format_: str) -> Notation:
+    """Return the notation of dates or timestamps in a format of strptime."""
+    escaped = format_.replace("'", "''")
+    return Notation(sql_type, f"CAST(try_strptime({{text}}, '{escaped}') AS {sql_type})")
+
+
+BOOLEAN = Notation(
+    "BOOLEAN",
+    f"CASE WHEN lower({{text}}) IN ({_quoted(_TRUE)}) THEN true "
+    f"WHEN lower({{text}}) IN ({_quoted(_FALSE)}) THEN false END",
+)
+ISO_DATE = _canonical("DATE", 10, 10, _ISO_DATE)
+GERMAN_DATE = _matching("DATE", _GERMAN_DATE, "CAST(try_strptime({text}, '%d.%m.%Y') AS DATE)")
+ISO_TIMESTAMP = _canonical("TIMESTAMP", 16, 26, _ISO_TIMESTAMP)
+GERMAN_TIMESTAMP = _matching(
+    "TIMESTAMP",
+    _GERMAN_TIMESTAMP,
+    "try_strptime({text}, ['%d.%m.%Y %H:%M:%S.%f', '%d.%m.%Y %H:%M:%S', '%d.%m.%Y %H:%M', '%d.%m.%Y'])",
+)
+TIMESTAMP_WITH_OFFSET = _matching(
+    TIMESTAMPTZ, rf"{_ISO_DATE}[ T]{_TIME}{_OFFSET}", f"TRY_CAST({{text}} AS {TIMESTAMPTZ})"
+)
+TIME = _matching("TIME", _TIME, "TRY_CAST({text} AS TIME)")

@@ -1,0 +1,192 @@
+"""Writes a table to Parquet with the types of its values.
+
+The types of text columns are chosen by a sample first. If the writing finds a value that does not fit, the whole table
+is profiled, and written again.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import IO, TYPE_CHECKING
+
+import duckdb
+import pyarrow.parquet as pq
+
+from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaDataError
+from airflow_provider_polyteia.tables.conversion import profile
+from airflow_provider_polyteia.tables.conversion.inference import Choice, Column, Conversion, choose
+from airflow_provider_polyteia.tables.conversion.kinds import describe
+from airflow_provider_polyteia.tables.conversion.sql import quoted, trimmed
+from airflow_provider_polyteia.tables.conversion.table import TEXT, Table, from_arrow, is_wider, portable
+from airflow_provider_polyteia.tables.file_checks.errors import NOTHING_SENT
+from airflow_provider_polyteia.tables.staging import StagedTable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from airflow_provider_polyteia.tables.conversion.engine import Engine
+    from airflow_provider_polyteia.tables.conversion.options import Options
+
+log = logging.getLogger(__name__)
+
+_SAMPLE_ROWS = 5_000
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Writes a table to Parquet.
+
+    :param name: of the file, for messages.
+    :param previous: name -> type of each column at the last load, as Arrow names types.
+    :param place: returns where the row with a number, from 1, is in the file, such as "line 5".
+    """
+
+    engine: Engine
+    table: Table
+    options: Options
+    name: str
+    previous: Mapping[str, str]
+    place: Callable[[int], str]
+
+    def write(self) -> StagedTable:
+        """Return the table as a temporary Parquet file.
+
+        :raises PolyteiaDataError: if a value does not fit the declared type of its column.
+        :raises duckdb.Error: if the rows cannot be read.
+        """
+        columns = self._text_columns()
+        if not columns:
+            return self._copy({}, set())
+        sample = self._profile(f"(SELECT * FROM {self.table.relation} LIMIT {_SAMPLE_ROWS})", columns)
+        choices = choose(columns, sample)
+        if all(choice.conversion and not choice.is_ambiguous for choice in choices.values()):
+            try:
+                return self._copy(choices, self._without_values(sample))
+            except duckdb.Error:
+                log.info("The columns of %r do not have the types of its first rows; reading all of them", self.name)
+        columns = {
+            name: replace(column, candidates=column.candidates.remaining(sample[name]))
+            for name, column in columns.items()
+        }
+        whole = self._profile(self.table.relation, columns)
+        choices = choose(columns, whole)
+        self._report(columns, choices)
+        try:
+            return self._copy(choices, self._without_values(whole))
+        except duckdb.Error:
+            for column in columns.values():
+                self._raise_for_unfit(column)
+            raise
+
+    def _text_columns(self) -> dict[str, Column]:
+        declared = self._declared()
+        formats = self.options.formats
+        columns: dict[str, Column] = {}
+        for name in self.table.texts:
+            sql_type, previous = declared.get(name, ""), from_arrow(self.previous.get(name, ""))
+            if sql_type:
+                candidates = profile.declared(sql_type, formats)
+            elif previous == TEXT:
+                candidates = profile.Candidates((), ())
+            else:
+                candidates = profile.ISO_DATES if self.table.is_json else profile.undeclared(formats)
+            columns[name] = Column(name, candidates, sql_type, "" if sql_type else previous)
+        return columns
+
+    def _declared(self) -> dict[str, str]:
+        """Return the declared types as DuckDB writes them."""
+        unknown = [name for name in self.options.columns if name not in self.table.columns]
+        if unknown:
+            raise PolyteiaDataError(
+                f"{self.name!r} has no column {unknown[0]!r}, which 'columns' in the argument 'convert' declares. It "
+                f"has {', '.join(map(repr, self.table.columns))}. {NOTHING_SENT}",
+                not_applied=True,
+            )
+        return {name: self._canonical_type(name, sql_type) for name, sql_type in self.options.columns.items()}
+
+    def _canonical_type(self, name: str, sql_type: str) -> str:
+        try:
+            return self.engine.canonical_type(sql_type)
+        except duckdb.Error:
+            raise PolyteiaConfigurationError(
+                f"The option 'columns' of the argument 'convert' gives {name!r} the type {sql_type!r}, which DuckDB "
+                "does not know."
+            ) from None
+
+    def _profile(self, relation: str, columns: Mapping[str, Column]) -> dict[str, profile.Profile]:
+        candidates = {name: column.candidates for name, column in columns.items()}
+        return profile.profile_columns(self.engine.first, relation, candidates)
+
+    def _without_values(self, profiles: Mapping[str, profile.Profile]) -> set[str]:
+        return {name for name in self.table.unnamed if not profiles[name].values}
+
+    def _copy(self, choices: Mapping[str, Choice], left_out: set[str]) -> StagedTable:
+        expressions = [f"{sql} AS {quoted(name)}" for name, sql in self._expressions(choices) if name not in left_out]
+        blank = [f"CASE WHEN {trimmed(quoted(name))} <> '' THEN error('unfit') ELSE true END" for name in left_out]
+        where = f" WHERE {' AND '.join(blank)}" if blank else ""
+        query = f"SELECT {', '.join(expressions)} FROM {self.table.relation}{where}"
+        return staged(self.engine.copy_to_parquet(query))
+
+    def _expressions(self, choices: Mapping[str, Choice]) -> Iterator[tuple[str, str]]:
+        declared = self._declared()
+        for name, sql_type in self.table.columns.items():
+            if name in choices:
+                conversion = choices[name].conversion or Conversion(TEXT)
+                yield name, conversion.value(name)
+                continue
+            sql, target = portable(name, sql_type)
+            wanted = declared.get(name) or from_arrow(self.previous.get(name, ""))
+            if name in declared or (wanted and is_wider(wanted, target)):
+                sql = f"CAST({sql} AS {wanted})"
+            yield name, sql
+
+    def _report(self, columns: Mapping[str, Column], choices: Mapping[str, Choice]) -> None:
+        """Raise an exception for values that do not fit, and log which columns could mean two things."""
+        for name, choice in choices.items():
+            if choice.is_ambiguous and columns[name].declared:
+                raise self._ambiguous(name)
+            if choice.is_ambiguous:
+                log.warning(
+                    "Column %r of %r becomes text: its numbers, such as those with one point and three digits after "
+                    "it, mean one thing with a decimal point and another with a decimal comma. Set "
+                    "'decimal_separator' in the argument 'convert'.",
+                    name,
+                    self.name,
+                )
+            if choice.conversion is None:
+                self._raise_for_unfit(columns[name])
+                raise self._unfit(columns[name], "several lines", "a mixture of notations")
+
+    def _ambiguous(self, name: str) -> PolyteiaDataError:
+        return PolyteiaDataError(
+            f"The numbers in column {name!r} of {self.name!r} mean one thing with a decimal point and another with a "
+            f"decimal comma. Set 'decimal_separator' in the argument 'convert'. {NOTHING_SENT}",
+            not_applied=True,
+        )
+
+    def _raise_for_unfit(self, column: Column) -> None:
+        """Raise an exception for the first value that does not fit the declared type of its column."""
+        name, sql_type = column.name, column.declared
+        if sql_type in ("", TEXT):
+            return
+        conversions = profile.conversions_to(sql_type, profile.declared(sql_type, self.options.formats))
+        unfit = " AND ".join(f"({Conversion(sql_type, expression).is_unfit(name)})" for expression in conversions)
+        numbered = f"(SELECT row_number() OVER () AS number, {quoted(name)} FROM {self.table.relation})"
+        row = self.engine.first(f"SELECT number, {quoted(name)} FROM {numbered} WHERE {unfit} ORDER BY number LIMIT 1")
+        if row:
+            raise self._unfit(column, self.place(row[0]), describe(row[1]))
+
+    def _unfit(self, column: Column, where: str, kind: str) -> PolyteiaDataError:
+        return PolyteiaDataError(
+            f"{self.name!r}, {where}, column {column.name!r}: {kind} does not fit the type {column.declared}, which "
+            f"'columns' in the argument 'convert' declares. {NOTHING_SENT}",
+            not_applied=True,
+        )
+
+
+def staged(file: IO[bytes]) -> StagedTable:
+    """Return a temporary Parquet file with what it says about itself."""
+    parquet = pq.ParquetFile(file)
+    file.seek(0)
+    return StagedTable(file, parquet.metadata.num_rows, parquet.schema_arrow)

@@ -1,0 +1,33 @@
+"""Temporary files without a name, which disappear with the process."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import IO
+
+from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError
+
+
+def open_temporary(directory: str | None) -> IO[bytes]:
+    """Create a temporary file.
+
+    :param directory: where. Default: the system's temporary directory.
+    :raises PolyteiaConfigurationError: if that is not possible there.
+    """
+    try:
+        return tempfile.TemporaryFile(dir=directory)
+    except OSError as error:
+        raise PolyteiaConfigurationError(
+            f"Cannot create a temporary file in {directory or tempfile.gettempdir()!r}: {error.strerror}. Set "
+            "'temp_dir' to a different directory."
+        ) from error
+
+
+def write_failed(directory: str | None, error: Exception) -> PolyteiaError:
+    """Return the exception for a temporary file that cannot be written."""
+    why = getattr(error, "strerror", None) or error
+    return PolyteiaError(
+        f"The temporary file in {directory or tempfile.gettempdir()!r} could not be written: {why}. Nothing was "
+        "uploaded. Free up space or set 'temp_dir' to another directory.",
+        not_applied=True,
+    )

@@ -1,0 +1,190 @@
+"""JSON documents, JSON Lines and GeoJSON."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import json
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_polyteia.exceptions import PolyteiaDataError
+from airflow_provider_polyteia.tables.conversion import json_lists
+from airflow_provider_polyteia.tables.conversion.json_lists import copy_range, find_lists
+
+
+def features(*properties, **more):
+    geometry = {"type": "Point", "coordinates": [1.5, 2]}
+    listed = [{"type": "Feature", "properties": these, "geometry": geometry} for these in properties]
+    return json.dumps({"type": "FeatureCollection", **more, "features": listed})
+
+
+def test_types(convert):
+    """Numbers, booleans, ISO dates and timestamps have their types; whatever else is a text stays one."""
+    record = {
+        "n": 1,
+        "f": 1.5,
+        "b": True,
+        "plz": "01067",
+        "d": "2026-12-31",
+        "t": "2026-12-31T10:00:00Z",
+        "g": "31.12.2026",
+        "x": None,
+        "large": 2**64 - 1,
+        "list": [1, {"a": "ü"}],
+        "nested": {"a": 1},
+    }
+    types, (row,) = convert(json.dumps([record]), name="x.json")
+    assert types == {
+        "n": "int64",
+        "f": "double",
+        "b": "bool",
+        "plz": "string",
+        "d": "date32[day]",
+        "t": "timestamp[us, tz=UTC]",
+        "g": "string",
+        "x": "string",
+        "large": "decimal128(38, 0)",
+        "list": "string",
+        "nested": "string",
+    }
+    assert row == record | {
+        "d": dt.date(2026, 12, 31),
+        "t": dt.datetime(2026, 12, 31, 10, tzinfo=dt.UTC),
+        "large": Decimal(2**64 - 1),
+        "list": '[1,{"a":"ü"}]',
+        "nested": '{"a":1}',
+    }
+
+
+def test_whole_file_decides(convert):
+    """Keys and types far behind the first records count; a key that occurs once is a column."""
+    records = [{"a": 1, "d": "2026-12-31"}] * 6_000 + [{"a": 1.5, "d": "unknown", "z": 1}]
+    types, rows = convert(json.dumps(records), name="x.json")
+    assert types == {"a": "double", "d": "string", "z": "int64"}
+    assert (rows[0], rows[-1]) == ({"a": 1.0, "d": "2026-12-31", "z": None}, {"a": 1.5, "d": "unknown", "z": 1})
+
+
+def test_many_rare_keys(convert):
+    """Records with different keys are no map."""
+    types, rows = convert(json.dumps([{f"k{number}": number} for number in range(300)]), name="x.json")
+    assert list(types) == [f"k{number}" for number in range(300)]
+    assert rows[7]["k7"] == 7
+
+
+def test_mixed_values(convert):
+    """A column with values of several kinds is text, without quotes around its texts."""
+    rows = convert('[{"a":1},{"a":"x"},{"a":{"n":[1]}},{"a":null}]', name="x.json")[1]
+    assert [row["a"] for row in rows] == ["1", "x", '{"n":[1]}', None]
+
+
+@pytest.mark.parametrize("name", ["x.json", "x.ndjson", "x.jsonl"])
+def test_lines(convert, name):
+    """JSON Lines are recognized under any name; blank lines do not matter."""
+    assert convert('{"a":1}\n\n{"a":2,"b":"x"}\n', name=name)[1] == [{"a": 1, "b": None}, {"a": 2, "b": "x"}]
+
+
+@pytest.mark.parametrize("key", ["results", "data.items"])
+def test_records(convert, key):
+    """`records` names the key of the list, also within other objects."""
+    document = {"other": [{"a": 0}], "results": [{"a": [1, 2]}], "data": {"items": [{"a": [1, 2]}], "x": []}}
+    assert convert(json.dumps(document), {"records": key}, name="x.json")[1] == [{"a": "[1,2]"}]
+
+
+def test_sticky_types(convert):
+    """A type that holds tonight's values is kept."""
+    previous = {"a": "double", "d": "timestamp[us]", "x": "date32[day]", "s": "string"}
+    types, rows = convert('[{"a":1,"d":"2026-12-31","x":null,"s":5}]', name="x.json", previous=previous)
+    assert types == previous
+    assert rows == [{"a": 1.0, "d": dt.datetime(2026, 12, 31), "x": None, "s": "5"}]
+
+
+def test_declared_types(convert):
+    """`columns` decides about numbers and texts."""
+    options = {"columns": {"a": "DECIMAL(9,2)", "b": "INTEGER"}}
+    assert convert('[{"a":1.5,"b":"7"}]', options, name="x.json")[1] == [{"a": Decimal("1.50"), "b": 7}]
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    {
+        "an error": ('{"error":"unauthorized"}', "one JSON object, no list. Check what delivers"),
+        "several lists": (
+            '{"a":[{}],"b":{"c":[]}}',
+            "to the key of its list: 'a', 'b.c'",
+        ),
+        "nothing": ("[]", "a list without records"),
+        "values": ("[1,2]", "a list without records"),
+        "cut off": ('[{"a":1},{"a":', "JSON that ends in the middle of a value"),
+        "not JSON": ('[{"a":1},]', "not valid JSON (line 1, character 10"),
+        "HTML": ("<!doctype html><p>", "an HTML page"),
+        "CSV": ("a,b\n1,2\n", "not JSON"),
+        "keys that differ in case": ('[{"B":1,"b":2}]', "keys that differ in upper and lower case only"),
+        "blank": (" \n", "blank"),
+    }.values(),
+)
+def test_refused(convert, content, why):
+    """What is no list of records is refused."""
+    with pytest.raises(PolyteiaDataError) as refused:
+        convert(content, name="x.json")
+    assert why in str(refused.value)
+
+
+def test_large_damaged_document(convert):
+    """A mistake in a document that is too large to be parsed at once is found, and no value is printed."""
+    with pytest.raises(PolyteiaDataError, match="JSON that cannot be read as a table") as refused:
+        convert("[" + '{"name":"Müller"},' * 100_000 + '{"name" "Meier"}]', name="x.json")
+    assert "Meier" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["x.geojson", "x.json"])
+def test_geojson(convert, name, caplog):
+    """One row per feature: its properties with their types, and its geometry as text."""
+    caplog.set_level("INFO")
+    crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::25832"}}
+    content = features({"nr": "007", "n": 1, "geometry": "x"}, {"nr": "008", "new": {"a": [1]}}, crs=crs)
+    point = '{"type":"Point","coordinates":[1.5,2]}'
+    assert convert(content, name=name)[1] == [
+        {"nr": "007", "n": 1, "geometry": "x", "new": None, "geometry_2": point},
+        {"nr": "008", "n": None, "geometry": None, "new": '{"a":[1]}', "geometry_2": point},
+    ]
+    assert "are in urn:ogc:def:crs:EPSG::25832" in caplog.text
+
+
+def test_geojson_without_properties(convert, caplog):
+    """Properties and coordinate systems may be missing."""
+    caplog.set_level("INFO")
+    assert list(convert(features(None), name="x.geojson")[0]) == ["geometry"]
+    assert "are in WGS 84" in caplog.text
+    for content, why in ((features(), "without features"), ('{"type":"Feature"}', "not a FeatureCollection")):
+        with pytest.raises(PolyteiaDataError, match=why):
+            convert(content, name="x.geojson")
+
+
+json_values = st.recursive(
+    st.none() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+)
+
+
+def lists_in(value, path=()):
+    """Return the lists that are not within another one, with their paths."""
+    if isinstance(value, list):
+        yield ".".join(path), value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from lists_in(inner, (*path, key))
+
+
+@given(json_values, st.booleans(), st.integers(1, 40))
+def test_find_lists(value, is_ascii, chunk):
+    """Lists are found at any place of any document, whatever its parts are."""
+    document = json.dumps(value, ensure_ascii=is_ascii).encode("utf-8", "surrogatepass")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_lists, "CHUNK", chunk)
+        found = list(find_lists(io.BytesIO(document)))
+        parts = [b"".join(copy_range(io.BytesIO(document), one.start, one.end)) for one in found]
+    assert [(one.path, json.loads(part)) for one, part in zip(found, parts, strict=True)] == list(lists_in(value))
