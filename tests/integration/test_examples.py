@@ -17,7 +17,12 @@ ROOT = Path(__file__).parents[2]
 WATCHING = {"example_asset_triggered"}  # started by uploads, see test_watching; needs Airflow 3
 COMMAND_API_ONLY = {"example_command_and_query", "example_provision"}
 RPC_API_ONLY = {"example_call_procedure", "example_provision_rpc"}  # test_rpc_api runs them, and the others once more
-TRANSFERS = {"example_export", "example_file_to_polyteia", "example_postgres_to_polyteia"}  # test_transfers_airflow
+TRANSFERS = {  # test_transfers_airflow
+    "example_csv_to_polyteia",
+    "example_export",
+    "example_file_to_polyteia",
+    "example_postgres_to_polyteia",
+}
 EXAMPLES = [
     file for file in sorted((ROOT / "example_dags").glob("example_*.py")) if AIRFLOW_3 or file.stem not in WATCHING
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from decimal import Decimal
@@ -19,7 +20,8 @@ pytest.importorskip("airflow.providers.postgres", reason="the PostgreSQL provide
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 HERE = Path(__file__).parent
-EXAMPLES = ("example_postgres_to_polyteia", "example_file_to_polyteia", "example_export")
+CASES = HERE.parent / "fixtures" / "files"
+EXAMPLES = ("example_postgres_to_polyteia", "example_file_to_polyteia", "example_csv_to_polyteia", "example_export")
 VALUE = "Müller, Erika - 4711"  # must not be in any log or record
 TABLE = f"""
 CREATE TABLE bookings AS SELECT
@@ -104,7 +106,7 @@ def test_checksum(round_trip, platform):
 
 
 def test_examples(airflow, database, platform, folder, round_trip):
-    """The three examples work: the export of the first one equals the table up to its day."""
+    """The examples work: the export of the first one equals the table up to its day, and CSV arrives with types."""
     airflow.add_dags(*(HERE.parents[1] / "example_dags" / f"{name}.py" for name in EXAMPLES))
     conf = {"solution_id": SANDBOX_SOLUTION_ID, "as_of": "2026-02-15"}
     dataset_id = run(airflow, "example_postgres_to_polyteia", conf)["load_bookings", -1, "dataset_id"]
@@ -116,6 +118,10 @@ def test_examples(airflow, database, platform, folder, round_trip):
     conf = {"solution_id": SANDBOX_SOLUTION_ID, "file": str(path), "slug": "again"}
     loaded = run(airflow, "example_file_to_polyteia", conf)["load_file", -1, "return_value"]
     assert platform.content(loaded["dataset_id"]) == path.read_bytes()
+    conf = {"solution_id": SANDBOX_SOLUTION_ID, "file": str(CASES / "cp1252.csv"), "slug": "budget"}
+    converted = run(airflow, "example_csv_to_polyteia", conf)["load_table", -1, "return_value"]
+    assert converted["columns"]["Betrag"] == "decimal128(18, 2)"
+    assert pq.read_table(io.BytesIO(platform.content(converted["dataset_id"])))["PLZ"][0].as_py() == "01067"
 
 
 @pytest.mark.skipif(not AIRFLOW_3, reason="the test stops the task with the REST API of Airflow 3")

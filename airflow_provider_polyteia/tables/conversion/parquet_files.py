@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from airflow_provider_polyteia.exceptions import PolyteiaError
 from airflow_provider_polyteia.storage import display_name, is_local, reason, to_path
+from airflow_provider_polyteia.tables.conversion.engine import ROW_GROUP_ROWS
+from airflow_provider_polyteia.tables.conversion.number_style import MAX_DIGITS
 from airflow_provider_polyteia.tables.conversion.sql import literal
 from airflow_provider_polyteia.tables.conversion.table import Table
 from airflow_provider_polyteia.tables.conversion.writer import Writer
 from airflow_provider_polyteia.tables.file_checks.errors import Reject
 from airflow_provider_polyteia.tables.file_checks.parquet import check_parquet
 from airflow_provider_polyteia.tables.file_checks.signatures import HEAD
+from airflow_provider_polyteia.tables.temporary import open_temporary
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
     from airflow_provider_polyteia.tables.conversion.engine import Engine
     from airflow_provider_polyteia.tables.conversion.options import Options
     from airflow_provider_polyteia.tables.conversion.staged_file import StagedFile
+    from airflow_provider_polyteia.tables.file_checks.parquet import Contents
     from airflow_provider_polyteia.tables.staging import StagedTable
 
 _EXTENSION = ".parquet"
@@ -85,8 +91,53 @@ def write_parquet(engine: Engine, file: StagedFile, options: Options, previous: 
     """
     with file.open() as opened:
         size = os.fstat(opened.fileno()).st_size
-    check_parquet(file.open, file.head(), size)
-    return _write(engine, f"read_parquet({literal(file.path)})", file.name, options, previous)
+    contents = check_parquet(file.open, file.head(), size)
+    if _wide_decimals(contents):
+        file.replace_with(_with_narrow_decimals(file))
+    nulls = [name for name, arrow_type in contents.columns.items() if arrow_type == "null"]
+    return _write(engine, f"read_parquet({literal(file.path)})", file.name, options, previous, nulls=nulls)
+
+
+def _wide_decimals(contents: Contents) -> list[str]:
+    """Return the columns of decimals that DuckDB does not have; it reads other numbers instead of them."""
+    return [name for name, arrow_type in contents.columns.items() if arrow_type.startswith("decimal256")]
+
+
+def _with_narrow_decimals(file: StagedFile) -> IO[bytes]:
+    """Return the file with decimals of at most `MAX_DIGITS` digits.
+
+    :raises Reject: if a value has more.
+    """
+    narrow = open_temporary(file.temp_dir)
+    try:
+        with file.open() as opened:
+            parquet = pq.ParquetFile(opened)
+            schema = pa.schema([_narrow(field) for field in parquet.schema_arrow])
+            with pq.ParquetWriter(narrow, schema) as writer:
+                for batch in parquet.iter_batches(ROW_GROUP_ROWS):
+                    columns = [column.cast(field.type) for column, field in zip(batch.columns, schema, strict=True)]
+                    writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
+        narrow.flush()
+    except pa.ArrowInvalid:
+        narrow.close()
+        raise _too_wide() from None
+    except OSError as error:  # of a damaged file
+        narrow.close()
+        raise Reject("Parquet that cannot be read") from error
+    except BaseException:
+        narrow.close()
+        raise
+    return narrow
+
+
+def _too_wide() -> Reject:
+    return Reject(f"Parquet with decimals of more than {MAX_DIGITS} digits", "Round them.")
+
+
+def _narrow(field: pa.Field) -> pa.Field:
+    if not pa.types.is_decimal256(field.type):
+        return field
+    return field.with_type(pa.decimal128(MAX_DIGITS, min(field.type.scale, MAX_DIGITS)))
 
 
 def write_folder(engine: Engine, folder: Folder, options: Options, previous: Mapping[str, str]) -> StagedTable:
@@ -95,10 +146,8 @@ def write_folder(engine: Engine, folder: Folder, options: Options, previous: Map
     :raises Reject: if one of them is incomplete or damaged.
     """
     for path in folder.paths:
-        with path.open("rb") as opened:
-            head = opened.read(HEAD)
         try:
-            check_parquet(lambda path=path: path.open("rb"), head, path.stat().st_size)  # type: ignore[misc]  # called here
+            _check_member(path)
         except Reject as rejected:
             raise Reject(f"a folder whose file {path.name!r} is {rejected.found}", rejected.advice) from rejected
     if not is_local(folder.paths[0]):
@@ -107,6 +156,14 @@ def write_folder(engine: Engine, folder: Folder, options: Options, previous: Map
     partitions = f"hive_partitioning = {str(bool(folder.partitions)).lower()}, hive_types_autocast = false"
     relation = f"read_parquet([{paths}], union_by_name = true, {partitions})"
     return _write(engine, relation, folder.name, options, previous, partitions=folder.partitions)
+
+
+def _check_member(path: Any) -> None:
+    with path.open("rb") as opened:
+        head = opened.read(HEAD)
+    contents = check_parquet(lambda: path.open("rb"), head, path.stat().st_size)
+    if _wide_decimals(contents):
+        raise _too_wide()
 
 
 def _for_duckdb(path: Any) -> str:
@@ -121,9 +178,10 @@ def _write(
     previous: Mapping[str, str],
     *,
     partitions: Collection[str] = (),
+    nulls: Collection[str] = (),
 ) -> StagedTable:
     try:
-        types = engine.columns(relation)
+        types = engine.columns(relation) | dict.fromkeys(nulls, '"NULL"')  # integers before DuckDB 1.5
         texts = tuple(column for column in types if column in partitions)
         table = Table(relation, types, texts=texts)
         return Writer(engine, table, options, name, previous, lambda row: f"row {row}").write()

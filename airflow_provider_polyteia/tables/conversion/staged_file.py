@@ -72,6 +72,10 @@ class StagedFile:
         except BaseException:
             file.close()
             raise
+        self.replace_with(file)
+
+    def replace_with(self, file: IO[bytes]) -> None:
+        """Continue with another file."""
         before, self._file = self._file, file
         self.path = path_of(file)
         if before is not None:

@@ -70,7 +70,9 @@ GERMAN_TIMESTAMP = _matching(
     _GERMAN_TIMESTAMP,
     "try_strptime({text}, ['%d.%m.%Y %H:%M:%S.%f', '%d.%m.%Y %H:%M:%S', '%d.%m.%Y %H:%M', '%d.%m.%Y'])",
 )
+# Before DuckDB 1.5, an offset needs seconds before it.
+_WITH_SECONDS = r"regexp_replace({text}, '^(.{10}[ T][0-9]{2}:[0-9]{2})( ?[Z+-].*)$', '\1:00\2')"
 TIMESTAMP_WITH_OFFSET = _matching(
-    TIMESTAMPTZ, rf"{_ISO_DATE}[ T]{_TIME}{_OFFSET}", f"TRY_CAST({{text}} AS {TIMESTAMPTZ})"
+    TIMESTAMPTZ, rf"{_ISO_DATE}[ T]{_TIME}{_OFFSET}", f"TRY_CAST({_WITH_SECONDS} AS {TIMESTAMPTZ})"
 )
 TIME = _matching("TIME", _TIME, "TRY_CAST({text} AS TIME)")

@@ -118,6 +118,19 @@ def test_types(tmp_path):
     )
 
 
+def test_wide_decimals(tmp_path):
+    """Decimals of up to 76 digits are exact if their values have no more than 38; DuckDB would read other numbers."""
+    path = tmp_path / "x.parquet"
+    write(path, id=[1, 2], d=pa.array([Decimal("1.50"), None], pa.decimal256(60, 2)))
+    types, rows = converted(str(path))
+    assert (types["d"], [row["d"] for row in rows]) == ("decimal128(38, 2)", [Decimal("1.50"), None])
+    with pytest.raises(PolyteiaDataError, match=r"file 'x\.parquet' is Parquet with decimals of more than 38 digits"):
+        converted(str(tmp_path))
+    write(path, d=pa.array([Decimal(10**40)], pa.decimal256(60, 2)))
+    with pytest.raises(PolyteiaDataError, match="decimals of more than 38 digits"):
+        converted(str(path))
+
+
 def test_declared_and_sticky_types(tmp_path):
     """`columns` decides, and the type of the last load is kept if it is wider."""
     write(tmp_path / "x.parquet", a=[1], b=[1], c=[1.5])
