@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_MAX_LINE_SIZE = 16 * 1024 * 1024  # bytes of a row
+_MAX_ROW_SIZE = 2 * 1024 * 1024  # bytes; each thread has several buffers of twice the size
+_MAX_FIELD_SIZE = 64 * 1024 * 1024  # characters of a value in a file that is read row by row
 _READER_OPTIONS = ("allow_quoted_nulls", "null_padding", "nullstr")
 
 
@@ -55,12 +56,12 @@ def write_csv(engine: Engine, file: StagedFile, options: Options, previous: Mapp
         table = _table(file.path, dialect, line_end, options.reader)
         try:
             return Writer(engine, table, options, file.name, previous, place).write()
-        except duckdb.InvalidInputException:
+        except (duckdb.InvalidInputException, duckdb.NotImplementedException):
             log.info("Reading %r row by row, because it does not follow the rules of CSV", file.name)
     rows = _PlainRows(file, dialect, is_padded=options.reader.get("null_padding", False))
     with StagedFile(file.name, "", file.temp_dir) as plain:
         plain.replace(rows.chunks())
-        table = _table(plain.path, rows.dialect, "\n", options.reader)
+        table = _table(plain.path, rows.dialect, "\n", options.reader, max(_MAX_ROW_SIZE, rows.max_size))
         staged = Writer(engine, table, options, file.name, previous, place).write()
     if staged.rows != rows.count:
         staged.file.close()
@@ -88,7 +89,9 @@ def _find_line_end(file: StagedFile) -> str:
     return "" if lf else "\r"
 
 
-def _table(path: str, dialect: Dialect, line_end: str, options: Mapping[str, Any]) -> Table:
+def _table(
+    path: str, dialect: Dialect, line_end: str, options: Mapping[str, Any], row_size: int = _MAX_ROW_SIZE
+) -> Table:
     columns = ", ".join(f"{literal(name)}: '{TEXT}'" for name in dialect.names)
     settings = {
         "delim": literal(dialect.delim),
@@ -97,7 +100,9 @@ def _table(path: str, dialect: Dialect, line_end: str, options: Mapping[str, Any
         "header": str(dialect.header).lower(),
         "skip": str(dialect.skip),
         "new_line": literal(line_end.replace("\r", "\\r").replace("\n", "\\n")),
-        "max_line_size": str(options.get("max_line_size", _MAX_LINE_SIZE)),
+        "max_line_size": str(row_size),
+        "buffer_size": str(2 * row_size),
+        "parallel": str(row_size <= _MAX_ROW_SIZE).lower(),  # a row that fills a buffer cannot be read in parallel
         "auto_detect": "false",
         "columns": f"{{{columns}}}",
     }
@@ -124,11 +129,13 @@ class _PlainRows:
 
     :ivar dialect: in which it is written.
     :ivar count: number of rows that were written, without the header.
+    :ivar max_size: bytes of the longest row.
     """
 
     def __init__(self, file: StagedFile, dialect: Dialect, *, is_padded: bool) -> None:
         self.dialect = replace(dialect, delim=",", quote='"', escape='"', comment="", skip=0)
         self.count = -dialect.header
+        self.max_size = 0
         self._rows = _numbered(file, dialect)
         self._width = len(dialect.names)
         self._is_padded = is_padded
@@ -138,18 +145,19 @@ class _PlainRows:
 
         :raises Reject: if a row is too short or too long, or cannot be read.
         """
-        lines: list[str] = []
+        lines: list[bytes] = []
         size = 0
         for number, row in self._rows:
             self._check(number, len(row))
             padded = row + [""] * (self._width - len(row))
-            lines.append(",".join(map(_plain, padded)))
+            lines.append(f"{','.join(map(_plain, padded))}\n".encode())
             size += len(lines[-1])
             self.count += 1
+            self.max_size = max(self.max_size, len(lines[-1]))
             if size > encodings.CHUNK:
-                yield "\n".join([*lines, ""]).encode()
+                yield b"".join(lines)
                 lines, size = [], 0
-        yield "\n".join([*lines, ""]).encode()
+        yield b"".join(lines)
 
     def _check(self, number: int, width: int) -> None:
         if width > self._width or (width < self._width and not self._is_padded):
@@ -172,7 +180,7 @@ def _numbered(file: StagedFile, dialect: Dialect) -> Iterator[tuple[int, list[st
 
     :raises Reject: if a row cannot be read.
     """
-    csv.field_size_limit(_MAX_LINE_SIZE)
+    csv.field_size_limit(_MAX_FIELD_SIZE)
     count = 0
 
     def lines(text: io.TextIOWrapper) -> Iterator[str]:

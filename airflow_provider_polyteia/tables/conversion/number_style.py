@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from airflow_provider_polyteia.tables.conversion.value_notations import Notation
+
 POINT, COMMA = ".", ","
 MAX_INTEGER_DIGITS = 18  # of which every number fits into 64 bits
 MAX_DIGITS = 38  # of a decimal
@@ -61,17 +63,21 @@ class NumberStyle:
         integer = f"split_part({text}, '{self.mark}', 1)"
         return f"length(regexp_replace({integer}, '[^0-9]', '', 'g'))"
 
-    def convert(self, text: str, sql_type: str, pattern: str) -> str:
-        """Return the number; NULL if the text does not match the pattern or the number does not fit the type."""
-        converted = (
-            f"CASE WHEN regexp_full_match({text}, '{pattern}') "
-            f"THEN TRY_CAST({self._as_duckdb_writes_it(text)} AS {sql_type})"
+    def notation(self, sql_type: str) -> Notation:
+        """Return the notation of numbers of a type."""
+        pattern = self.float_pattern() if is_float(sql_type) else self.pattern(scale_of(sql_type))
+        value = f"TRY_CAST({self._as_duckdb_writes_it('{text}')} AS {sql_type})"
+        expression = f"CASE WHEN regexp_full_match({{text}}, '{pattern}') THEN {value} END"
+        if is_float(sql_type):
+            return Notation(sql_type, expression)
+        if self.mark == POINT:
+            return Notation(sql_type, expression, canonical="{text}")
+        return Notation(
+            sql_type,
+            expression,
+            canonical=f"replace({{text}}, '{COMMA}', '{POINT}')",
+            condition=f"NOT contains({{text}}, '{POINT}')",
         )
-        if self.mark == COMMA or is_float(sql_type):
-            return f"{converted} END"
-        # Most numbers are written as DuckDB writes them, and to compare them is faster than the pattern.
-        direct = f"TRY_CAST({text} AS {sql_type})"
-        return f"CASE WHEN {direct}::VARCHAR = {text} THEN {direct} ELSE {converted} END END"
 
     def _as_duckdb_writes_it(self, text: str) -> str:
         plain = f"replace({text}, '{_OTHER[self.mark]}', '')"
@@ -109,9 +115,3 @@ def max_integer_digits(sql_type: str) -> int:
     """Return how many digits before the decimal mark a type of exact numbers has at most."""
     decimal = _DECIMAL.fullmatch(sql_type)
     return int(decimal[1]) - int(decimal[2]) if decimal else _INTEGER_DIGITS.get(sql_type.removeprefix("U"), 39)
-
-
-def number_expression(sql_type: str, style: NumberStyle) -> str:
-    """Return the SQL for the number of ``{text}``; NULL if it does not fit."""
-    pattern = style.float_pattern() if is_float(sql_type) else style.pattern(scale_of(sql_type))
-    return style.convert("{text}", sql_type, pattern)

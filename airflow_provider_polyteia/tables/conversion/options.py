@@ -38,7 +38,6 @@ _CSV = _TEXT | {
     "encoding",
     "escape",
     "header",
-    "max_line_size",
     "null_padding",
     "nullstr",
     "quote",
@@ -183,7 +182,6 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "escape": (_is_character, "must be one character"),
     "format": (lambda value: value in BY_EXTENSION, f"must be one of {FORMATS}"),
     "header": (_is_bool, "must be True or False"),
-    "max_line_size": (_is_number, "must be a number of bytes"),
     "null_padding": (_is_bool, "must be True or False"),
     "nullstr": (
         lambda value: _is_text(value) or (isinstance(value, list) and all(map(_is_text, value))),

@@ -11,7 +11,6 @@ from airflow_provider_polyteia.tables.conversion.number_style import (
     POINT,
     NumberStyle,
     is_number,
-    number_expression,
 )
 from airflow_provider_polyteia.tables.conversion.sql import quoted, trimmed
 
@@ -151,7 +150,7 @@ def _read(counts: Iterator[int], candidates: Candidates) -> Profile:
     return Profile(values, with_marks, numbers, {notation: next(counts) for notation in candidates.notations})
 
 
-def conversions_to(sql_type: str, candidates: Candidates) -> list[str]:
-    """Return the SQL of each way in which ``{text}`` may be a value of a type."""
-    numbers = [number_expression(sql_type, style) for style in candidates.styles()]
-    return numbers + [notation.expression for notation in candidates.notations if notation.sql_type == sql_type]
+def notations_of(sql_type: str, candidates: Candidates) -> list[Notation]:
+    """Return each way in which the values of a type may be written."""
+    numbers = [style.notation(sql_type) for style in candidates.styles()]
+    return numbers + [notation for notation in candidates.notations if notation.sql_type == sql_type]

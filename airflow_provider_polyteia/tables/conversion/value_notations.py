@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from airflow_provider_polyteia.tables.conversion.sql import quoted, trimmed
+from airflow_provider_polyteia.tables.conversion.table import TEXT
 
 TIMESTAMPTZ = "TIMESTAMP WITH TIME ZONE"  # DuckDB's name of the type
 
@@ -21,15 +24,45 @@ class Notation:
     """One way in which the values of a type are written.
 
     :param sql_type: the type.
-    :param expression: SQL for the value of ``{text}``, which is NULL if it is not written in this way.
+    :param expression: SQL for the value of ``{text}``, which is NULL if it is not written in this way; empty for text.
+    :param canonical: SQL for ``{text}`` as DuckDB writes the value, where ``condition`` is true. Most values are
+        written so, and to compare them is faster than the expression. Default: none.
+    :param condition: SQL for whether ``canonical`` applies. Default: always.
     """
 
     sql_type: str
-    expression: str
+    expression: str = ""
+    canonical: str = ""
+    condition: str = "true"
 
     def convert(self, text: str) -> str:
-        """Return the SQL for the value of a text; NULL if it does not fit."""
+        """Return the SQL for the value of a trimmed text; NULL if it does not fit."""
         return self.expression.replace("{text}", text)
+
+    def value(self, column: str) -> str:
+        """Return the SQL for the values of a column, which fails at the first that does not fit."""
+        name = quoted(column)
+        if not self.expression:
+            return name
+        text = trimmed(name)
+        if self is UNDECIDED:
+            return f"CASE WHEN {text} <> '' THEN error('unfit') ELSE {name} END"
+        checked = f"coalesce({self.convert(text)}, CASE WHEN {text} <> '' THEN error('unfit') END)"
+        if not self.canonical:
+            return checked
+        canonical, condition = (sql.replace("{text}", name) for sql in (self.canonical, self.condition))
+        cast = f"TRY_CAST({canonical} AS {self.sql_type})"
+        return f"CASE WHEN {condition} AND {cast}::VARCHAR = {canonical} THEN {cast} ELSE {checked} END"
+
+    def is_unfit(self, column: str) -> str:
+        """Return the SQL that is true for the values of a column that do not fit."""
+        text = trimmed(quoted(column))
+        return f"{text} <> '' AND ({self.convert(text)}) IS NULL" if self.expression else "false"
+
+
+AS_TEXT = Notation(TEXT)
+# Of a column without values: if these were a sample, the others decide.
+UNDECIDED = Notation(TEXT, f"CAST(NULL AS {TEXT})")
 
 
 def _matching(sql_type: str, pattern: str, value: str) -> Notation:
@@ -37,14 +70,9 @@ def _matching(sql_type: str, pattern: str, value: str) -> Notation:
 
 
 def _canonical(sql_type: str, min_length: int, max_length: int, pattern: str) -> Notation:
-    """Most dates are written as DuckDB writes them, and to compare them is faster than the pattern."""
-    value = f"TRY_CAST({{text}} AS {sql_type})"
-    has_length = f"length({{text}}) BETWEEN {min_length} AND {max_length}"  # unlike infinity
-    return Notation(
-        sql_type,
-        f"CASE WHEN {has_length} AND {value}::VARCHAR = {{text}} THEN {value} "
-        f"WHEN regexp_full_match({{text}}, '{pattern}') THEN {value} END",
-    )
+    length = f"length({{text}}) BETWEEN {min_length} AND {max_length}"  # unlike infinity
+    matching = _matching(sql_type, pattern, f"TRY_CAST({{text}} AS {sql_type})")
+    return replace(matching, canonical="{text}", condition=length)
 
 
 def _quoted(values: tuple[str, ...]) -> str:

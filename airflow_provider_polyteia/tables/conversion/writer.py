@@ -15,10 +15,11 @@ import pyarrow.parquet as pq
 
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaDataError
 from airflow_provider_polyteia.tables.conversion import profile
-from airflow_provider_polyteia.tables.conversion.inference import Choice, Column, Conversion, choose
+from airflow_provider_polyteia.tables.conversion.inference import Choice, Column, choose
 from airflow_provider_polyteia.tables.conversion.kinds import describe
 from airflow_provider_polyteia.tables.conversion.sql import quoted, trimmed
 from airflow_provider_polyteia.tables.conversion.table import TEXT, Table, from_arrow, is_wider, portable
+from airflow_provider_polyteia.tables.conversion.value_notations import AS_TEXT
 from airflow_provider_polyteia.tables.file_checks.errors import NOTHING_SENT
 from airflow_provider_polyteia.tables.staging import StagedTable
 
@@ -60,7 +61,7 @@ class Writer:
             return self._copy({}, set())
         sample = self._profile(f"(SELECT * FROM {self.table.relation} LIMIT {_SAMPLE_ROWS})", columns)
         choices = choose(columns, sample)
-        if all(choice.conversion and not choice.is_ambiguous for choice in choices.values()):
+        if all(choice.notation and not choice.is_ambiguous for choice in choices.values()):
             try:
                 return self._copy(choices, self._without_values(sample))
             except duckdb.Error:
@@ -132,8 +133,7 @@ class Writer:
         declared = self._declared()
         for name, sql_type in self.table.columns.items():
             if name in choices:
-                conversion = choices[name].conversion or Conversion(TEXT)
-                yield name, conversion.value(name)
+                yield name, (choices[name].notation or AS_TEXT).value(name)
                 continue
             sql, target = portable(name, sql_type)
             wanted = declared.get(name) or from_arrow(self.previous.get(name, ""))
@@ -154,7 +154,7 @@ class Writer:
                     name,
                     self.name,
                 )
-            if choice.conversion is None:
+            if choice.notation is None:
                 self._raise_for_unfit(columns[name])
                 raise self._unfit(columns[name], "several lines", "a mixture of notations")
 
@@ -170,8 +170,8 @@ class Writer:
         name, sql_type = column.name, column.declared
         if sql_type in ("", TEXT):
             return
-        conversions = profile.conversions_to(sql_type, profile.declared(sql_type, self.options.formats))
-        unfit = " AND ".join(f"({Conversion(sql_type, expression).is_unfit(name)})" for expression in conversions)
+        notations = profile.notations_of(sql_type, profile.declared(sql_type, self.options.formats))
+        unfit = " AND ".join(f"({notation.is_unfit(name)})" for notation in notations)
         numbered = f"(SELECT row_number() OVER () AS number, {quoted(name)} FROM {self.table.relation})"
         row = self.engine.first(f"SELECT number, {quoted(name)} FROM {numbered} WHERE {unfit} ORDER BY number LIMIT 1")
         if row:

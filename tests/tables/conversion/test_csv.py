@@ -186,6 +186,12 @@ def test_file_objects():
     assert converted(named(b"a;b\n1;x\n2;y\n", "x"), {"format": "csv"})[1] == AB
 
 
+def test_long_rows(convert):
+    """A row may be longer than DuckDB expects."""
+    text = "x" * 5_000_000
+    assert convert(f"a;b\n1;{text}\n2;y\n")[1] == [{"a": 1, "b": text}, {"a": 2, "b": "y"}]
+
+
 def test_names_of_files_with_wildcards(convert):
     """A local file is opened under its name, which may be a pattern to DuckDB."""
     assert convert("a;b\n1;x\n2;y\n", name="x[1]*.csv")[1] == AB
