@@ -9,7 +9,6 @@ places as its values need.
 from __future__ import annotations
 
 import os
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Self
@@ -18,7 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError
+from airflow_provider_polyteia.exceptions import PolyteiaError
+from airflow_provider_polyteia.tables.temporary import open_temporary, write_failed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -158,16 +158,10 @@ class _Segment:
     def __init__(self, schema: pa.Schema, directory: str | None, row_group_rows: int) -> None:
         self.schema = schema
         self.rows = 0
-        self._directory = directory or tempfile.gettempdir()
+        self._directory = directory
         self._row_group_rows = row_group_rows
         self._buffer: list[pa.RecordBatch] = []
-        try:
-            self.file: IO[bytes] = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115 - closed by `close`
-        except OSError as error:
-            raise PolyteiaConfigurationError(
-                f"Cannot create a temporary file in {self._directory!r}: {error.strerror}. Set 'temp_dir' to a "
-                "different directory."
-            ) from error
+        self.file = open_temporary(directory)
         # Arrow's default memory pool would not return freed memory to the system.
         pool = pa.system_memory_pool()
         self._writer = pq.ParquetWriter(self.file, schema, compression="zstd", memory_pool=pool)
@@ -185,7 +179,7 @@ class _Segment:
         try:
             self._writer.write_table(table, row_group_size=self._row_group_rows)
         except OSError as error:
-            raise self._write_error(error) from error
+            raise write_failed(self._directory, error) from error
 
     def finish(self) -> None:
         if self._buffer:
@@ -194,7 +188,7 @@ class _Segment:
             self._writer.close()
             self.file.flush()
         except OSError as error:
-            raise self._write_error(error) from error
+            raise write_failed(self._directory, error) from error
 
     def read_batches(self) -> Iterator[pa.RecordBatch]:
         yield from pq.ParquetFile(self.file).iter_batches(self._row_group_rows)
@@ -203,12 +197,6 @@ class _Segment:
         self._writer.is_open = False  # otherwise the garbage collector would make it write its footer
         with suppress(OSError):  # closing flushes buffered data, which is no longer needed
             self.file.close()
-
-    def _write_error(self, error: OSError) -> PolyteiaError:
-        return PolyteiaError(
-            f"The temporary file in {self._directory!r} could not be written: {error.strerror or error}. Nothing was "
-            "uploaded. Free up space or set 'temp_dir' to another directory."
-        )
 
 
 def _count_decimal_places(column: pa.Array) -> int:

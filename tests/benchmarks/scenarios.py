@@ -53,6 +53,26 @@ def _upload(path, *, check):
     return partial(FileToPolyteiaOperator(task_id="load", source=path, dataset_id=DATASET, check=check).execute, {})
 
 
+def _conversion(path):
+    from airflow_provider_polyteia.transfers.file_to_polyteia import FileToPolyteiaOperator
+
+    return partial(FileToPolyteiaOperator(task_id="load", source=path, dataset_id=DATASET, convert=True).execute, {})
+
+
+def _duckdb_csv(rows, path):
+    """DuckDB reads a CSV file, whose first rows or all of them decide about types; its Parquet file is uploaded."""
+    import duckdb
+
+    def load():
+        with tempfile.TemporaryDirectory() as directory, duckdb.connect() as connection:
+            file = f"{directory}/table.parquet"
+            source = f"read_csv('{path}', sample_size = {rows})"
+            connection.execute(f"COPY (FROM {source}) TO '{file}' (FORMAT parquet, COMPRESSION zstd)")
+            _curl_upload(file)()
+
+    return load
+
+
 def _export(path):
     from airflow_provider_polyteia.transfers.polyteia_to_file import PolyteiaToFileOperator
 
@@ -165,6 +185,9 @@ def _duckdb(_):
 SCENARIOS = {
     "our upload": partial(_upload, check=True),
     "our upload, unchecked": partial(_upload, check=False),
+    "our conversion": _conversion,
+    "DuckDB, all rows decide about types": partial(_duckdb_csv, -1),
+    "DuckDB, 20,480 rows decide about types": partial(_duckdb_csv, 20_480),
     "curl": _curl_upload,
     "requests, files= (the SDK's way)": _requests,
     "requests-toolbelt": _toolbelt,

@@ -30,6 +30,8 @@ FROM generate_series(1, {rows}) AS g
 """
 UNCHECKED = "our upload, unchecked"
 SDK = "requests, files= (the SDK's way)"
+ALL_ROWS = "DuckDB, all rows decide about types"
+SOME_ROWS = "DuckDB, 20,480 rows decide about types"
 PANDAS = "pandas (Amazon's SqlToS3Operator)"
 DUCKDB = "DuckDB's COPY (the vendor's connector)"
 
@@ -53,7 +55,7 @@ def main() -> None:
                 "PLATFORM": platform.url,
                 "REQUESTS_CA_BUNDLE": bundle,
             }
-            comparisons = _uploads(directory) + _exports(directory)
+            comparisons = _uploads(directory) + _conversions(directory) + _exports(directory)
             with Postgres() as database:
                 os.environ["AIRFLOW_CONN_BENCH"] = json.dumps(database.connection)
                 comparisons += _tables(database)
@@ -74,6 +76,17 @@ def _uploads(directory: Path) -> list[Comparison]:
         Comparison("check of a CSV of 512 MiB, in percent of its upload", "%", share, ours_wanted=25),
         *_lines("upload of 2 GiB", "our upload", much, seconds={"curl": 0.5}, mib=40),
     ]
+
+
+def _conversions(directory: Path) -> list[Comparison]:
+    lines = []
+    for mib, rounds in ((256, ROUNDS), (1024, 2)):
+        path = directory / "data.csv"
+        _write(path, mib)
+        figures = _measure(["our conversion", ALL_ROWS, SOME_ROWS], str(path), rounds)
+        lines += _lines(f"CSV of {mib} MiB as Parquet", "our conversion", figures, seconds={ALL_ROWS: 1.0}, mib=400)
+        path.unlink()
+    return lines
 
 
 def _exports(directory: Path) -> list[Comparison]:

@@ -9,12 +9,12 @@ from typing import IO, Any, Self
 import duckdb
 
 from airflow_provider_polyteia.tables.conversion.staged_file import path_of
+from airflow_provider_polyteia.tables.staging import ROW_GROUP_ROWS
 from airflow_provider_polyteia.tables.temporary import open_temporary, write_failed
 
 # Each thread holds a row group and several buffers of the file in memory.
 _MAX_THREADS = 4
 _MEMORY_LIMIT = "1GB"
-ROW_GROUP_ROWS = 61_440
 
 
 class Engine:
