@@ -12,7 +12,7 @@ from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, Pol
 from airflow_provider_polyteia.tables.interruptible import run_interruptible
 from airflow_provider_polyteia.tables.optional_dependencies import is_installed, require
 from airflow_provider_polyteia.tables.readers.dbapi import DbApiReader
-from airflow_provider_polyteia.tables.readers.postgres_adbc import AdbcReader
+from airflow_provider_polyteia.tables.readers.postgres_duckdb import EXTENSION, DuckDBReader
 from airflow_provider_polyteia.tables.sql_statement import single_query
 from airflow_provider_polyteia.tables.staging import ParquetStaging
 
@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Driver = Literal["auto", "adbc", "dbapi"]
+Driver = Literal["auto", "duckdb", "dbapi"]
 
-_ADBC_MODULE = "adbc_driver_postgresql"
 _REPORT_INTERVAL = 5.0
 
 
@@ -43,8 +42,9 @@ def stage_query(
 
     :param conn_id: Airflow connection to a SQL database.
     :param parameters: Values for the placeholders, in the style of the connection's own driver.
-    :param driver: ``"adbc"`` reads PostgreSQL through ADBC, the fastest way; ``"dbapi"`` uses the connection's hook;
-        ``"auto"`` uses ADBC for PostgreSQL if it is installed, otherwise the hook. Default: ``"auto"``.
+    :param driver: ``"duckdb"`` reads PostgreSQL through DuckDB, the fastest way; ``"dbapi"`` uses the connection's
+        hook; ``"auto"`` uses DuckDB for PostgreSQL if its extension is installed, otherwise the hook. Default:
+        ``"auto"``.
     :param hook_params: Arguments for the connection's hook. Default: none.
     :param temp_dir: Directory of the temporary file. Default: the system's temporary directory.
     :raises PolyteiaConfigurationError: if `sql` is not a query, or the connection is not to a SQL database.
@@ -85,20 +85,20 @@ def _get_hook(conn_id: str, hook_params: Mapping[str, Any] | None) -> Any:
     return hook
 
 
-def _choose_reader(hook: Any, conn_id: str, driver: Driver) -> type[AdbcReader | DbApiReader]:
+def _choose_reader(hook: Any, conn_id: str, driver: Driver) -> type[DuckDBReader | DbApiReader]:
     if driver not in get_args(Driver):
         raise PolyteiaConfigurationError(
             f"The argument 'driver' is {driver!r}; it must be one of {', '.join(get_args(Driver))}."
         )
     is_postgres = hook.conn_type == "postgres"
-    if driver == "dbapi" or (driver == "auto" and not (is_postgres and is_installed(_ADBC_MODULE))):
+    if driver == "dbapi" or (driver == "auto" and not (is_postgres and is_installed(EXTENSION))):
         return DbApiReader
     if not is_postgres:
         raise PolyteiaConfigurationError(
-            f"Connection {conn_id!r} has the type {hook.conn_type!r}, but driver='adbc' supports 'postgres' only."
+            f"Connection {conn_id!r} has the type {hook.conn_type!r}, but driver='duckdb' supports 'postgres' only."
         )
-    require(_ADBC_MODULE, "postgres", "driver='adbc'")
-    return AdbcReader
+    require(EXTENSION, "postgres", "driver='duckdb'")
+    return DuckDBReader
 
 
 def _stage_rows(reader: Reader, conn_id: str, temp_dir: str | None) -> StagedTable:

@@ -23,6 +23,11 @@ def open_temporary(directory: str | None) -> IO[bytes]:
         ) from error
 
 
+def path_of(file: IO[bytes]) -> str:
+    """Return a path under which a file without a name can be opened again in this process."""
+    return f"/dev/fd/{file.fileno()}"
+
+
 def write_failed(directory: str | None, error: Exception) -> PolyteiaError:
     """Return the exception for a temporary file that cannot be written."""
     why = getattr(error, "strerror", None) or error

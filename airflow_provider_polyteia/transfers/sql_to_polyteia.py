@@ -34,8 +34,8 @@ class SqlToPolyteiaOperator(UploadOperator):
     :param parameters: values for the placeholders in the query (templated), in the style of the database's driver.
         Default: none.
     :param filename: file name for the platform (templated). Default: the dataset's id.
-    :param driver: ``"adbc"`` reads Arrow from PostgreSQL; ``"dbapi"`` uses the connection's hook; ``"auto"`` (default)
-        uses ADBC where it is installed and applicable.
+    :param driver: ``"duckdb"`` reads PostgreSQL through DuckDB; ``"dbapi"`` uses the connection's hook; ``"auto"``
+        (default) uses DuckDB where it is installed and applicable.
     :param hook_params: arguments for the connection's hook (templated), e.g. ``{"database": "city"}``. Default: none.
     :param temp_dir: directory of the temporary file (templated), which is about as large as the result. The file has no
         name, and disappears however the task ends. Default: the system's temporary directory.
@@ -82,7 +82,7 @@ class SqlToPolyteiaOperator(UploadOperator):
         conn_id: str,
         parameters: Sequence[Any] | Mapping[str, Any] | None = None,
         filename: str | None = None,
-        driver: Literal["auto", "adbc", "dbapi"] = "auto",
+        driver: Literal["auto", "duckdb", "dbapi"] = "auto",
         hook_params: Mapping[str, Any] | None = None,
         temp_dir: str | None = None,
         **kwargs: Any,

@@ -194,7 +194,7 @@ SCENARIOS = {
     "httpx": _httpx,
     "our export": _export,
     "curl, download": _curl_download,
-    "ours, adbc": partial(_table, "adbc"),
+    "ours, duckdb": partial(_table, "duckdb"),
     "ours, dbapi": partial(_table, "dbapi"),
     "pandas (Amazon's SqlToS3Operator)": _pandas,
     "DuckDB's COPY (the vendor's connector)": _duckdb,

@@ -1,4 +1,4 @@
-"""From a real PostgreSQL to the sandbox: every type, with ADBC and with both drivers of Airflow's hook."""
+"""From a real PostgreSQL to the sandbox: every type, with DuckDB and with both drivers of Airflow's hook."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from airflow_provider_polyteia.sandbox import SANDBOX_SOLUTION_ID, Sandbox
 from airflow_provider_polyteia.tables import optional_dependencies
 from airflow_provider_polyteia.tables.from_database import stage_query
 from airflow_provider_polyteia.tables.readers.dbapi import DbApiReader
-from airflow_provider_polyteia.tables.readers.postgres_adbc import AdbcReader
+from airflow_provider_polyteia.tables.readers.postgres_duckdb import EXTENSION, DuckDBReader
 from airflow_provider_polyteia.tables.staging import ParquetStaging
 from airflow_provider_polyteia.transfers.sql_to_polyteia import SqlToPolyteiaOperator
 
@@ -101,7 +101,7 @@ EXPECTED = {
     'a "quoted" 100 % name': ("int32", 7),
     "nothing": ("string", None),
 }
-DRIVERS = ("adbc", "psycopg2", "psycopg3", "adbc by psycopg3")
+DRIVERS = ("duckdb", "psycopg2", "psycopg3", "duckdb by psycopg3")
 ENDLESS = "SELECT count(*) FROM generate_series(1, 100000000) a, generate_series(1, 100000) b"
 
 
@@ -132,7 +132,7 @@ def use(monkeypatch):
         if not hasattr(postgres_hook, "USE_PSYCOPG3") and "psycopg3" in name:
             pytest.skip("this version of the PostgreSQL provider supports psycopg2 only")
         monkeypatch.setattr(postgres_hook, "USE_PSYCOPG3", "psycopg3" in name, raising=False)
-        return "adbc" if "adbc" in name else "dbapi"
+        return "duckdb" if "duckdb" in name else "dbapi"
 
     return choose
 
@@ -240,11 +240,30 @@ def test_empty_result(city, use, name):
     """A result without rows has all columns with their types."""
     table = read("SELECT * FROM everything WHERE false", use(name))
     types = {field.name: str(field.type) for field in table.schema}
-    expected = {name: arrow_type for name, (arrow_type, _) in EXPECTED.items()} | {
-        "free": "decimal128(38, 0)",
-        "f8": "double",
-    }
+    expected = {name: arrow_type for name, (arrow_type, _) in EXPECTED.items()} | {"f8": "double"}
     assert (table.num_rows, types) == (0, expected)
+
+
+@pytest.mark.parametrize("name", DRIVERS)
+def test_types_do_not_depend_on_rows(city, use, name):
+    """A query has the same types for no row, one row, many rows, and rows that hold only NULL."""
+    driver = use(name)
+    conditions = ("false", "id = 1", "id = 3001", "true")
+    sql = "SELECT *, avg(free) OVER () AS mean FROM everything WHERE "
+    schemas = [read(f"{sql}{condition}", driver).schema for condition in conditions]
+    assert all(schema.equals(schemas[0], check_metadata=True) for schema in schemas)
+    assert str(schemas[0].field("mean").type) == "decimal128(38, 9)"
+
+
+@pytest.mark.parametrize("name", DRIVERS)
+def test_numbers_without_precision(city, use, name):
+    """They are rounded to nine decimal places; what does not fit is an error, not another number."""
+    driver = use(name)
+    found = read("SELECT 1::numeric / 3 AS a, 12345678901234567890.5::numeric(60, 2) AS b", driver).to_pylist()
+    assert found == [{"a": Decimal("0.333333333"), "b": Decimal("12345678901234567890.50")}]
+    for sql in ("SELECT 1e30::numeric AS n", "SELECT 1e40::numeric(60, 2) AS n"):
+        with pytest.raises(PolyteiaError, match="numeric field overflow"):
+            read(sql, driver)
 
 
 @pytest.mark.parametrize("name", DRIVERS)
@@ -351,9 +370,11 @@ def test_batches_are_staged_one_by_one(city, use, monkeypatch, name):
 @pytest.mark.parametrize("name", DRIVERS)
 def test_rows_are_streamed(city, use, name):
     """Rows are read in many batches of limited size: the driver does not hold the whole result in memory."""
-    reader_class = AdbcReader if use(name) == "adbc" else DbApiReader
     hook = postgres_hook.PostgresHook(postgres_conn_id="city")
-    reader = reader_class(hook, "SELECT * FROM many", None, batch_bytes=1024 * 1024)
+    if use(name) == "duckdb":
+        reader = DuckDBReader(hook, "SELECT * FROM many", None)
+    else:
+        reader = DbApiReader(hook, "SELECT * FROM many", None, batch_bytes=1024 * 1024)
     sizes = [(batch.num_rows, batch.nbytes) for batch in reader.read_batches()]
     assert sum(rows for rows, _ in sizes) == 200_000
     assert sum(size for _, size in sizes) > 128_000_000
@@ -374,12 +395,10 @@ def test_wrong_password(city, use, dataset_id, platform, monkeypatch, caplog, na
     assert platform.requests == []
 
 
-def test_without_adbc(city, monkeypatch):
-    """If ADBC is not installed, the hook's driver is used; requesting ADBC is an error with the install command."""
+def test_without_the_extension(city, monkeypatch):
+    """Without DuckDB's extension, the hook's driver is used; requesting DuckDB is an error with the install command."""
     find_spec = optional_dependencies.find_spec
-    monkeypatch.setattr(
-        optional_dependencies, "find_spec", lambda name: None if name == "adbc_driver_postgresql" else find_spec(name)
-    )
+    monkeypatch.setattr(optional_dependencies, "find_spec", lambda name: None if name == EXTENSION else find_spec(name))
     assert read("SELECT 1 AS a", "auto").to_pylist() == [{"a": 1}]
     with pytest.raises(PolyteiaConfigurationError, match=r'pip install "airflow-provider-polyteia\[postgres\]"'):
-        read("SELECT 1 AS a", "adbc")
+        read("SELECT 1 AS a", "duckdb")

@@ -90,15 +90,15 @@ def test_database_rejects_writes_too(city, monkeypatch):
 
 
 def test_unsupported_connections_and_drivers(connect, city):
-    """Errors name the type of a connection that has no SQL hook or does not support ADBC."""
+    """Errors name the type of a connection that has no SQL hook or that DuckDB does not read."""
     connect("other", host="http://127.0.0.1:1")
     with pytest.raises(PolyteiaConfigurationError, match="uses PolyteiaHook, which is not a SQL database hook"):
         stage_query("other", "SELECT 1")
     with pytest.raises(
-        PolyteiaConfigurationError, match="has the type 'sqlite', but driver='adbc' supports 'postgres' only"
+        PolyteiaConfigurationError, match="has the type 'sqlite', but driver='duckdb' supports 'postgres' only"
     ):
-        stage_query("city", "SELECT 1", driver="adbc")
-    with pytest.raises(PolyteiaConfigurationError, match="'driver' is 'odbc'; it must be one of auto, adbc, dbapi"):
+        stage_query("city", "SELECT 1", driver="duckdb")
+    with pytest.raises(PolyteiaConfigurationError, match="'driver' is 'odbc'; it must be one of auto, duckdb, dbapi"):
         stage_query("city", "SELECT 1", driver="odbc")
 
 

@@ -20,7 +20,7 @@ from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, Pol
 from airflow_provider_polyteia.hooks.polyteia import PolyteiaHook
 from airflow_provider_polyteia.sandbox import SANDBOX_SOLUTION_ID, Sandbox
 from airflow_provider_polyteia.tables import optional_dependencies
-from airflow_provider_polyteia.tables.conversion.engine import Engine
+from airflow_provider_polyteia.tables.engine import Engine
 from airflow_provider_polyteia.transfers.file_to_polyteia import FileToPolyteiaOperator
 
 CASES = Path(__file__).parents[1] / "fixtures" / "files"

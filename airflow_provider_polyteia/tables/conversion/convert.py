@@ -12,7 +12,6 @@ import duckdb
 from airflow_provider_polyteia.exceptions import PolyteiaDataError, PolyteiaError
 from airflow_provider_polyteia.storage import display_name, open_source, reason, to_path
 from airflow_provider_polyteia.tables.conversion.csv_file import write_csv
-from airflow_provider_polyteia.tables.conversion.engine import Engine
 from airflow_provider_polyteia.tables.conversion.json_file import write_geojson, write_json
 from airflow_provider_polyteia.tables.conversion.options import (
     CSV,
@@ -33,6 +32,7 @@ from airflow_provider_polyteia.tables.conversion.parquet_files import (
 )
 from airflow_provider_polyteia.tables.conversion.staged_file import member_name, stage
 from airflow_provider_polyteia.tables.conversion.workbook import write_workbook
+from airflow_provider_polyteia.tables.engine import Engine
 from airflow_provider_polyteia.tables.file_checks.errors import NOTHING_SENT, Reject
 from airflow_provider_polyteia.tables.interruptible import run_interruptible
 

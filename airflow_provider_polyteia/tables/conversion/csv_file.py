@@ -17,18 +17,18 @@ import duckdb
 
 from airflow_provider_polyteia.tables.conversion.dialect import Dialect, find_dialect
 from airflow_provider_polyteia.tables.conversion.options import TSV, Options
-from airflow_provider_polyteia.tables.conversion.sql import literal
 from airflow_provider_polyteia.tables.conversion.staged_file import StagedFile, to_utf8
 from airflow_provider_polyteia.tables.conversion.table import TEXT, Table
 from airflow_provider_polyteia.tables.conversion.writer import Writer
 from airflow_provider_polyteia.tables.file_checks import encodings
 from airflow_provider_polyteia.tables.file_checks.errors import Reject
 from airflow_provider_polyteia.tables.file_checks.signatures import recognize
+from airflow_provider_polyteia.tables.sql_parts import literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from airflow_provider_polyteia.tables.conversion.engine import Engine
+    from airflow_provider_polyteia.tables.engine import Engine
     from airflow_provider_polyteia.tables.staging import StagedTable
 
 log = logging.getLogger(__name__)

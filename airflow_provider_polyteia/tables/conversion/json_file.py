@@ -16,17 +16,17 @@ import duckdb
 
 from airflow_provider_polyteia.tables.conversion.json_lists import JsonList, copy_range, find_lists
 from airflow_provider_polyteia.tables.conversion.options import NDJSON, Options
-from airflow_provider_polyteia.tables.conversion.sql import literal, quoted
 from airflow_provider_polyteia.tables.conversion.staged_file import StagedFile, to_utf8
 from airflow_provider_polyteia.tables.conversion.table import TEXT, Table
 from airflow_provider_polyteia.tables.conversion.writer import Writer
 from airflow_provider_polyteia.tables.file_checks.errors import Reject
 from airflow_provider_polyteia.tables.file_checks.json_text import check_json
+from airflow_provider_polyteia.tables.sql_parts import literal, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from airflow_provider_polyteia.tables.conversion.engine import Engine
+    from airflow_provider_polyteia.tables.engine import Engine
     from airflow_provider_polyteia.tables.staging import StagedTable
 
 log = logging.getLogger(__name__)

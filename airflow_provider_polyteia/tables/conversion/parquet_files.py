@@ -14,21 +14,21 @@ import pyarrow.parquet as pq
 from airflow_provider_polyteia.exceptions import PolyteiaError
 from airflow_provider_polyteia.storage import display_name, is_local, reason, to_path
 from airflow_provider_polyteia.tables.conversion.number_style import MAX_DIGITS
-from airflow_provider_polyteia.tables.conversion.sql import literal
 from airflow_provider_polyteia.tables.conversion.table import Table
 from airflow_provider_polyteia.tables.conversion.writer import Writer
 from airflow_provider_polyteia.tables.file_checks.errors import Reject
 from airflow_provider_polyteia.tables.file_checks.parquet import check_parquet
 from airflow_provider_polyteia.tables.file_checks.signatures import HEAD
+from airflow_provider_polyteia.tables.sql_parts import literal
 from airflow_provider_polyteia.tables.staging import ROW_GROUP_ROWS
 from airflow_provider_polyteia.tables.temporary import open_temporary
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from airflow_provider_polyteia.tables.conversion.engine import Engine
     from airflow_provider_polyteia.tables.conversion.options import Options
     from airflow_provider_polyteia.tables.conversion.staged_file import StagedFile
+    from airflow_provider_polyteia.tables.engine import Engine
     from airflow_provider_polyteia.tables.file_checks.parquet import Contents
     from airflow_provider_polyteia.tables.staging import StagedTable
 

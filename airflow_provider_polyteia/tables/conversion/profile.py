@@ -12,7 +12,7 @@ from airflow_provider_polyteia.tables.conversion.number_style import (
     NumberStyle,
     is_number,
 )
-from airflow_provider_polyteia.tables.conversion.sql import quoted, trimmed
+from airflow_provider_polyteia.tables.sql_parts import quoted, trimmed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Self
 from airflow_provider_polyteia.tables.file_checks import encodings
 from airflow_provider_polyteia.tables.file_checks.errors import Reject
 from airflow_provider_polyteia.tables.file_checks.signatures import GZIP, HEAD, ZIP, recognize
-from airflow_provider_polyteia.tables.temporary import open_temporary, write_failed
+from airflow_provider_polyteia.tables.temporary import open_temporary, path_of, write_failed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -80,11 +80,6 @@ class StagedFile:
         self.path = path_of(file)
         if before is not None:
             before.close()
-
-
-def path_of(file: IO[bytes]) -> str:
-    """Return a path under which a file without a name can be opened again in this process."""
-    return f"/dev/fd/{file.fileno()}"
 
 
 def _write(file: IO[bytes], chunk: bytes, temp_dir: str | None) -> None:

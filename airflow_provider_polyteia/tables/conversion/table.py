@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow_provider_polyteia.tables.conversion.sql import quoted
+from airflow_provider_polyteia.tables.sql_parts import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from airflow_provider_polyteia.tables.conversion.sql import quoted, trimmed
 from airflow_provider_polyteia.tables.conversion.table import TEXT
+from airflow_provider_polyteia.tables.sql_parts import quoted, trimmed
 
 TIMESTAMPTZ = "TIMESTAMP WITH TIME ZONE"  # DuckDB's name of the type
 

@@ -18,9 +18,9 @@ from airflow_provider_polyteia.tables.optional_dependencies import require
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from airflow_provider_polyteia.tables.conversion.engine import Engine
     from airflow_provider_polyteia.tables.conversion.options import Options
     from airflow_provider_polyteia.tables.conversion.staged_file import StagedFile
+    from airflow_provider_polyteia.tables.engine import Engine
     from airflow_provider_polyteia.tables.staging import StagedTable
 
 _MAX_EXACT = 2**53  # of the integers that a cell can hold

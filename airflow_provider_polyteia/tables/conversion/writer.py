@@ -17,17 +17,17 @@ from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, Pol
 from airflow_provider_polyteia.tables.conversion import profile
 from airflow_provider_polyteia.tables.conversion.inference import Choice, Column, choose
 from airflow_provider_polyteia.tables.conversion.kinds import describe
-from airflow_provider_polyteia.tables.conversion.sql import quoted, trimmed
 from airflow_provider_polyteia.tables.conversion.table import TEXT, Table, from_arrow, is_wider, portable
 from airflow_provider_polyteia.tables.conversion.value_notations import AS_TEXT
 from airflow_provider_polyteia.tables.file_checks.errors import NOTHING_SENT
+from airflow_provider_polyteia.tables.sql_parts import quoted, trimmed
 from airflow_provider_polyteia.tables.staging import StagedTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from airflow_provider_polyteia.tables.conversion.engine import Engine
     from airflow_provider_polyteia.tables.conversion.options import Options
+    from airflow_provider_polyteia.tables.engine import Engine
 
 log = logging.getLogger(__name__)
 

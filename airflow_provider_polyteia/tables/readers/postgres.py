@@ -7,8 +7,8 @@ converts types that Parquet lacks to text, in the same way for every driver:
 PostgreSQL                             Parquet
 =====================================  ==============================================================
 boolean, integers, floats, text        the same
-numeric(p, s), p up to 38              decimal(p, s)
-numeric, and p above 38                decimal(38, s) with as many decimal places as the values need
+numeric(p, s)                          decimal(p, s), p up to 38; values with more digits are an error
+numeric without precision              decimal(38, 9), rounded to nine decimal places
 money                                  decimal(38, 2)
 date, timestamp, timestamptz, time     the same; timestamptz in UTC; ``infinity`` becomes NULL
 bytea                                  binary
@@ -26,7 +26,7 @@ import pyarrow as pa
 
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError
 from airflow_provider_polyteia.tables.readers.base import check_names
-from airflow_provider_polyteia.tables.staging import MAX_DIGITS, provisional_decimal
+from airflow_provider_polyteia.tables.staging import MAX_DIGITS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,9 +55,17 @@ _NATIVE = {
     1184: pa.timestamp("us", "UTC"),
 }
 _NUMERIC = 1700
+_MAX_PRECISION = 1000  # that a column can be declared with
+_DEFAULT_SCALE = 9  # decimal places of a numeric without precision
 _RECORDS = {2249, 2287}  # record and record[]: pseudo-types, whose category does not show that they are nested
 _CAST = {26: ("bigint", pa.int64()), 790: ("numeric(38, 2)", pa.decimal128(38, 2))}  # oid, money
-_MAY_BE_INFINITE = (1082, 1114, 1184)
+_FINITE = "CASE WHEN isfinite({0}) THEN {0} END"
+_EXPRESSIONS = {
+    1042: "CASE WHEN {0} IS NOT NULL THEN concat({0}) END",  # char(n), whose spaces DuckDB would remove
+    1082: _FINITE,
+    1114: _FINITE,
+    1184: _FINITE,
+}
 _NESTED_CATEGORIES = ("A", "C")  # arrays and composites
 _NOT_A_QUERY = ("42601", "25006")  # syntax error, write in a read-only transaction
 
@@ -114,9 +122,11 @@ def _select_column(alias: str, column: Any, nested: set[int]) -> tuple[str, pa.F
     name, oid = column[0], column[1]
     quoted = '"' + name.replace('"', '""') + '"'
     if oid == _NUMERIC:
-        return f"{alias} AS {quoted}", _numeric_field(name, column.precision, column.scale)
+        precision, scale = _digits(column.precision, column.scale)
+        field = pa.field(name, pa.decimal128(precision, scale))
+        return f"{alias}::numeric({precision}, {scale}) AS {quoted}", field
     if oid in _NATIVE:
-        expression = f"CASE WHEN isfinite({alias}) THEN {alias} END" if oid in _MAY_BE_INFINITE else alias
+        expression = _EXPRESSIONS.get(oid, "{0}").format(alias)
         return f"{expression} AS {quoted}", pa.field(name, _NATIVE[oid])
     if oid in _CAST:
         target, arrow_type = _CAST[oid]
@@ -125,8 +135,12 @@ def _select_column(alias: str, column: Any, nested: set[int]) -> tuple[str, pa.F
     return f"{expression}::text AS {quoted}", pa.field(name, pa.string())
 
 
-def _numeric_field(name: str, precision: int | None, scale: int | None) -> pa.Field:
-    """Return a decimal field. For a numeric without precision, psycopg2 reports values out of range."""
-    if precision is None or scale is None or not 0 <= scale <= MAX_DIGITS or not 0 < precision <= MAX_DIGITS:
-        return provisional_decimal(name)
-    return pa.field(name, pa.decimal128(max(precision, scale), scale))
+def _digits(precision: int | None, scale: int | None) -> tuple[int, int]:
+    """Return the digits of a decimal, and how many of them are decimal places.
+
+    They depend on the query only, so that all nights have the same type. For a numeric without precision, psycopg2
+    reports values out of range.
+    """
+    if precision is None or scale is None or not 0 < precision <= _MAX_PRECISION or not 0 <= scale <= MAX_DIGITS:
+        return MAX_DIGITS, _DEFAULT_SCALE
+    return min(max(precision, scale), MAX_DIGITS), scale

@@ -52,10 +52,9 @@ class Psycopg2Session:
             text: bytes = cursor.mogrify(sql, parameters)
         return text.decode(self._extensions.encodings[self._connection.encoding])
 
-    def connection_string(self) -> str:
-        """Return the libpq connection string for an equal connection. It contains the password."""
-        settings = self._extensions.parse_dsn(self._connection.dsn)
-        return _build_connection_string({**settings, "password": self._connection.info.password})
+    def settings(self) -> dict[str, Any]:
+        """Return the parameters of libpq for an equal connection, with the password."""
+        return {**self._extensions.parse_dsn(self._connection.dsn), "password": self._connection.info.password}
 
 
 class Psycopg3Session:
@@ -86,20 +85,11 @@ class Psycopg3Session:
         text: str = self._psycopg.ClientCursor(self._connection).mogrify(sql, parameters)
         return text
 
-    def connection_string(self) -> str:
-        """Return the libpq connection string for an equal connection. It contains the password."""
+    def settings(self) -> dict[str, Any]:
+        """Return the parameters of libpq for an equal connection, with the password."""
         settings = self._psycopg.conninfo.conninfo_to_dict(self._connection.info.dsn)
-        return _build_connection_string({**settings, "password": self._connection.info.password})
+        return {**settings, "password": self._connection.info.password}
 
 
 def _generate_cursor_name() -> str:
     return f"polyteia_{secrets.token_hex(4)}"
-
-
-def _build_connection_string(settings: dict[str, Any]) -> str:
-    settings = {**settings, "client_encoding": "UTF8"}  # the encoding of Arrow strings
-    return " ".join(f"{name}='{_escape(str(value))}'" for name, value in settings.items() if value not in (None, ""))
-
-
-def _escape(value: str) -> str:
-    return value.replace("\\", "\\\\").replace("'", "\\'")

@@ -1,16 +1,20 @@
-"""DuckDB, as conversions use it: without extensions from the network, bounded in threads and memory, and killable."""
+"""DuckDB as it is used here: without extensions from the network, bounded in threads and memory, and killable."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from typing import IO, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 import duckdb
 
-from airflow_provider_polyteia.tables.conversion.staged_file import path_of
 from airflow_provider_polyteia.tables.staging import ROW_GROUP_ROWS
-from airflow_provider_polyteia.tables.temporary import open_temporary, write_failed
+from airflow_provider_polyteia.tables.temporary import open_temporary, path_of, write_failed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
 
 # Each thread holds a row group and several buffers of the file in memory.
 _MAX_THREADS = 4
@@ -55,8 +59,19 @@ class Engine:
 
         :param relation: SQL of a table, for a FROM clause.
         """
-        described = self._connection.execute(f"DESCRIBE SELECT * FROM {relation}")
+        described = self._connection.execute(f"DESCRIBE SELECT * FROM {relation}")  # noqa: S608 - built here
         return {name: sql_type for name, sql_type, *_ in described.fetchall()}
+
+    def execute(self, sql: str) -> None:
+        """Run a statement."""
+        self._connection.execute(sql)
+
+    def batches(self, query: str, rows: int) -> Iterator[pa.RecordBatch]:
+        """Return the rows of a query while it runs, so many at a time."""
+        result = self._connection.execute(query)
+        # Its name before DuckDB 1.5.
+        read: Any = getattr(result, "to_arrow_reader", None) or result.fetch_record_batch
+        yield from read(rows)
 
     def register(self, name: str, table: Any) -> None:
         """Give a name to a table of Arrow."""
