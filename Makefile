@@ -32,6 +32,8 @@ test: $(READY) ## Run all tests, those with a real Airflow included
 	@$(PYTHON) -m pytest -m "integration or soak"
 
 .PHONY: unit
+# The four processes share what they have compiled.
+unit: export PYTHONDONTWRITEBYTECODE :=
 unit: $(READY) ## Run the quick tests only, in four processes
 	@$(PYTHON) -m pytest -m "not integration and not soak" --numprocesses 4 --dist loadfile
 
