@@ -51,22 +51,36 @@ def write_csv(engine: Engine, file: StagedFile, options: Options, previous: Mapp
     tabs = "\t" if options.format == TSV else None
     dialect = find_dialect(file, options.reader, options.reader.get("delim", tabs))
     place = partial(_place, file, dialect)
+
+    def write(path: str, plain: Dialect, line_end: str, row_size: int = _MAX_ROW_SIZE) -> StagedTable:
+        table = _table(path, plain, line_end, options.reader, row_size)
+        return Writer(engine, table, options, file.name, previous, place).write()
+
     line_end = _find_line_end(file)
-    if line_end:
-        table = _table(file.path, dialect, line_end, options.reader)
-        try:
-            return Writer(engine, table, options, file.name, previous, place).write()
-        except (duckdb.InvalidInputException, duckdb.NotImplementedException):
-            log.info("Reading %r row by row, because it does not follow the rules of CSV", file.name)
+    # What DuckDB skips differs from version to version, so it gets files without comments and lines before the header.
+    if line_end and not dialect.comment and not (dialect.skip and line_end == "\r"):
+        with StagedFile(file.name, file.path, file.temp_dir) as rest:
+            if dialect.skip:
+                rest.replace(_without_first_lines(file, dialect.skip))
+            try:
+                return write(rest.path, replace(dialect, skip=0), line_end)
+            except (duckdb.InvalidInputException, duckdb.NotImplementedException):
+                log.info("Reading %r row by row, because it does not follow the rules of CSV", file.name)
     rows = _PlainRows(file, dialect, is_padded=options.reader.get("null_padding", False))
     with StagedFile(file.name, "", file.temp_dir) as plain:
         plain.replace(rows.chunks())
-        table = _table(plain.path, rows.dialect, "\n", options.reader, max(_MAX_ROW_SIZE, rows.max_size))
-        staged = Writer(engine, table, options, file.name, previous, place).write()
+        staged = write(plain.path, rows.dialect, "\n", max(_MAX_ROW_SIZE, rows.max_size))
     if staged.rows != rows.count:
         staged.file.close()
         raise Reject(f"a file of {rows.count:,} rows, of which only {staged.rows:,} can be read")
     return staged
+
+
+def _without_first_lines(file: StagedFile, count: int) -> Iterator[bytes]:
+    with file.open() as opened:
+        for _ in range(count):
+            opened.readline()
+        yield from encodings.chunks(opened)
 
 
 def _find_line_end(file: StagedFile) -> str:
@@ -89,16 +103,13 @@ def _find_line_end(file: StagedFile) -> str:
     return "" if lf else "\r"
 
 
-def _table(
-    path: str, dialect: Dialect, line_end: str, options: Mapping[str, Any], row_size: int = _MAX_ROW_SIZE
-) -> Table:
+def _table(path: str, dialect: Dialect, line_end: str, options: Mapping[str, Any], row_size: int) -> Table:
     columns = ", ".join(f"{literal(name)}: '{TEXT}'" for name in dialect.names)
     settings = {
         "delim": literal(dialect.delim),
         "quote": literal(dialect.quote),
         "escape": literal(dialect.escape),
         "header": str(dialect.header).lower(),
-        "skip": str(dialect.skip),
         "new_line": literal(line_end.replace("\r", "\\r").replace("\n", "\\n")),
         "max_line_size": str(row_size),
         "buffer_size": str(2 * row_size),
@@ -106,8 +117,6 @@ def _table(
         "auto_detect": "false",
         "columns": f"{{{columns}}}",
     }
-    if dialect.comment:
-        settings["comment"] = literal(dialect.comment)
     settings |= {name: _sql(options[name]) for name in _READER_OPTIONS if name in options}
     arguments = ", ".join(f"{name} = {value}" for name, value in settings.items())
     return Table(

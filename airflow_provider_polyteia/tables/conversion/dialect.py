@@ -8,6 +8,7 @@ import logging
 import re
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,7 @@ def find_dialect(file: StagedFile, options: Mapping[str, Any], delim: str | None
     if hint:
         delim = delim or hint[1]
     before = 1 if hint else 0
-    before += sum(1 for _ in takewhile(lambda line: not line.strip(), lines[before:]))  # blank ones
+    before += sum(1 for _ in takewhile(partial(_is_blank, comment), lines[before:]))
     skip, lines = skip + before, lines[before:]
     if comment:
         lines = [line for line in lines if not line.startswith(comment)]
@@ -82,6 +83,10 @@ def find_dialect(file: StagedFile, options: Mapping[str, Any], delim: str | None
     header = options.get("header", True)
     names, unnamed = unique_names(rows[0] if header else [""] * len(rows[0]))
     return Dialect(delim, quote, escape, comment, header, skip, names, unnamed if header else frozenset())
+
+
+def _is_blank(comment: str, line: str) -> bool:
+    return not line.strip() or (bool(comment) and line.startswith(comment))
 
 
 def _settings(delim: str, quote: str, escape: str) -> dict[str, Any]:
@@ -144,10 +149,10 @@ def unique_names(header: Sequence[str]) -> tuple[tuple[str, ...], frozenset[str]
     """Return unique names, and those of columns without a name."""
     names: list[str] = []
     unnamed: set[str] = set()
-    taken = {name.strip().casefold() for name in header}
+    taken = {name.replace("\ufeff", "").strip().casefold() for name in header}
     seen: set[str] = set()
     for number, field in enumerate(header, 1):
-        name = field.strip()
+        name = field.replace("\ufeff", "").strip()
         if not name or name.casefold() in seen:
             new = _free(name or f"column_{number}", taken, has_number=not name)
             if name:
