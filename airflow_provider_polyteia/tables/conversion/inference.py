@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_provider_polyteia.tables.conversion.number_style import (
-    POINT,
     NumberStyle,
     exact_type,
     is_float,
@@ -26,7 +25,7 @@ from airflow_provider_polyteia.tables.conversion.table import TEXT
 from airflow_provider_polyteia.tables.conversion.value_notations import AS_TEXT, UNDECIDED, Notation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from airflow_provider_polyteia.tables.conversion.profile import Candidates, Profile
 
@@ -77,24 +76,22 @@ def _choose(column: Column, profile: Profile, marks: list[str], evident: set[str
     is_ambiguous = len(marks) > 1 and bool(profile.with_marks)
     if is_ambiguous:
         marks = [mark for mark in marks if {mark} == evident]
-    mark = marks[0] if marks else ""
+    is_ambiguous = is_ambiguous and not marks
     if column.declared:
-        return Choice(_notation_of(column.declared, column, profile, mark), is_ambiguous and not mark)
+        return Choice(_notation_of(column.declared, column, profile, marks), is_ambiguous)
     if column.previous:
-        notation = _notation_of(column.previous, column, profile, mark)
+        notation = _notation_of(column.previous, column, profile, marks)
         if notation is not None:
             return Choice(notation)
-    if is_ambiguous and not mark:
-        return Choice(AS_TEXT, is_ambiguous=True)
-    return Choice(_inferred(column, profile, mark))
+    return Choice(AS_TEXT if is_ambiguous else _inferred(column, profile, marks), is_ambiguous)
 
 
-def _inferred(column: Column, profile: Profile, mark: str) -> Notation:
+def _inferred(column: Column, profile: Profile, marks: Sequence[str]) -> Notation:
     """Return the notation of the first type that all values agree with."""
     if not profile.values:
         return UNDECIDED
-    if mark and (sql_type := _number(profile, mark)):
-        return NumberStyle(mark).notation(sql_type)
+    if marks and (sql_type := _number(profile, marks[0])):
+        return _style(column, profile, marks).notation(sql_type)
     fitting = (notation for notation in column.candidates.notations if not profile.unfit[notation])
     return next(fitting, AS_TEXT)
 
@@ -107,14 +104,19 @@ def _number(profile: Profile, mark: str) -> str | None:
     return None if numbers.unfit_for_floats else "DOUBLE"
 
 
-def _notation_of(sql_type: str, column: Column, profile: Profile, mark: str) -> Notation | None:
+def _style(column: Column, profile: Profile, marks: Sequence[str]) -> NumberStyle:
+    """Return how a column's numbers are written. If these were a sample without marks, others decide about them."""
+    return NumberStyle(marks[0] if profile.with_marks else "", column.candidates.is_declared)
+
+
+def _notation_of(sql_type: str, column: Column, profile: Profile, marks: Sequence[str]) -> Notation | None:
     """Return the notation of a type; None if not all values fit it."""
     if sql_type == TEXT:
         return AS_TEXT
     if is_number(sql_type):
-        if profile.values and not (mark and _fits(sql_type, profile, mark)):
+        if profile.values and not (marks and _fits(sql_type, profile, marks[0])):
             return None
-        return NumberStyle(mark or POINT, column.candidates.is_declared).notation(sql_type)
+        return _style(column, profile, marks).notation(sql_type)
     notations = [notation for notation in column.candidates.notations if notation.sql_type == sql_type]
     fitting = (notation for notation in notations if not profile.unfit[notation])
     return next(fitting, None)

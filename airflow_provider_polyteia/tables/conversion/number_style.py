@@ -25,7 +25,8 @@ _OTHER = {POINT: COMMA, COMMA: POINT}
 class NumberStyle:
     """SQL for texts that are numbers with one decimal mark.
 
-    :param mark: ``"."`` or ``","``.
+    :param mark: ``"."`` or ``","``; empty for numbers without decimal places and thousands separators, which could be
+        written with either.
     :param is_declared: whether the column is declared to hold numbers, so that leading zeros and plus signs are
         allowed. Default: False.
     """
@@ -38,9 +39,11 @@ class NumberStyle:
 
         :param max_scale: the maximum number of decimal places. Default: any.
         """
-        groups = rf"[1-9][0-9]{{0,2}}(?:[{_OTHER[self.mark]}][0-9]{{3}})+"
-        integer = rf"(?:{'[0-9]+' if self.is_declared else '0|[1-9][0-9]*'}|{groups})"
+        plain = "[0-9]+" if self.is_declared else "0|[1-9][0-9]*"
         sign = "[+-]?" if self.is_declared else "-?"
+        if not self.mark:
+            return rf"{sign}(?:{plain})"
+        integer = rf"(?:{plain}|[1-9][0-9]{{0,2}}(?:[{_OTHER[self.mark]}][0-9]{{3}})+)"
         if max_scale == 0:
             return rf"{sign}{integer}"
         digits = f"{{1,{max_scale}}}" if max_scale else "+"
@@ -49,6 +52,8 @@ class NumberStyle:
 
     def float_pattern(self) -> str:
         """Return the regular expression of numbers, also with an exponent, which needs decimal places."""
+        if not self.mark:
+            return self.pattern()
         return rf"{self.pattern()}|-?[0-9][{self.mark}][0-9]+[eE][+-]?[0-9]{{1,3}}"
 
     def scale(self, text: str) -> str:
@@ -70,6 +75,8 @@ class NumberStyle:
         expression = f"CASE WHEN regexp_full_match({{text}}, '{pattern}') THEN {value} END"
         if is_float(sql_type):
             return Notation(sql_type, expression)
+        if not self.mark:
+            return Notation(sql_type, expression, canonical="{text}", condition=f"NOT contains({{text}}, '{POINT}')")
         if self.mark == POINT:
             return Notation(sql_type, expression, canonical="{text}")
         return Notation(
@@ -80,6 +87,8 @@ class NumberStyle:
         )
 
     def _as_duckdb_writes_it(self, text: str) -> str:
+        if not self.mark:
+            return text
         plain = f"replace({text}, '{_OTHER[self.mark]}', '')"
         if self.mark == COMMA:
             plain = f"replace({plain}, '{COMMA}', '{POINT}')"

@@ -79,6 +79,19 @@ def is_wider(other: str, sql_type: str) -> bool:
     return other.partition("(")[0] in _WIDER.get(sql_type.partition("(")[0], ())
 
 
+def checked_cast(sql: str, sql_type: str, wanted: str) -> str:
+    """Return the SQL of a value in another type, which fails if that type does not hold it."""
+    fits = f"({sql}) IS NULL OR {fits_cast(sql, sql_type, wanted)}"
+    return f"CASE WHEN {fits} THEN CAST({sql} AS {wanted}) ELSE error('unfit') END"
+
+
+def fits_cast(sql: str, sql_type: str, wanted: str) -> str:
+    """Return the SQL for whether another type holds a value. Decimal places are not rounded to integers."""
+    fits = f"TRY_CAST({sql} AS {wanted}) IS NOT NULL"
+    is_rounded = wanted.endswith(("INT", "INTEGER")) and sql_type.startswith(("DOUBLE", "FLOAT", "DECIMAL"))
+    return f"({fits} AND ({sql}) = floor({sql}))" if is_rounded else f"({fits})"
+
+
 def from_arrow(name: str) -> str:
     """Return the type that Arrow gives a name to, as DuckDB writes it; empty if there is none."""
     decimal = re.fullmatch(r"decimal128\((\d+), (\d+)\)", name)

@@ -17,7 +17,15 @@ from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, Pol
 from airflow_provider_polyteia.tables.conversion import profile
 from airflow_provider_polyteia.tables.conversion.inference import Choice, Column, choose
 from airflow_provider_polyteia.tables.conversion.kinds import describe
-from airflow_provider_polyteia.tables.conversion.table import TEXT, Table, from_arrow, is_wider, portable
+from airflow_provider_polyteia.tables.conversion.table import (
+    TEXT,
+    Table,
+    checked_cast,
+    fits_cast,
+    from_arrow,
+    is_wider,
+    portable,
+)
 from airflow_provider_polyteia.tables.conversion.value_notations import AS_TEXT
 from airflow_provider_polyteia.tables.file_checks.errors import NOTHING_SENT
 from airflow_provider_polyteia.tables.sql_parts import quoted, trimmed
@@ -58,7 +66,7 @@ class Writer:
         """
         columns = self._text_columns()
         if not columns:
-            return self._copy({}, set())
+            return self._copy_typed()
         sample = self._profile(f"(SELECT * FROM {self.table.relation} LIMIT {_SAMPLE_ROWS})", columns)
         choices = choose(columns, sample)
         if all(choice.notation and not choice.is_ambiguous for choice in choices.values()):
@@ -78,6 +86,15 @@ class Writer:
         except duckdb.Error:
             for column in columns.values():
                 self._raise_for_unfit(column)
+            self._raise_for_unfit_casts()
+            raise
+
+    def _copy_typed(self) -> StagedTable:
+        """Write a table without columns whose type is chosen by their texts."""
+        try:
+            return self._copy({}, set())
+        except duckdb.Error:
+            self._raise_for_unfit_casts()
             raise
 
     def _text_columns(self) -> dict[str, Column]:
@@ -137,7 +154,9 @@ class Writer:
                 continue
             sql, target = portable(name, sql_type)
             wanted = declared.get(name) or from_arrow(self.previous.get(name, ""))
-            if name in declared or (wanted and is_wider(wanted, target)):
+            if name in declared:
+                sql = checked_cast(sql, target, wanted)
+            elif wanted and is_wider(wanted, target):
                 sql = f"CAST({sql} AS {wanted})"
             yield name, sql
 
@@ -176,6 +195,18 @@ class Writer:
         row = self.engine.first(f"SELECT number, {quoted(name)} FROM {numbered} WHERE {unfit} ORDER BY number LIMIT 1")
         if row:
             raise self._unfit(column, self.place(row[0]), describe(row[1]))
+
+    def _raise_for_unfit_casts(self) -> None:
+        """Raise an exception for the first value of a column with a type of its own that does not fit another one."""
+        for name, wanted in self._declared().items():
+            if name in self.table.texts:
+                continue
+            sql, target = portable(name, self.table.columns[name])
+            unfit = f"({sql}) IS NOT NULL AND NOT {fits_cast(sql, target, wanted)}"
+            numbered = f"(SELECT row_number() OVER () AS number, * FROM {self.table.relation})"
+            row = self.engine.first(f"SELECT min(number) FROM {numbered} WHERE {unfit}")
+            if row[0]:
+                raise self._unfit(Column(name, profile.Candidates((), ()), wanted), self.place(row[0]), "a value")
 
     def _unfit(self, column: Column, where: str, kind: str) -> PolyteiaDataError:
         return PolyteiaDataError(

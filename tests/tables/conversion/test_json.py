@@ -111,6 +111,10 @@ def test_declared_types(convert):
     """`columns` decides about numbers and texts."""
     options = {"columns": {"a": "DECIMAL(9,2)", "b": "INTEGER"}}
     assert convert('[{"a":1.5,"b":"7"}]', options, name="x.json")[1] == [{"a": Decimal("1.50"), "b": 7}]
+    for value in ("1.5", "5000000000"):
+        content = f'[{{"a":1}},{{"a":2.5}},{{"a":{value}}}]'.replace("2.5", "2.0")
+        with pytest.raises(PolyteiaDataError, match=r"'x\.json', record 3, column 'a': a value does not fit"):
+            convert(content, {"columns": {"a": "INTEGER"}}, name="x.json")
 
 
 @pytest.mark.parametrize(

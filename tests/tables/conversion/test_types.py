@@ -120,6 +120,16 @@ def test_ambiguous_numbers(convert, caplog):
     assert convert("a;b\n1.234;x\n", {"decimal_separator": "."})[1] == [{"a": Decimal("1.234"), "b": "x"}]
 
 
+@pytest.mark.parametrize("previous", ["", "int64", "decimal128(18, 3)"])
+def test_ambiguous_numbers_behind_the_sample(convert, previous, caplog):
+    """A mark behind the sample counts: if nothing says what it means, the column is text."""
+    types, rows = convert(column(["1"] * 6_000 + ["1,234"]), previous={"v": previous})
+    assert (types["v"], rows[-1]["v"]) == ("string", "1,234")
+    assert "Set 'decimal_separator'" in caplog.text
+    types, rows = convert(column(["1"] * 6_000 + ["1,234", "0,5"]), previous={"v": previous})
+    assert (types["v"], rows[-2]["v"]) == ("decimal128(18, 3)", Decimal("1.234"))
+
+
 def test_contradictory_numbers(convert):
     """Columns with points and columns with commas decide nothing for a third one."""
     assert convert("a;b;c\n1.234;1,5;1.5\n")[0] == {
