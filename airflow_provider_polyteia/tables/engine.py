@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # Each thread holds a row group and several buffers of the file in memory.
 _MAX_THREADS = 4
 _MEMORY_LIMIT = "1GB"
+_ROW_GROUP_VALUES = 4_000_000  # at most, so that tables of many columns do not take more memory
+_VECTOR_ROWS = 2_048  # as many as DuckDB processes at a time
 
 
 class Engine:
@@ -53,6 +55,10 @@ class Engine:
     def first(self, sql: str) -> Any:
         """Return the first row of a query."""
         return self._connection.execute(sql).fetchone()
+
+    def rows(self, sql: str) -> list[Any]:
+        """Return all rows of a query."""
+        return self._connection.execute(sql).fetchall()
 
     def columns(self, relation: str) -> dict[str, str]:
         """Return the names and types of a relation's columns.
@@ -89,17 +95,19 @@ class Engine:
         name: str = self.first(f"SELECT typeof(CAST(NULL AS {sql_type}))")[0]
         return name
 
-    def copy_to_parquet(self, query: str) -> IO[bytes]:
+    def copy_to_parquet(self, query: str, width: int) -> IO[bytes]:
         """Return the rows of a query as a temporary Parquet file, in their order.
 
+        :param width: number of its columns.
         :raises PolyteiaError: if the file cannot be written.
         :raises duckdb.Error: if the query fails.
         """
         file = open_temporary(self._temp_dir)
+        row_group = max(min(ROW_GROUP_ROWS, _ROW_GROUP_VALUES // width), _VECTOR_ROWS)
         try:
             self._connection.execute(
                 f"COPY ({query}) TO '{path_of(file)}' (FORMAT parquet, COMPRESSION zstd, "
-                f"ROW_GROUP_SIZE {ROW_GROUP_ROWS}, USE_TMP_FILE false)"
+                f"ROW_GROUP_SIZE {row_group}, USE_TMP_FILE false)"
             )
         except duckdb.IOException as error:
             file.close()

@@ -214,7 +214,7 @@ def test_killed(sandbox, dataset_id, kill, monkeypatch):
     """A killed task ends the conversion within seconds, and sends nothing."""
     endless = "SELECT count(*) AS n FROM range(1_000_000_000_000)"
     copy = Engine.copy_to_parquet
-    monkeypatch.setattr(Engine, "copy_to_parquet", lambda engine, _: copy(engine, endless))
+    monkeypatch.setattr(Engine, "copy_to_parquet", lambda engine, _, width: copy(engine, endless, width))
     sandbox.recorder.clear()
     task = load(str(CASES / "utf8.csv"), dataset_id)
     kill(task)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from itertools import repeat
+from typing import TYPE_CHECKING
 
 from airflow_provider_polyteia.tables.conversion import value_notations
 from airflow_provider_polyteia.tables.conversion.number_style import (
@@ -35,6 +36,9 @@ class Candidates:
     marks: tuple[str, ...]
     notations: tuple[Notation, ...]
     is_declared: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.marks or self.notations)
 
     def styles(self) -> Iterator[NumberStyle]:
         """Return the styles of numbers."""
@@ -115,32 +119,42 @@ def _dates(formats: Formats) -> tuple[Notation, ...]:
 
 
 def profile_columns(
-    execute: Callable[[str], Any], relation: str, candidates: Mapping[str, Candidates]
+    rows_of: Callable[[str], list[tuple[int, ...]]], relation: str, candidates: Mapping[str, Candidates]
 ) -> dict[str, Profile]:
     """Return the profile of each column.
 
-    :param execute: runs a query, and returns its first row.
+    Columns with the same candidates are profiled together, as one long column: each regular expression takes megabytes,
+    however many columns share it.
+
+    :param rows_of: runs a query, and returns its rows.
     :param relation: SQL of the table, for its FROM clause.
     :param candidates: column -> how its values may be written.
     """
-    expressions = [sql for name, column in candidates.items() for sql in _expressions(trimmed(quoted(name)), column)]
-    row = execute(f"SELECT {', '.join(expressions)} FROM {relation}")
-    counts = iter(row)
-    return {name: _read(counts, column) for name, column in candidates.items()}
+    groups: dict[Candidates, list[str]] = {}
+    for name, column in candidates.items():
+        groups.setdefault(column, []).append(name)
+    profiles: dict[str, Profile] = {}
+    for column, names in groups.items():
+        texts = ", ".join(trimmed(quoted(name)) for name in names)
+        values = f"(SELECT unnest(range({len(names)})) AS number, unnest([{texts}]) AS value FROM {relation})"
+        counts = ", ".join(_expressions("value", column))
+        found = rows_of(f"SELECT number, {counts} FROM {values} WHERE value <> '' GROUP BY number")
+        read = {names[number]: _read(iter(rest), column) for number, *rest in found}
+        profiles |= {name: read.get(name) or _without_values(column) for name in names}
+    return profiles
 
 
 def _expressions(text: str, candidates: Candidates) -> Iterator[str]:
-    has_value = f"{text} <> ''"
-    yield f"count(*) FILTER (WHERE {has_value})"
+    yield "count(*)"
     if candidates.marks:
         yield f"count(*) FILTER (WHERE contains({text}, '.') OR contains({text}, ','))"
     for style in candidates.styles():
         for pattern in (style.pattern(), style.float_pattern()):
-            yield f"count(*) FILTER (WHERE {has_value} AND NOT regexp_full_match({text}, '{pattern}'))"
-        yield f"coalesce(max({style.scale(text)}), 0)"
-        yield f"coalesce(max({style.integer_digits(text)}), 0)"
+            yield f"count(*) FILTER (WHERE NOT regexp_full_match({text}, '{pattern}'))"
+        yield f"max({style.scale(text)})"
+        yield f"max({style.integer_digits(text)})"
     for notation in candidates.notations:
-        yield f"count(*) FILTER (WHERE {has_value} AND ({notation.convert(text)}) IS NULL)"
+        yield f"count(*) FILTER (WHERE ({notation.convert(text)}) IS NULL)"
 
 
 def _read(counts: Iterator[int], candidates: Candidates) -> Profile:
@@ -148,6 +162,10 @@ def _read(counts: Iterator[int], candidates: Candidates) -> Profile:
     with_marks = next(counts) if candidates.marks else 0
     numbers = {mark: Numbers(*(next(counts) for _ in range(4))) for mark in candidates.marks}
     return Profile(values, with_marks, numbers, {notation: next(counts) for notation in candidates.notations})
+
+
+def _without_values(candidates: Candidates) -> Profile:
+    return _read(repeat(0), candidates)
 
 
 def notations_of(sql_type: str, candidates: Candidates) -> list[Notation]:

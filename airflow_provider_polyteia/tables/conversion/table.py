@@ -53,7 +53,7 @@ _PORTABLE = {
     "INTERVAL": TEXT,
     "JSON": TEXT,
     '"NULL"': TEXT,
-    "TIME WITH TIME ZONE": TEXT,
+    "TIME WITH TIME ZONE": "TIME",  # of Parquet, which has no offsets: it is in UTC
     "TIMESTAMPTZ_NS": "TIMESTAMP WITH TIME ZONE",
     "UBIGINT": "DECIMAL(20,0)",
     "UHUGEINT": "DECIMAL(38,0)",

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_SAMPLE_ROWS = 5_000
+# Of the sample: enough rows to choose types that hold for most files, in a time that does not depend on the columns.
+_SAMPLE_VALUES, _MIN_SAMPLE_ROWS = 100_000, 100
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ class Writer:
         columns = self._text_columns()
         if not columns:
             return self._copy_typed()
-        sample = self._profile(f"(SELECT * FROM {self.table.relation} LIMIT {_SAMPLE_ROWS})", columns)
+        rows = max(_SAMPLE_VALUES // len(columns), _MIN_SAMPLE_ROWS)
+        sample = self._profile(f"(SELECT * FROM {self.table.relation} LIMIT {rows})", columns)
         choices = choose(columns, sample)
         if all(choice.notation and not choice.is_ambiguous for choice in choices.values()):
             try:
@@ -78,7 +80,8 @@ class Writer:
             name: replace(column, candidates=column.candidates.remaining(sample[name]))
             for name, column in columns.items()
         }
-        whole = self._profile(self.table.relation, columns)
+        undecided = {name: column for name, column in columns.items() if column.candidates or not sample[name].values}
+        whole = sample | self._profile(self.table.relation, undecided)
         choices = choose(columns, whole)
         self._report(columns, choices)
         try:
@@ -134,7 +137,7 @@ class Writer:
 
     def _profile(self, relation: str, columns: Mapping[str, Column]) -> dict[str, profile.Profile]:
         candidates = {name: column.candidates for name, column in columns.items()}
-        return profile.profile_columns(self.engine.first, relation, candidates)
+        return profile.profile_columns(self.engine.rows, relation, candidates)
 
     def _without_values(self, profiles: Mapping[str, profile.Profile]) -> set[str]:
         return {name for name in self.table.unnamed if not profiles[name].values}
@@ -144,7 +147,7 @@ class Writer:
         blank = [f"CASE WHEN {trimmed(quoted(name))} <> '' THEN error('unfit') ELSE true END" for name in left_out]
         where = f" WHERE {' AND '.join(blank)}" if blank else ""
         query = f"SELECT {', '.join(expressions)} FROM {self.table.relation}{where}"
-        return staged(self.engine.copy_to_parquet(query))
+        return staged(self.engine.copy_to_parquet(query, len(expressions)))
 
     def _expressions(self, choices: Mapping[str, Choice]) -> Iterator[tuple[str, str]]:
         declared = self._declared()
