@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import resource
 import zipfile
 
 import pytest
@@ -193,6 +194,18 @@ def test_long_rows(convert):
     """A row may be longer than DuckDB expects."""
     text = "x" * 2_500_000
     assert convert(f"a;b\n1;{text}\n2;y\n")[1] == [{"a": 1, "b": text}, {"a": 2, "b": "y"}]
+
+
+@pytest.mark.timeout(20)
+def test_many_columns(convert):
+    """Time and memory do not grow with the square of the columns."""
+    names = [f"c{number}" for number in range(600)]
+    row = [str(number * 7) for number in range(600)]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    types, rows = convert("\n".join([";".join(names), *[";".join(row)] * 500]))
+    assert set(types.values()) == {"int64"}
+    assert list(rows[-1].values()) == list(map(int, row))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500 * 1024  # KiB
 
 
 def test_names_of_files_with_wildcards(convert):
