@@ -12,7 +12,6 @@ from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, Pol
 from airflow_provider_polyteia.tables.interruptible import run_interruptible
 from airflow_provider_polyteia.tables.optional_dependencies import is_installed, require
 from airflow_provider_polyteia.tables.readers.dbapi import DbApiReader
-from airflow_provider_polyteia.tables.readers.postgres_duckdb import EXTENSION, DuckDBReader
 from airflow_provider_polyteia.tables.sql_statement import single_query
 from airflow_provider_polyteia.tables.staging import ParquetStaging
 
@@ -20,12 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow_provider_polyteia.tables.readers.base import Parameters, Reader
+    from airflow_provider_polyteia.tables.readers.postgres_duckdb import DuckDBReader
     from airflow_provider_polyteia.tables.staging import StagedTable
 
 log = logging.getLogger(__name__)
 
 Driver = Literal["auto", "duckdb", "dbapi"]
 
+_EXTENSION = "duckdb_extension_postgres_scanner"
 _REPORT_INTERVAL = 5.0
 
 
@@ -91,13 +92,15 @@ def _choose_reader(hook: Any, conn_id: str, driver: Driver) -> type[DuckDBReader
             f"The argument 'driver' is {driver!r}; it must be one of {', '.join(get_args(Driver))}."
         )
     is_postgres = hook.conn_type == "postgres"
-    if driver == "dbapi" or (driver == "auto" and not (is_postgres and is_installed(EXTENSION))):
+    if driver == "dbapi" or (driver == "auto" and not (is_postgres and is_installed(_EXTENSION))):
         return DbApiReader
     if not is_postgres:
         raise PolyteiaConfigurationError(
             f"Connection {conn_id!r} has the type {hook.conn_type!r}, but driver='duckdb' supports 'postgres' only."
         )
-    require(EXTENSION, "postgres", "driver='duckdb'")
+    require(_EXTENSION, "postgres", "driver='duckdb'")
+    from airflow_provider_polyteia.tables.readers.postgres_duckdb import DuckDBReader  # noqa: PLC0415 - optional packages
+
     return DuckDBReader
 
 

@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 import time
+import traceback
 from decimal import Decimal
 
 import pyarrow as pa
@@ -23,10 +24,10 @@ from postgres import postgres  # noqa: F401 - a fixture
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError
 from airflow_provider_polyteia.operators.killable import TaskKilledError
 from airflow_provider_polyteia.sandbox import SANDBOX_SOLUTION_ID, Sandbox
-from airflow_provider_polyteia.tables import optional_dependencies
+from airflow_provider_polyteia.tables import from_database, optional_dependencies
 from airflow_provider_polyteia.tables.from_database import stage_query
 from airflow_provider_polyteia.tables.readers.dbapi import DbApiReader
-from airflow_provider_polyteia.tables.readers.postgres_duckdb import EXTENSION, DuckDBReader
+from airflow_provider_polyteia.tables.readers.postgres_duckdb import DuckDBReader
 from airflow_provider_polyteia.tables.staging import ParquetStaging
 from airflow_provider_polyteia.transfers.sql_to_polyteia import SqlToPolyteiaOperator
 
@@ -395,10 +396,24 @@ def test_wrong_password(city, use, dataset_id, platform, monkeypatch, caplog, na
     assert platform.requests == []
 
 
+@pytest.mark.parametrize("name", ["duckdb", "duckdb by psycopg3"])
+def test_secrets_of_the_connection(city, use, monkeypatch, name):
+    """If only DuckDB cannot connect, the exception and what it was raised from contain no secret of the connection."""
+    described, secret = DuckDBReader._attach, "x4711"
+
+    def attach(reader, engine, settings):
+        described(reader, engine, settings | {"port": "1", "sslpassword": secret, "password": secret})
+
+    monkeypatch.setattr(DuckDBReader, "_attach", attach)
+    with pytest.raises(PolyteiaError, match="Connection refused") as caught:
+        read("SELECT 1 AS a", use(name))
+    assert "4711" not in "".join(traceback.format_exception(caught.value))
+
+
 def test_without_the_extension(city, monkeypatch):
     """Without DuckDB's extension, the hook's driver is used; requesting DuckDB is an error with the install command."""
-    find_spec = optional_dependencies.find_spec
-    monkeypatch.setattr(optional_dependencies, "find_spec", lambda name: None if name == EXTENSION else find_spec(name))
+    find_spec, package = optional_dependencies.find_spec, from_database._EXTENSION
+    monkeypatch.setattr(optional_dependencies, "find_spec", lambda name: None if name == package else find_spec(name))
     assert read("SELECT 1 AS a", "auto").to_pylist() == [{"a": 1}]
     with pytest.raises(PolyteiaConfigurationError, match=r'pip install "airflow-provider-polyteia\[postgres\]"'):
         read("SELECT 1 AS a", "duckdb")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
+import sys
 from contextlib import nullcontext
 from decimal import Decimal
 
@@ -131,3 +133,15 @@ def test_decimals_from_a_driver(city, monkeypatch):
     )
     assert str(rows.schema.field(0).type) == "decimal128(38, 3)"
     assert rows.to_pylist()[2] == {"a": Decimal("1234567890123456789.125")}
+
+
+def test_without_optional_packages(city):
+    """Only what reads the database has to be installed: neither DuckDB nor anything else of other extras."""
+    code = (
+        "import sys; sys.modules |= dict.fromkeys(['duckdb', 'python_calamine'])\n"
+        "from airflow_provider_polyteia.tables.from_database import stage_query\n"
+        "with stage_query('city', 'SELECT id FROM bookings') as table: print(table.rows)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "5000"

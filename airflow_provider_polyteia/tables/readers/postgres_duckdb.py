@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-EXTENSION = "duckdb_extension_postgres_scanner"  # the Python package that contains it
+_PACKAGE = "duckdb_extension_postgres_scanner"  # contains the extension
 _BATCH_ROWS = 2_048  # as many as DuckDB processes at a time
 _SOURCE = "source"
 
@@ -75,7 +75,7 @@ class DuckDBReader:
         schema = pa.schema(described.fields)
         yield _empty_batch(schema)
         with Engine() as engine:
-            _attach(engine, settings)
+            self._attach(engine, settings)
             self._engine = engine
             try:
                 for batch in self._run(engine, _guarded(sql, schema)):
@@ -83,6 +83,25 @@ class DuckDBReader:
             finally:
                 self._engine, self._pid = None, 0
                 _end_transaction(engine)
+
+    def _attach(self, engine: Engine, settings: dict[str, Any]) -> None:
+        """Connect to PostgreSQL.
+
+        :param settings: of libpq.
+        :raises PolyteiaError: if that fails; DuckDB's own exception would contain all settings but the password.
+        """
+        engine.execute(f"LOAD {literal(_find_extension(engine))}")
+        settings = {**settings, "client_encoding": "UTF8"}  # the encoding of Arrow strings
+        password = settings.pop("password", None)
+        target = " ".join(
+            f"{name}={_quoted(str(value))}" for name, value in settings.items() if value not in (None, "")
+        )
+        engine.execute(f"CREATE SECRET login (TYPE postgres, PASSWORD {literal(password or '')})")
+        try:
+            engine.execute(f"ATTACH {literal(target)} AS {_SOURCE} (TYPE postgres, READ_ONLY, SECRET login)")
+        except duckdb.Error as error:
+            why = str(error).replace(target, "...").strip()
+            raise PolyteiaError(f"DuckDB cannot connect to PostgreSQL, so nothing was uploaded: {why}") from None
 
     def _run(self, engine: Engine, sql: str) -> Iterator[pa.RecordBatch]:
         """Run a query in one read-only transaction."""
@@ -112,19 +131,6 @@ def _query(sql: str) -> str:
     return f"FROM postgres_query('{_SOURCE}', {literal(sql)})"  # the DAG author's SQL
 
 
-def _attach(engine: Engine, settings: dict[str, Any]) -> None:
-    """Connect to PostgreSQL.
-
-    :param settings: of libpq. The password becomes a secret of DuckDB, which its exceptions do not contain.
-    """
-    engine.execute(f"LOAD {literal(_find_extension(engine))}")
-    settings = {**settings, "client_encoding": "UTF8"}  # the encoding of Arrow strings
-    password = settings.pop("password", None)
-    target = " ".join(f"{name}={_quoted(str(value))}" for name, value in settings.items() if value not in (None, ""))
-    engine.execute(f"CREATE SECRET login (TYPE postgres, PASSWORD {literal(password or '')})")
-    engine.execute(f"ATTACH {literal(target)} AS {_SOURCE} (TYPE postgres, READ_ONLY, SECRET login)")
-
-
 def _quoted(value: str) -> str:
     escaped = value.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
@@ -133,13 +139,13 @@ def _quoted(value: str) -> str:
 def _find_extension(engine: Engine) -> str:
     """Return the path of the extension for the version of DuckDB that is installed."""
     (version,) = engine.first("SELECT library_version FROM pragma_version()")
-    package = find_spec(EXTENSION)
+    package = find_spec(_PACKAGE)
     folders = package.submodule_search_locations if package else None
     for folder in folders or ():
         for path in Path(folder).glob(f"extensions/{version}/*.duckdb_extension"):
             return str(path)
     raise PolyteiaConfigurationError(
-        f"The Python package {EXTENSION!r} does not fit DuckDB {version}. Install both again with: pip install "
+        f"The Python package {_PACKAGE!r} does not fit DuckDB {version}. Install both again with: pip install "
         '"airflow-provider-polyteia[postgres]"'
     )
 
