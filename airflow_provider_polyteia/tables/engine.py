@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from typing import IO, TYPE_CHECKING, Any, Self
 
 import duckdb
@@ -36,7 +35,7 @@ class Engine:
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
                 "memory_limit": _MEMORY_LIMIT,
-                "temp_directory": os.path.join(temp_dir or tempfile.gettempdir(), "polyteia-duckdb"),  # noqa: PTH118 - as text
+                "temp_directory": "",  # its files would have names, and stay there if the process is killed
                 "threads": min(_MAX_THREADS, os.cpu_count() or 1),
             }
         )

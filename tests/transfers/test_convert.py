@@ -6,6 +6,7 @@ import datetime as dt
 import io
 import json
 import logging
+import traceback
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
@@ -230,4 +231,23 @@ def test_no_value_in_the_log(sandbox, dataset_id, tmp_path, caplog):
         path.write_text(content)
         with pytest.raises(PolyteiaDataError) as refused:
             load(str(path), dataset_id, convert={"columns": {"id": "INTEGER"}}).execute({})
-        assert "Geheim" not in f"{refused.value} {refused.value.__cause__} {caplog.text}"
+        assert "Geheim" not in "".join(traceback.format_exception(refused.value)) + caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "convert"),
+    {
+        "declared": ("x.json", '[{"a":1,"b":"x"},{"a":1.5,"b":"Geheim"}]', {"columns": {"a": "INTEGER", "b": "DATE"}}),
+        "cast": ("x.json", '[{"a":1},{"a":12345.678}]', {"columns": {"a": "INTEGER"}}),
+        "damaged": ("x.json", "[" + '{"a":1},' * 200_000 + '{"a" "Geheim"}]', True),
+        "row": ("x.csv", 'a;b\n1;Geheim\n2;"Geheim\n', True),
+    }.values(),
+)
+def test_no_value_in_a_traceback(dataset_id, tmp_path, name, content, convert):
+    """Airflow logs the whole traceback: the exceptions of DuckDB, which contain values, are not part of it."""
+    (tmp_path / name).write_text(content)
+    with pytest.raises(PolyteiaDataError) as refused:
+        load(str(tmp_path / name), dataset_id, convert=convert).execute({})
+    logged = "".join(traceback.format_exception(refused.value))
+    assert "Geheim" not in logged
+    assert "_duckdb." not in logged

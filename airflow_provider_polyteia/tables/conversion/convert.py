@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
+import pyarrow as pa
 
 from airflow_provider_polyteia.exceptions import PolyteiaDataError, PolyteiaError
 from airflow_provider_polyteia.storage import display_name, open_source, reason, to_path
@@ -37,11 +38,13 @@ from airflow_provider_polyteia.tables.file_checks.errors import NOTHING_SENT, Re
 from airflow_provider_polyteia.tables.interruptible import run_interruptible
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import IO
 
     from airflow_provider_polyteia.storage import AnyPath
     from airflow_provider_polyteia.tables.staging import StagedTable
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -91,29 +94,38 @@ def _convert(
     previous: Mapping[str, str],
     temp_dir: str | None,
 ) -> StagedTable:
-    name = _name(source)
+    name = display_name(_name(source))
     try:
-        folder = None if hasattr(source, "read") else find_folder(source)
+        folder = _from_storage(name, lambda: None if hasattr(source, "read") else find_folder(source))
         if folder is not None:
             return write_folder(engine, folder, parse(convert, f"x.{PARQUET}"), previous)
         opened = open_source(source)
         is_archive = name.lower().endswith(".zip")
-        options = parse(convert, member_name(opened) if is_archive else name)
-        with stage(opened, temp_dir, is_archive=is_archive or options.format != WORKBOOK) as file:
+        options = parse(convert, _from_storage(name, lambda: member_name(opened)) if is_archive else name)
+        unpacks = is_archive or options.format != WORKBOOK
+        with _from_storage(name, lambda: stage(opened, temp_dir, is_archive=unpacks)) as file:
             return _WRITERS[options.format](engine, file, options, previous)
     except Reject as rejected:
         raise PolyteiaDataError(
-            f"{display_name(name)!r} cannot be converted: it is {rejected.found}. {rejected.advice} {NOTHING_SENT}",
+            f"{name!r} cannot be converted: it is {rejected.found}. {rejected.advice} {NOTHING_SENT}",
             not_applied=True,
         ) from rejected.__cause__
-    except (PolyteiaError, duckdb.InterruptException):
+    except duckdb.InterruptException:
         raise
-    except duckdb.Error as error:  # its text could contain values
+    except (duckdb.Error, pa.ArrowException) as error:  # their texts may contain values
         raise PolyteiaDataError(
-            f"{display_name(name)!r} cannot be converted ({type(error).__name__}). {NOTHING_SENT}", not_applied=True
+            f"{name!r} cannot be converted ({type(error).__name__}). {NOTHING_SENT}", not_applied=True
         ) from None
-    except Exception as error:  # whatever a storage layer raises
-        raise PolyteiaError(f"{display_name(name)!r} cannot be read: {reason(error)}.", not_applied=True) from error
+
+
+def _from_storage(name: str, read: Callable[[], T]) -> T:
+    """Read from a storage, which may raise anything."""
+    try:
+        return read()
+    except (PolyteiaError, Reject):
+        raise
+    except Exception as error:
+        raise PolyteiaError(f"{name!r} cannot be read: {reason(error)}.", not_applied=True) from error
 
 
 def parquet_name(source: Any) -> str:

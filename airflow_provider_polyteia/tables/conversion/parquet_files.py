@@ -186,4 +186,4 @@ def _write(
         table = Table(relation, types, texts=texts)
         return Writer(engine, table, options, name, previous, lambda row: f"row {row}").write()
     except duckdb.Error as error:
-        raise Reject(f"Parquet that cannot be read ({type(error).__name__})") from error
+        raise Reject(f"Parquet that cannot be read ({type(error).__name__})") from None  # its text may contain values

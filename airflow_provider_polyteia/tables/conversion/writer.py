@@ -67,7 +67,7 @@ class Writer:
         """
         columns = self._text_columns()
         if not columns:
-            return self._copy_typed()
+            return self._copy_or_explain({}, set(), {})
         rows = max(_SAMPLE_VALUES // len(columns), _MIN_SAMPLE_ROWS)
         sample = self._profile(f"(SELECT * FROM {self.table.relation} LIMIT {rows})", columns)
         choices = choose(columns, sample)
@@ -84,21 +84,23 @@ class Writer:
         whole = sample | self._profile(self.table.relation, undecided)
         choices = choose(columns, whole)
         self._report(columns, choices)
-        try:
-            return self._copy(choices, self._without_values(whole))
-        except duckdb.Error:
-            for column in columns.values():
-                self._raise_for_unfit(column)
-            self._raise_for_unfit_casts()
-            raise
+        return self._copy_or_explain(choices, self._without_values(whole), columns)
 
-    def _copy_typed(self) -> StagedTable:
-        """Write a table without columns whose type is chosen by their texts."""
+    def _copy_or_explain(
+        self, choices: Mapping[str, Choice], left_out: set[str], columns: Mapping[str, Column]
+    ) -> StagedTable:
+        """Write the table, or raise an exception that says which value does not fit.
+
+        It is not raised from DuckDB's own, which may contain values.
+        """
         try:
-            return self._copy({}, set())
-        except duckdb.Error:
-            self._raise_for_unfit_casts()
-            raise
+            return self._copy(choices, left_out)
+        except duckdb.Error as error:
+            failed = error
+        for column in columns.values():
+            self._raise_for_unfit(column)
+        self._raise_for_unfit_casts()
+        raise failed
 
     def _text_columns(self) -> dict[str, Column]:
         declared = self._declared()
