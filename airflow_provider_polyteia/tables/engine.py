@@ -72,7 +72,10 @@ class Engine:
         self._connection.execute(sql)
 
     def batches(self, query: str, rows: int) -> Iterator[pa.RecordBatch]:
-        """Return the rows of a query while it runs, so many at a time."""
+        """Yield the rows of a query while it runs.
+
+        :param rows: number of rows per batch.
+        """
         result = self._connection.execute(query)
         # Its name before DuckDB 1.5.
         read: Any = getattr(result, "to_arrow_reader", None) or result.fetch_record_batch
@@ -89,7 +92,7 @@ class Engine:
     def canonical_type(self, sql_type: str) -> str:
         """Return how DuckDB writes the name of a type.
 
-        :raises duckdb.Error: if there is no such type.
+        :raises duckdb.Error: if it does not exist.
         """
         name: str = self.first(f"SELECT typeof(CAST(NULL AS {sql_type}))")[0]
         return name

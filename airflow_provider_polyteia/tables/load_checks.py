@@ -89,7 +89,7 @@ class LoadChecks:
         if load.rows is None:
             raise PolyteiaConfigurationError(
                 f"The number of rows of {label} is not known before it is sent, so 'min_rows' cannot be checked. It is "
-                "known of Parquet files (with pyarrow installed) and of queries."
+                "known of queries, converted files, and Parquet files (with pyarrow installed)."
             )
         if load.rows < self.min_rows:
             raise PolyteiaDataError(

@@ -14,5 +14,5 @@ def literal(text: str) -> str:
 
 
 def trimmed(text: str) -> str:
-    """Return a text without the spaces around it, which are no part of a number or a date."""
+    """Return a text without the spaces around it, which do not belong to a number or a date."""
     return f"trim({text})"

@@ -41,7 +41,7 @@ _READER_OPTIONS = ("allow_quoted_nulls", "null_padding", "nullstr")
 def write_csv(engine: Engine, file: StagedFile, options: Options, previous: Mapping[str, str]) -> StagedTable:
     """Return a CSV file as Parquet.
 
-    :raises Reject: if it is no CSV, cannot be decoded, or a row is too short or too long.
+    :raises Reject: if it is not CSV, cannot be decoded, or a row is too short or too long.
     :raises PolyteiaDataError: if a value does not fit the declared type of its column.
     """
     found = recognize(file.head()).found

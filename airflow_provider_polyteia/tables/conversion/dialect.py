@@ -6,16 +6,16 @@ import csv
 import io
 import logging
 import re
-from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_polyteia.tables.file_checks.csv_sample import find_beginning, find_delimiter, numbered_rows
 from airflow_provider_polyteia.tables.file_checks.errors import Reject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from airflow_provider_polyteia.tables.conversion.staged_file import StagedFile
 
@@ -23,10 +23,6 @@ log = logging.getLogger(__name__)
 
 _SAMPLE_LINES = 500
 _SAMPLE_CHARACTERS = 1024 * 1024
-# In the order in which they are preferred: texts and numbers often contain commas, but rarely any of the others.
-_DELIMITERS = ("\t", "|", ";", ",")
-
-
 _DELIMITER_HINT = re.compile(r"sep=(.)\s*$", re.IGNORECASE)  # for Excel, as the first line
 
 
@@ -58,7 +54,7 @@ def find_dialect(file: StagedFile, options: Mapping[str, Any], delim: str | None
 
     :param options: those that the DAG sets.
     :param delim: delimiter; None to find it.
-    :raises Reject: if there is no header, or the table seems to begin later.
+    :raises Reject: if it has no lines, or the table seems to begin later.
     """
     quote, skip = options.get("quote", '"'), options.get("skip", 0)
     escape, comment = options.get("escape", quote), options.get("comment", "")
@@ -73,15 +69,20 @@ def find_dialect(file: StagedFile, options: Mapping[str, Any], delim: str | None
     skip, lines = skip + before, lines[before:]
     if comment:
         lines = [line for line in lines if not line.startswith(comment)]
-    delim = delim or _find_delimiter(lines, quote, escape)
-    settings = _settings(delim, quote, escape)
-    rows = [row for row in _rows(csv.reader(lines, **settings)) if row]
+    delim = delim or find_delimiter(lambda mark: numbered_rows(csv.reader(lines, **_settings(mark, quote, escape))))
+    rows = numbered_rows(csv.reader(lines, **_settings(delim, quote, escape)))
     if not rows:
         raise Reject(f"empty after the {options['skip']} lines of 'skip'" if options.get("skip") else "blank")
-    if "skip" not in options:
-        _check_beginning(csv.reader(lines, **settings), rows, skip)
+    begins = find_beginning(rows)
+    if begins is not None and "skip" not in options:
+        number = skip + begins
+        raise Reject(
+            f"a file whose table seems to begin in line {number}",
+            f"Set 'skip' in the argument 'convert' to {number - 1}, or to 0 if it begins in line 1.",
+        )
+    first = rows[0][1]
     header = options.get("header", True)
-    names, unnamed = unique_names(rows[0] if header else [""] * len(rows[0]))
+    names, unnamed = unique_names(first if header else [""] * len(first))
     return Dialect(delim, quote, escape, comment, header, skip, names, unnamed if header else frozenset())
 
 
@@ -95,54 +96,6 @@ def _settings(delim: str, quote: str, escape: str) -> dict[str, Any]:
     if quote and escape != quote:
         quoting |= {"escapechar": escape, "doublequote": False}
     return {"delimiter": delim, **quoting}
-
-
-def _rows(reader: Iterator[list[str]]) -> list[list[str]]:
-    """Return rows as far as they can be read."""
-    rows: list[list[str]] = []
-    try:
-        rows.extend(islice(reader, _SAMPLE_LINES))
-    except csv.Error:  # which the reading of the whole file reports
-        return rows
-    return rows
-
-
-def _find_delimiter(lines: Sequence[str], quote: str, escape: str) -> str:
-    """Return the delimiter with which most rows have the same number of columns, and more than one."""
-
-    def score(delim: str) -> tuple[int, int]:
-        widths = Counter(
-            len(row) for row in _rows(csv.reader(lines, **_settings(delim, quote, escape))) if len(row) > 1
-        )
-        return max(((rows, width) for width, rows in widths.items()), default=(0, 0))
-
-    scores = {delim: score(delim)[0] for delim in _DELIMITERS}
-    best = max(scores, key=scores.__getitem__)
-    return best if scores[best] else ","
-
-
-def _check_beginning(reader: Any, rows: Sequence[Sequence[str]], skip: int) -> None:
-    """Refuse a file whose first line seems to be a title."""
-    widest = max(map(_filled, rows))
-    if _filled(rows[0]) > 1 or widest <= 1:
-        return
-    number = skip + next(number for number, row in _numbered(reader) if _filled(row) == widest)
-    raise Reject(
-        f"a file whose table seems to begin in line {number}",
-        f"Set 'skip' in the argument 'convert' to {number - 1}, or to 0 if it begins in line 1.",
-    )
-
-
-def _numbered(reader: Any) -> Iterator[tuple[int, list[str]]]:
-    """Return the number of the first line of each row with the row."""
-    number = 1
-    for row in reader:
-        yield number, row
-        number = reader.line_num + 1
-
-
-def _filled(row: Sequence[str]) -> int:
-    return sum(bool(field.strip()) for field in row)
 
 
 def unique_names(header: Sequence[str]) -> tuple[tuple[str, ...], frozenset[str]]:

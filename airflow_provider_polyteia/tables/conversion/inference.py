@@ -97,7 +97,7 @@ def _inferred(column: Column, profile: Profile, marks: Sequence[str]) -> Notatio
 
 
 def _number(profile: Profile, mark: str) -> str | None:
-    """Return the type of a column's numbers; None if they are no numbers."""
+    """Return the type of a column's numbers, or None if they are not numbers."""
     numbers = profile.numbers[mark]
     if not numbers.unfit:
         return exact_type(numbers.scale, numbers.integer_digits)

@@ -96,7 +96,7 @@ class NumberStyle:
 
 
 def exact_type(scale: int, integer_digits: int) -> str | None:
-    """Return the type of exact numbers with so many decimal places and digits before them; None if there is none."""
+    """Return the type of exact numbers with a number of decimal places and of digits before them, or None."""
     if scale == 0 and integer_digits <= MAX_INTEGER_DIGITS:
         return "BIGINT"
     if scale + integer_digits <= MAX_INTEGER_DIGITS:

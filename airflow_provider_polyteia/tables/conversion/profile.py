@@ -55,8 +55,8 @@ class Candidates:
 class Numbers:
     """How well the values of a column are numbers with one decimal mark.
 
-    :ivar unfit: values that are no exact numbers.
-    :ivar unfit_for_floats: values that are no numbers at all.
+    :ivar unfit: values that are not exact numbers.
+    :ivar unfit_for_floats: values that are not numbers at all.
     :ivar scale: maximum number of decimal places.
     :ivar integer_digits: maximum number of digits before the decimal mark.
     """

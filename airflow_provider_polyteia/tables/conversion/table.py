@@ -23,7 +23,7 @@ class Table:
     :ivar columns: name -> type.
     :ivar texts: the columns whose types are inferred from their texts.
     :ivar unnamed: columns that are left out if they have no values.
-    :ivar is_json: whether its texts are no numbers, because JSON has numbers of its own.
+    :ivar is_json: whether its texts are never numbers, because JSON has a type for these.
     """
 
     relation: str

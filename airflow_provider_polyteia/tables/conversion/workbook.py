@@ -11,6 +11,7 @@ import pyarrow as pa
 from airflow_provider_polyteia.tables.conversion.dialect import unique_names
 from airflow_provider_polyteia.tables.conversion.table import TEXT, Table
 from airflow_provider_polyteia.tables.conversion.writer import Writer
+from airflow_provider_polyteia.tables.file_checks.csv_sample import find_beginning
 from airflow_provider_polyteia.tables.file_checks.errors import Reject
 from airflow_provider_polyteia.tables.file_checks.signatures import OFFICE, OLE, ZIP, recognize
 from airflow_provider_polyteia.tables.optional_dependencies import require
@@ -30,7 +31,7 @@ _CELLS = "cells"
 def write_workbook(engine: Engine, file: StagedFile, options: Options, previous: Mapping[str, str]) -> StagedTable:
     """Return a sheet as Parquet. Cells with errors, such as ``#N/A``, are empty.
 
-    :raises Reject: if it is no workbook, or it is not clear which of its sheets or lines are meant.
+    :raises Reject: if it is not a workbook, or the sheet or the header is ambiguous.
     """
     require("python_calamine", "files", "Converting workbooks")
     found = recognize(file.head()).found
@@ -103,18 +104,12 @@ def _read_sheet(file: StagedFile, sheet: str | int | None) -> list[list[Any]]:
 
 def _check_beginning(rows: Sequence[tuple[int, list[Any]]]) -> None:
     """Refuse a sheet whose first row seems to be a title."""
-    widest = max((_filled(row) for _, row in rows), default=0)
-    if widest <= 1 or _filled(rows[0][1]) > 1:
-        return
-    begins = next(number for number, row in rows if _filled(row) == widest)
-    raise Reject(
-        f"a workbook whose table seems to begin in row {begins}",
-        f"Set 'skip' in the argument 'convert' to {begins - 1}, or to 0 if it begins at the top.",
-    )
-
-
-def _filled(row: Sequence[Any]) -> int:
-    return sum(cell != "" for cell in row)
+    begins = find_beginning(rows) if rows else None
+    if begins is not None:
+        raise Reject(
+            f"a workbook whose table seems to begin in row {begins}",
+            f"Set 'skip' in the argument 'convert' to {begins - 1}, or to 0 if it begins at the top.",
+        )
 
 
 def _column(cells: list[Any]) -> pa.Array:

@@ -6,9 +6,16 @@ import codecs
 import csv
 import io
 from collections import Counter
+from functools import partial
 from typing import IO, TYPE_CHECKING
 
 from airflow_provider_polyteia.tables.file_checks import encodings
+from airflow_provider_polyteia.tables.file_checks.csv_sample import (
+    DELIMITERS,
+    find_beginning,
+    find_delimiter,
+    numbered_rows,
+)
 from airflow_provider_polyteia.tables.file_checks.errors import CONVERT, Reject
 from airflow_provider_polyteia.tables.file_checks.signatures import GZIP, JSON, ZIP, recognize
 
@@ -24,7 +31,6 @@ _ADVICE = {
     GZIP: "Set the argument 'convert' to True to unpack and convert it.",
     ZIP: "If it contains one file, set the argument 'convert' to True to unpack and convert it.",
 }
-_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 
 def check_csv(open_file: Open, head: bytes, charset: str) -> Iterator[str]:
@@ -43,7 +49,7 @@ def check_csv(open_file: Open, head: bytes, charset: str) -> Iterator[str]:
     lines = _lines(sample, charset)
     if len(sample) == SAMPLE:
         lines.pop()
-    delimiter = _delimiter(lines)
+    delimiter = find_delimiter(partial(_rows, lines[:50]))
     ending = _lines(tail, charset)
     if len(tail) == SAMPLE:
         del ending[0]
@@ -113,7 +119,7 @@ def _ends_in_a_row(tail: Sequence[str], delimiter: str) -> bool:
 def _suspicions(lines: Sequence[str], delimiter: str) -> Iterator[str]:
     if delimiter != ",":
         yield (
-            f"its columns seem to be separated by {_DELIMITERS[delimiter]}, not commas, so the platform may "
+            f"its columns seem to be separated by {DELIMITERS[delimiter]}, not commas, so the platform may "
             "read them as one; 'convert=True' would send a table with types"
         )
     rows = _rows(lines, delimiter)
@@ -123,9 +129,8 @@ def _suspicions(lines: Sequence[str], delimiter: str) -> Iterator[str]:
         yield "it has only one line"
         return
     width, _ = Counter(len(row) for _, row in rows).most_common(1)[0]
-    widest = max(_filled(row) for _, row in rows)
-    begins = next(number for number, row in rows if _filled(row) == widest)
-    if begins > 1 and _filled(rows[0][1]) <= 1:
+    begins = find_beginning(rows)
+    if begins is not None:
         yield f"its table seems to begin in line {begins}; 'convert' has the option 'skip' for the lines before it"
         return
     ragged = next((number for number, row in rows if len(row) != width), None)
@@ -137,27 +142,4 @@ def _suspicions(lines: Sequence[str], delimiter: str) -> Iterator[str]:
 
 
 def _rows(lines: Sequence[str], delimiter: str) -> list[tuple[int, list[str]]]:
-    """Return the number of the first line and the fields of each row that is not empty; as far as they can be read."""
-    reader = csv.reader(lines, delimiter=delimiter)
-    rows: list[tuple[int, list[str]]] = []
-    while True:
-        number = reader.line_num + 1
-        try:
-            row = next(reader, None)
-        except csv.Error:  # e.g. a field longer than 128 KiB
-            return rows
-        if row is None:
-            return rows
-        if row:
-            rows.append((number, row))
-
-
-def _delimiter(lines: Sequence[str]) -> str:
-    """Return which delimiter separates the columns of most rows; a comma if several do."""
-    sample = lines[:50]
-    counts = {mark: sum(len(row) > 1 for _, row in _rows(sample, mark)) for mark in (",", *_DELIMITERS)}
-    return max(counts, key=counts.__getitem__)
-
-
-def _filled(row: Sequence[str]) -> int:
-    return sum(bool(field.strip()) for field in row)
+    return numbered_rows(csv.reader(lines, delimiter=delimiter))

@@ -89,7 +89,7 @@ class CancelAt:
 
     def _cancel(self, task, future):
         if self._is_ready and future is not None:
-            future.add_done_callback(lambda _: task.cancel())  # before the task itself is told
+            future.add_done_callback(lambda _: task.cancel())  # before the task itself
         else:
             task.cancel()
 

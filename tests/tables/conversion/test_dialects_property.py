@@ -79,7 +79,7 @@ def write(kinds, rows, dialect):
 @settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(tables(), dialects)
 def test_round_trip(table, dialect):
-    """All values come back, with the types of their columns; the dialect is told."""
+    """All values come back, with the types of their columns; the options name the dialect."""
     kinds, rows = table
     options = {"encoding": dialect["encoding"], "delim": dialect["delim"], "decimal_separator": dialect["mark"]}
     types, found = converted(named(write(kinds, rows, dialect), "x.csv"), options)

@@ -74,7 +74,7 @@ def test_whole_file_decides(convert):
 
 
 def test_many_rare_keys(convert):
-    """Records with different keys are no map."""
+    """Records with different keys are not a map."""
     types, rows = convert(json.dumps([{f"k{number}": number} for number in range(300)]), name="x.json")
     assert list(types) == [f"k{number}" for number in range(300)]
     assert rows[7]["k7"] == 7
@@ -136,7 +136,7 @@ def test_declared_types(convert):
     }.values(),
 )
 def test_refused(convert, content, why):
-    """What is no list of records is refused."""
+    """Anything but a list of records is refused."""
     with pytest.raises(PolyteiaDataError) as refused:
         convert(content, name="x.json")
     assert why in str(refused.value)

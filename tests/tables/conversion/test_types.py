@@ -196,7 +196,7 @@ def test_declared_ambiguous(convert):
 
 
 def test_formats(convert):
-    """`dateformat` and `timestampformat` decide about dates, `nullstr` about what is no value."""
+    """`dateformat` and `timestampformat` decide about dates, `nullstr` about missing values."""
     options = {"dateformat": "%d/%m/%y", "timestampformat": "%Y%m%d%H%M", "nullstr": ["k.A.", "-"]}
     assert convert("d;t;n\n31/12/26;202612311005;1\nk.A.;-;-\n", options) == (
         {"d": "date32[day]", "t": "int64", "n": "int64"},

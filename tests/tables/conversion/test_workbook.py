@@ -61,7 +61,7 @@ COLUMNS = {
     "booleans": ([True, False], "bool", [True, False]),
     "durations": ([dt.timedelta(hours=36)], "string", ["1 day, 12:00:00"]),
     "nothing": ([None, None], "string", [None, None]),
-    "blanks": (["  ", "x"], "string", [None, "x"]),
+    "whitespace": (["  ", "x"], "string", [None, "x"]),
 }
 
 
@@ -127,6 +127,6 @@ REFUSED = {
 
 @pytest.mark.parametrize("why", REFUSED)
 def test_refused(why):
-    """What is no complete workbook is refused."""
+    """Anything but a complete workbook is refused."""
     with pytest.raises(PolyteiaDataError, match=why):
         converted(named(*REFUSED[why]))
