@@ -2,10 +2,10 @@
 
 Theory of operation
 -------------------
-`from_database.stage_query` is the entry point. A reader (`readers`) runs the query and yields its rows as Arrow record
-batches, and `staging.ParquetStaging` writes them to a temporary Parquet file. Both run in a separate thread
-(`interruptible`), because database drivers block in C code, where neither a kill nor a timeout reaches them. The main
-thread waits, and cancels the query if it is interrupted.
+`from_database.stage_query` is the entry point. A reader (`readers`) runs the query and returns its rows as a temporary
+Parquet file, which either DuckDB writes itself (`engine`) or `staging.ParquetStaging` from record batches of Arrow.
+Readers run in a separate thread (`interruptible`), because database drivers block in C code, where neither a kill nor a
+timeout reaches them. The main thread waits, and cancels the query if it is interrupted.
 
 Temporary files have no name. They are created in a directory of the user's choice and disappear when the process ends,
 even if it crashes.

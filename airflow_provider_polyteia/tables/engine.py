@@ -1,23 +1,33 @@
-"""DuckDB as it is used here: without extensions from the network, bounded in threads and memory, and killable."""
+"""DuckDB as it is used here: without extensions from the network, bounded in threads and memory, and killable.
+
+Parquet is written in one of two ways, both of which keep the order of the rows:
+
+- Several threads, each with a row group of a fixed number of rows. It is fast, but needs much memory for wide rows.
+- One thread, which ends a row group as soon as it has enough rows or bytes. DuckDB limits the bytes of a row group only
+  if it may change the order of the rows, which a single thread has no opportunity to do.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import IO, TYPE_CHECKING, Any, Self
 
 import duckdb
 
-from airflow_provider_polyteia.tables.staging import ROW_GROUP_ROWS
-from airflow_provider_polyteia.tables.temporary import open_temporary, path_of, write_failed
+from airflow_provider_polyteia.tables.staging import ROW_GROUP_BYTES, ROW_GROUP_ROWS, StagedTable
+from airflow_provider_polyteia.tables.temporary import check_writable, open_temporary, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import pyarrow as pa
 
+log = logging.getLogger(__name__)
+
 # Each thread holds a row group and several buffers of the file in memory.
 _MAX_THREADS = 4
-_MEMORY_LIMIT = "1GB"
+MEMORY_LIMIT = "1GB"
 _ROW_GROUP_VALUES = 4_000_000  # at most, so that tables of many columns do not take more memory
 _VECTOR_ROWS = 2_048  # as many as DuckDB processes at a time
 
@@ -26,17 +36,21 @@ class Engine:
     """A connection to a database in memory; a context manager that closes it.
 
     :param temp_dir: directory of temporary files. Default: the system's temporary directory.
+    :param threads: maximum number of threads. Default: one per CPU, at most four.
     """
 
-    def __init__(self, temp_dir: str | None = None) -> None:
+    def __init__(self, temp_dir: str | None = None, *, threads: int = _MAX_THREADS) -> None:
         self._temp_dir = temp_dir
+        self._file: IO[bytes] | None = None  # that is being written
+        self._written = 0  # bytes of the last file that could not be written
+        self._threads = min(threads, os.cpu_count() or 1)
         self._connection = duckdb.connect(
             config={
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
-                "memory_limit": _MEMORY_LIMIT,
+                "memory_limit": MEMORY_LIMIT,
                 "temp_directory": "",  # its files would have names, and stay there if the process is killed
-                "threads": min(_MAX_THREADS, os.cpu_count() or 1),
+                "threads": self._threads,
             }
         )
         self._connection.execute("SET TimeZone = 'UTC'")
@@ -97,24 +111,43 @@ class Engine:
         name: str = self.first(f"SELECT typeof(CAST(NULL AS {sql_type}))")[0]
         return name
 
-    def copy_to_parquet(self, query: str, width: int) -> IO[bytes]:
+    @property
+    def written(self) -> int:
+        """Bytes of the Parquet file that is being written, or that could not be. Called from another thread."""
+        file = self._file
+        return self._written if file is None else os.fstat(file.fileno()).st_size
+
+    def copy_to_parquet(self, query: str, width: int) -> StagedTable:
         """Return the rows of a query as a temporary Parquet file, in their order.
 
         :param width: number of its columns.
         :raises PolyteiaError: if the file cannot be written.
         :raises duckdb.Error: if the query fails.
         """
-        file = open_temporary(self._temp_dir)
+        if self._threads > 1:
+            try:
+                return self._copy(query, width)
+            except duckdb.OutOfMemoryException:
+                log.info("The rows are wide; reading them again in one thread, which needs less memory")
+            self._threads = 1
+            self.execute("SET threads = 1")
+        self.execute("SET preserve_insertion_order = false")
+        return self._copy(query, width, f", ROW_GROUP_SIZE_BYTES {ROW_GROUP_BYTES}")
+
+    def _copy(self, query: str, width: int, options: str = "") -> StagedTable:
+        file = self._file = open_temporary(self._temp_dir)
         row_group = max(min(ROW_GROUP_ROWS, _ROW_GROUP_VALUES // width), _VECTOR_ROWS)
         try:
             self._connection.execute(
                 f"COPY ({query}) TO '{path_of(file)}' (FORMAT parquet, COMPRESSION zstd, "
-                f"ROW_GROUP_SIZE {row_group}, USE_TMP_FILE false)"
+                f"ROW_GROUP_SIZE {row_group}, USE_TMP_FILE false{options})"
             )
-        except duckdb.IOException as error:
-            file.close()
-            raise write_failed(self._temp_dir, error) from error
-        except BaseException:
-            file.close()
+            return StagedTable.of(file)
+        except BaseException as error:
+            self._written = os.fstat(file.fileno()).st_size
+            with file:
+                if isinstance(error, duckdb.IOException):
+                    check_writable(file, self._temp_dir)  # DuckDB does not tell whether reading or writing failed
             raise
-        return file
+        finally:
+            self._file = None

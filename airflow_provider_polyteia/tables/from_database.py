@@ -11,9 +11,9 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoun
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError
 from airflow_provider_polyteia.tables.interruptible import run_interruptible
 from airflow_provider_polyteia.tables.optional_dependencies import is_installed, require
+from airflow_provider_polyteia.tables.readers.base import ReadError
 from airflow_provider_polyteia.tables.readers.dbapi import DbApiReader
 from airflow_provider_polyteia.tables.sql_statement import single_query
-from airflow_provider_polyteia.tables.staging import ParquetStaging
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 Driver = Literal["auto", "duckdb", "dbapi"]
 
 _EXTENSION = "duckdb_extension_postgres_scanner"
-_REPORT_INTERVAL = 5.0
 
 
 def stage_query(
@@ -57,7 +56,11 @@ def stage_query(
     log.info("Reading from connection %r with %s", conn_id, reader_class.__name__)
     reader = reader_class(hook, query, parameters)
     started = time.monotonic()
-    table = run_interruptible(lambda: _stage_rows(reader, conn_id, temp_dir), reader.cancel)
+    table = run_interruptible(
+        lambda: _stage(reader, conn_id, temp_dir),
+        reader.cancel,
+        lambda: log.info("Reading from connection %r: %s so far", conn_id, reader.progress()),
+    )
     log.info("Read %s rows from connection %r in %.1f s", f"{table.rows:,}", conn_id, time.monotonic() - started)
     return table
 
@@ -104,20 +107,13 @@ def _choose_reader(hook: Any, conn_id: str, driver: Driver) -> type[DuckDBReader
     return DuckDBReader
 
 
-def _stage_rows(reader: Reader, conn_id: str, temp_dir: str | None) -> StagedTable:
-    last_reported = time.monotonic()
-    with ParquetStaging(temp_dir) as staging:
-        try:
-            for batch in reader.read_batches():
-                staging.write(batch)
-                if time.monotonic() - last_reported > _REPORT_INTERVAL:
-                    last_reported = time.monotonic()
-                    log.info("Reading from connection %r: %s rows so far", conn_id, f"{staging.rows:,}")
-        except PolyteiaError:
-            raise
-        except Exception as error:
-            raise PolyteiaError(
-                f"Reading from connection {conn_id!r} failed after {staging.rows:,} rows, so nothing was uploaded: "
-                f"{type(error).__name__}: {str(error).strip()}"
-            ) from error
-        return staging.finish()
+def _stage(reader: Reader, conn_id: str, temp_dir: str | None) -> StagedTable:
+    try:
+        return reader.stage(temp_dir)
+    except PolyteiaError:
+        raise
+    except Exception as error:
+        why = str(error) if isinstance(error, ReadError) else f"{type(error).__name__}: {str(error).strip()}"
+        raise PolyteiaError(
+            f"Reading from connection {conn_id!r} failed after {reader.progress()}, so nothing was uploaded: {why}"
+        ) from error

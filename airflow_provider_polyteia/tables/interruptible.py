@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from concurrent.futures import Future
 from contextvars import copy_context
 from threading import Event, Thread
@@ -18,12 +19,19 @@ log = logging.getLogger(__name__)
 _POLL_INTERVAL = 0.5
 # Maximum number of times to cancel a query, once per poll interval, before its thread is abandoned.
 _MAX_CANCELLATIONS = 10
+_REPORT_INTERVAL = 5.0  # seconds
 
 T = TypeVar("T")
 
 
-def run_interruptible(function: Callable[[], T], cancel: Callable[[], None]) -> T:
-    """Run a function in a thread and return its result; call `cancel` if the calling thread is interrupted."""
+def run_interruptible(
+    function: Callable[[], T], cancel: Callable[[], None], report: Callable[[], None] = lambda: None
+) -> T:
+    """Run a function in a thread and return its result.
+
+    :param cancel: is called if the calling thread is interrupted.
+    :param report: is called every 5 seconds. Default: nothing is.
+    """
     result: Future[T] = Future()
     ended = Event()
     context = copy_context()
@@ -39,8 +47,11 @@ def run_interruptible(function: Callable[[], T], cancel: Callable[[], None]) -> 
     Thread(target=run, name="polyteia-sql", daemon=True).start()
     try:
         # Not `Thread.join`: if a signal interrupts it, it may regard the running thread as ended.
+        reported = time.monotonic()
         while not ended.wait(_POLL_INTERVAL):
-            pass
+            if time.monotonic() - reported >= _REPORT_INTERVAL:
+                reported = time.monotonic()
+                report()
     except BaseException:
         _cancel(cancel, ended)
         raise

@@ -39,6 +39,13 @@ class StagedTable:
     rows: int
     schema: pa.Schema
 
+    @classmethod
+    def of(cls, file: IO[bytes]) -> Self:
+        """Return a Parquet file with what it says about itself."""
+        parquet = pq.ParquetFile(file)
+        file.seek(0)
+        return cls(file, parquet.metadata.num_rows, parquet.schema_arrow)
+
     def __enter__(self) -> Self:
         return self
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from typing import IO
 
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError
+
+_PROBE_BYTES = 1024 * 1024
 
 
 def open_temporary(directory: str | None) -> IO[bytes]:
@@ -26,6 +29,20 @@ def open_temporary(directory: str | None) -> IO[bytes]:
 def path_of(file: IO[bytes]) -> str:
     """Return a path under which a file without a name can be opened again in this process."""
     return f"/dev/fd/{file.fileno()}"
+
+
+def check_writable(file: IO[bytes], directory: str | None) -> None:
+    """Check that a temporary file can still grow.
+
+    :param directory: in which it was created.
+    :raises PolyteiaError: if not, e.g. because the disk is full.
+    """
+    end = os.fstat(file.fileno()).st_size + _PROBE_BYTES
+    try:
+        while missing := end - os.fstat(file.fileno()).st_size:
+            os.pwrite(file.fileno(), bytes(missing), end - missing)
+    except OSError as error:
+        raise write_failed(directory, error) from error
 
 
 def write_failed(directory: str | None, error: Exception) -> PolyteiaError:

@@ -33,7 +33,7 @@ from airflow_provider_polyteia.tables.conversion.parquet_files import (
 )
 from airflow_provider_polyteia.tables.conversion.staged_file import member_name, stage
 from airflow_provider_polyteia.tables.conversion.workbook import write_workbook
-from airflow_provider_polyteia.tables.engine import Engine
+from airflow_provider_polyteia.tables.engine import MEMORY_LIMIT, Engine
 from airflow_provider_polyteia.tables.file_checks.errors import NOTHING_SENT, Reject
 from airflow_provider_polyteia.tables.interruptible import run_interruptible
 
@@ -112,6 +112,12 @@ def _convert(
         ) from rejected.__cause__
     except duckdb.InterruptException:
         raise
+    except duckdb.OutOfMemoryException:
+        raise PolyteiaDataError(
+            f"{name!r} cannot be converted: its rows are so large that DuckDB needs more memory for them than it may "
+            f"use, {MEMORY_LIMIT}. Convert it before, and upload Parquet. {NOTHING_SENT}",
+            not_applied=True,
+        ) from None
     except (duckdb.Error, pa.ArrowException) as error:  # their texts may contain values
         raise PolyteiaDataError(
             f"{name!r} cannot be converted ({type(error).__name__}). {NOTHING_SENT}", not_applied=True

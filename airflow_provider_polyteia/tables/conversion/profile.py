@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from airflow_provider_polyteia.tables.conversion.value_notations import Notation
 
 MARKS = (POINT, COMMA)
+_MAX_LENGTH = 128  # of a value that is not text, with its separators
 
 
 @dataclass(frozen=True)
@@ -135,13 +136,18 @@ def profile_columns(
         groups.setdefault(column, []).append(name)
     profiles: dict[str, Profile] = {}
     for column, names in groups.items():
-        texts = ", ".join(trimmed(quoted(name)) for name in names)
+        texts = ", ".join(_shortened(trimmed(quoted(name)), column) for name in names)
         values = f"(SELECT unnest(range({len(names)})) AS number, unnest([{texts}]) AS value FROM {relation})"
         counts = ", ".join(_expressions("value", column))
         found = rows_of(f"SELECT number, {counts} FROM {values} WHERE value <> '' GROUP BY number")
         read = {names[number]: _read(iter(rest), column) for number, *rest in found}
         profiles |= {name: read.get(name) or _without_values(column) for name in names}
     return profiles
+
+
+def _shortened(text: str, candidates: Candidates) -> str:
+    """Return another text for one that is too long for everything but text, and would take the most time."""
+    return text if candidates.is_declared else f"CASE WHEN strlen({text}) > {_MAX_LENGTH} THEN 'text' ELSE {text} END"
 
 
 def _expressions(text: str, candidates: Candidates) -> Iterator[str]:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import duckdb
-import pyarrow.parquet as pq
 
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaDataError
 from airflow_provider_polyteia.tables.conversion import profile
@@ -29,13 +28,13 @@ from airflow_provider_polyteia.tables.conversion.table import (
 from airflow_provider_polyteia.tables.conversion.value_notations import AS_TEXT
 from airflow_provider_polyteia.tables.file_checks.errors import NOTHING_SENT
 from airflow_provider_polyteia.tables.sql_parts import quoted, trimmed
-from airflow_provider_polyteia.tables.staging import StagedTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from airflow_provider_polyteia.tables.conversion.options import Options
     from airflow_provider_polyteia.tables.engine import Engine
+    from airflow_provider_polyteia.tables.staging import StagedTable
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +148,7 @@ class Writer:
         blank = [f"CASE WHEN {trimmed(quoted(name))} <> '' THEN error('unfit') ELSE true END" for name in left_out]
         where = f" WHERE {' AND '.join(blank)}" if blank else ""
         query = f"SELECT {', '.join(expressions)} FROM {self.table.relation}{where}"
-        return staged(self.engine.copy_to_parquet(query, len(expressions)))
+        return self.engine.copy_to_parquet(query, len(expressions))
 
     def _expressions(self, choices: Mapping[str, Choice]) -> Iterator[tuple[str, str]]:
         declared = self._declared()
@@ -219,10 +218,3 @@ class Writer:
             f"'columns' in the argument 'convert' declares. {NOTHING_SENT}",
             not_applied=True,
         )
-
-
-def staged(file: IO[bytes]) -> StagedTable:
-    """Return a temporary Parquet file with what it says about itself."""
-    parquet = pq.ParquetFile(file)
-    file.seek(0)
-    return StagedTable(file, parquet.metadata.num_rows, parquet.schema_arrow)

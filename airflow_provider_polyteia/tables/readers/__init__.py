@@ -1,1 +1,1 @@
-"""Readers, one per way to access a database: each runs a query and yields its rows as Arrow record batches."""
+"""Readers, one per way to access a database: each runs a query and returns its rows as a temporary Parquet file."""

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    import pyarrow as pa
+    from airflow_provider_polyteia.tables.staging import StagedTable
 
     Parameters = Sequence[Any] | Mapping[str, Any] | None
 
@@ -20,11 +20,22 @@ BATCH_BYTES = 4 * 1024 * 1024
 class Reader(Protocol):
     """Runs one query."""
 
-    def read_batches(self) -> Iterator[pa.RecordBatch]:
-        """Run the query and yield its rows in at least one batch, which may be empty."""
+    def stage(self, temp_dir: str | None) -> StagedTable:
+        """Run the query and return its rows as a temporary Parquet file.
+
+        :raises PolyteiaError: if a value does not fit its type, or the file cannot be written.
+        :raises Exception: any other, if the database fails.
+        """
+
+    def progress(self) -> str:
+        """Return how much was read so far, for people. Called from another thread while `stage` is running."""
 
     def cancel(self) -> None:
-        """Cancel the query. Called from another thread while `read_batches` is running."""
+        """Cancel the query. Called from another thread while `stage` is running."""
+
+
+class ReadError(Exception):
+    """The database failed. The text has no values of parameters, which the exception of a driver may have."""
 
 
 def check_names(names: Sequence[str]) -> None:

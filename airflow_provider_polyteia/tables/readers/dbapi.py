@@ -11,7 +11,8 @@ from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError
 from airflow_provider_polyteia.tables.readers import postgres
 from airflow_provider_polyteia.tables.readers.base import BATCH_BYTES, check_names
 from airflow_provider_polyteia.tables.readers.postgres_sessions import wrap_connection
-from airflow_provider_polyteia.tables.schema import TypeInference, rows_to_batch
+from airflow_provider_polyteia.tables.schema import TypeInference
+from airflow_provider_polyteia.tables.staging import ParquetStaging
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from airflow_provider_polyteia.tables.readers.base import Parameters
+    from airflow_provider_polyteia.tables.staging import StagedTable
 
     MakeBatch = Callable[[Sequence[Sequence[Any]]], pa.RecordBatch]
 
@@ -46,6 +48,7 @@ class DbApiReader:
         self._parameters = parameters
         self._batch_bytes = batch_bytes
         self._connection: Any = None
+        self._rows = 0
 
     def cancel(self) -> None:
         """Cancel the query if the driver supports it. Called from another thread."""
@@ -54,15 +57,27 @@ class DbApiReader:
                 getattr(self._connection, name)()
                 return
 
+    def progress(self) -> str:
+        """Return the number of rows that were read."""
+        return f"{self._rows:,} rows"
+
+    def stage(self, temp_dir: str | None) -> StagedTable:
+        """Run the query and return its rows as a temporary Parquet file. Nothing is committed."""
+        with ParquetStaging(temp_dir) as staging:
+            for batch in self.read_batches():
+                staging.write(batch)
+                self._rows = staging.rows
+            return staging.finish()
+
     def read_batches(self) -> Iterator[pa.RecordBatch]:
-        """Run the query and yield its rows. Nothing is committed."""
+        """Run the query and yield its rows in at least one batch, which may be empty."""
         with closing(self._hook.get_conn()) as self._connection:
             if self._hook.conn_type == "postgres":
                 session = wrap_connection(self._connection)
-                described = postgres.describe(session, self._sql, self._parameters)
+                described = postgres.describe(session, self._sql, self._parameters, postgres.AS_NUMBERS)
                 with closing(session.server_cursor()) as cursor:
                     _execute(cursor, described.sql, self._parameters)
-                    yield from _fetch_batches(cursor, partial(rows_to_batch, described.fields), self._batch_bytes)
+                    yield from _fetch_batches(cursor, partial(postgres.to_batch, described.fields), self._batch_bytes)
             else:
                 with closing(self._open_cursor()) as cursor:
                     _execute(cursor, self._sql, self._parameters)

@@ -10,7 +10,9 @@ boolean, integers, floats, text        the same
 numeric(p, s)                          decimal(p, s), p up to 38; values with more digits are an error
 numeric without precision              decimal(38, 9), rounded to nine decimal places
 money                                  decimal(38, 2)
-date, timestamp, timestamptz, time     the same; timestamptz in UTC; ``infinity`` becomes NULL
+date, timestamp, timestamptz           the same, also BC and after 9999; timestamptz in UTC; ``infinity`` becomes
+                                       NULL; timestamps after 294246 are an error
+time                                   the same; ``24:00`` is an error
 bytea                                  binary
 arrays, composites, json, jsonb        text, as JSON
 uuid, enums, interval, inet and others text, as PostgreSQL formats it
@@ -23,13 +25,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError
+from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError
 from airflow_provider_polyteia.tables.readers.base import check_names
+from airflow_provider_polyteia.tables.schema import rows_to_batch
 from airflow_provider_polyteia.tables.staging import MAX_DIGITS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow_provider_polyteia.tables.readers.base import Parameters
     from airflow_provider_polyteia.tables.readers.postgres_sessions import Psycopg2Session, Psycopg3Session
@@ -59,12 +63,23 @@ _MAX_PRECISION = 1000  # that a column can be declared with
 _DEFAULT_SCALE = 9  # decimal places of a numeric without precision
 _RECORDS = {2249, 2287}  # record and record[]: pseudo-types, whose category does not show that they are nested
 _CAST = {26: ("bigint", pa.int64()), 790: ("numeric(38, 2)", pa.decimal128(38, 2))}  # oid, money
-_FINITE = "CASE WHEN isfinite({0}) THEN {0} END"
-_EXPRESSIONS = {
-    1042: "CASE WHEN {0} IS NOT NULL THEN concat({0}) END",  # char(n), whose spaces DuckDB would remove
-    1082: _FINITE,
-    1114: _FINITE,
-    1184: _FINITE,
+
+EARLIEST_TIMESTAMP = -210_866_803_200_000_000  # microseconds from 1970 to 4713 BC, where those of PostgreSQL begin
+DAY = 86_400_000_000  # microseconds
+
+# Numbers as Arrow has them: Python has neither dates BC nor after 9999. A timestamp that 64 bits do not hold is the
+# smallest number.
+_TIME = "(extract(epoch FROM {0}) * 1000000)::int8"
+_TIMESTAMP = (
+    "CASE WHEN isfinite({0}) AND {0} < '294247-01-01' THEN "
+    f"({{0}}::date - date '1970-01-01')::int8 * {DAY} + {_TIME.format('{0}::time')} "
+    "WHEN isfinite({0}) THEN -9223372036854775808 END"
+)
+AS_NUMBERS = {
+    1082: "CASE WHEN isfinite({0}) THEN {0} - date '1970-01-01' END",
+    1083: _TIME,
+    1114: _TIMESTAMP,
+    1184: _TIMESTAMP.replace("{0}", "({0} AT TIME ZONE 'UTC')"),
 }
 _NESTED_CATEGORIES = ("A", "C")  # arrays and composites
 _NOT_A_QUERY = ("42601", "25006")  # syntax error, write in a read-only transaction
@@ -72,15 +87,16 @@ _NOT_A_QUERY = ("42601", "25006")  # syntax error, write in a read-only transact
 
 @dataclass(frozen=True, slots=True)
 class DescribedQuery:
-    """A wrapped query and the columns it returns."""
+    """A wrapped query, whose columns are ``c0``, ``c1`` and so on, and the columns that are meant."""
 
     sql: str
     fields: list[pa.Field]
 
 
-def describe(session: Session, sql: str, parameters: Parameters) -> DescribedQuery:
+def describe(session: Session, sql: str, parameters: Parameters, expressions: Mapping[int, str]) -> DescribedQuery:
     """Get the columns of a query from PostgreSQL, without running the query, in a read-only transaction.
 
+    :param expressions: OID of a type -> expression that fetches a column ``{0}`` of this type. Default: as it is.
     :raises PolyteiaConfigurationError: if PostgreSQL reports that `sql` is not a query, or two columns have the same
         name.
     """
@@ -90,11 +106,9 @@ def describe(session: Session, sql: str, parameters: Parameters) -> DescribedQue
         check_names([column[0] for column in columns])
         nested = _fetch_nested_types(cursor, [column[1] for column in columns])
     aliases = [f"c{i}" for i in range(len(columns))]
-    selected = [_select_column(*pair, nested) for pair in zip(aliases, columns, strict=True)]
-    expressions = ", ".join(expression for expression, _ in selected)
-    if parameters is not None:
-        expressions = expressions.replace("%", "%%")
-    wrapped = f"SELECT {expressions} FROM (\n{sql}\n) AS q({', '.join(aliases)})"  # noqa: S608 - the DAG author's SQL
+    selected = [_select_column(*pair, nested, expressions) for pair in zip(aliases, columns, strict=True)]
+    wanted = ", ".join(f"{expression} AS {alias}" for alias, (expression, _) in zip(aliases, selected, strict=True))
+    wrapped = f"SELECT {wanted} FROM (\n{sql}\n) AS q({', '.join(aliases)})"  # noqa: S608 - the DAG author's SQL
     return DescribedQuery(wrapped, [field for _, field in selected])
 
 
@@ -117,22 +131,20 @@ def _fetch_nested_types(cursor: Any, types: Sequence[int]) -> set[int]:
     return {oid for oid, category in cursor.fetchall() if category in _NESTED_CATEGORIES} | _RECORDS
 
 
-def _select_column(alias: str, column: Any, nested: set[int]) -> tuple[str, pa.Field]:
+def _select_column(alias: str, column: Any, nested: set[int], expressions: Mapping[int, str]) -> tuple[str, pa.Field]:
     """Return the expression that selects a column, and the Arrow field of the result."""
     name, oid = column[0], column[1]
-    quoted = '"' + name.replace('"', '""') + '"'
     if oid == _NUMERIC:
         precision, scale = _digits(column.precision, column.scale)
         field = pa.field(name, pa.decimal128(precision, scale))
-        return f"{alias}::numeric({precision}, {scale}) AS {quoted}", field
+        return f"{alias}::numeric({precision}, {scale})", field
     if oid in _NATIVE:
-        expression = _EXPRESSIONS.get(oid, "{0}").format(alias)
-        return f"{expression} AS {quoted}", pa.field(name, _NATIVE[oid])
+        return expressions.get(oid, "{0}").format(alias), pa.field(name, _NATIVE[oid])
     if oid in _CAST:
         target, arrow_type = _CAST[oid]
-        return f"{alias}::{target} AS {quoted}", pa.field(name, arrow_type)
+        return f"{alias}::{target}", pa.field(name, arrow_type)
     expression = f"to_json({alias})" if oid in nested else alias
-    return f"{expression}::text AS {quoted}", pa.field(name, pa.string())
+    return f"{expression}::text", pa.field(name, pa.string())
 
 
 def _digits(precision: int | None, scale: int | None) -> tuple[int, int]:
@@ -144,3 +156,31 @@ def _digits(precision: int | None, scale: int | None) -> tuple[int, int]:
     if precision is None or scale is None or not 0 < precision <= _MAX_PRECISION or not 0 <= scale <= MAX_DIGITS:
         return MAX_DIGITS, _DEFAULT_SCALE
     return min(max(precision, scale), MAX_DIGITS), scale
+
+
+def to_batch(fields: Sequence[pa.Field], rows: Sequence[Sequence[Any]]) -> pa.RecordBatch:
+    """Return rows that were fetched with `AS_NUMBERS` as a record batch.
+
+    :raises PolyteiaError: if a value does not fit the type of its column; the error names the column.
+    """
+    batch = rows_to_batch(fields, rows)
+    for field, column in zip(batch.schema, batch.columns, strict=True):
+        if pa.types.is_timestamp(field.type) and _any(pc.less(column.view(pa.int64()), EARLIEST_TIMESTAMP)):
+            raise out_of_range(field)
+        if pa.types.is_time(field.type) and _any(pc.equal(column.view(pa.int64()), DAY)):
+            raise out_of_range(field)
+    return batch
+
+
+def _any(conditions: pa.BooleanArray) -> bool:
+    return bool(pc.any(conditions).as_py())
+
+
+def out_of_range(field: pa.Field) -> PolyteiaError:
+    """Return the exception for a column with a date or time that Parquet does not have."""
+    limit = "24:00" if pa.types.is_time(field.type) else "a timestamp after the year 294246"
+    return PolyteiaError(
+        f"Column {field.name!r} contains {limit}, which does not fit the type {field.type}. Replace it in the SQL, or "
+        f"convert the column to text with {field.name}::text. Nothing was uploaded.",
+        not_applied=True,
+    )

@@ -56,6 +56,11 @@ class Psycopg2Session:
         """Return the parameters of libpq for an equal connection, with the password."""
         return {**self._extensions.parse_dsn(self._connection.dsn), "password": self._connection.info.password}
 
+    def server_encoding(self) -> str:
+        """Return the encoding of the database."""
+        encoding: str = self._connection.info.parameter_status("server_encoding")
+        return encoding
+
 
 class Psycopg3Session:
     """A psycopg 3 connection."""
@@ -89,6 +94,11 @@ class Psycopg3Session:
         """Return the parameters of libpq for an equal connection, with the password."""
         settings = self._psycopg.conninfo.conninfo_to_dict(self._connection.info.dsn)
         return {**settings, "password": self._connection.info.password}
+
+    def server_encoding(self) -> str:
+        """Return the encoding of the database."""
+        encoding: str = self._connection.info.parameter_status("server_encoding")
+        return encoding
 
 
 def _generate_cursor_name() -> str:
