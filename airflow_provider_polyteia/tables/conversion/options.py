@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -161,10 +160,13 @@ def _is_character(value: Any) -> bool:
 
 
 def _is_encoding(value: Any) -> bool:
-    try:
-        return isinstance(value, str) and bool(codecs.lookup(value))
-    except LookupError:
+    if not isinstance(value, str):
         return False
+    try:
+        "".encode(value)  # unlike `codecs.lookup`, refuses codecs that are not for text, such as rot13 and base64
+    except (LookupError, ValueError):
+        return False
+    return True
 
 
 # Option -> whether a value is usable, and what it must be.

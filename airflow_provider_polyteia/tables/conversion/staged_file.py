@@ -192,7 +192,7 @@ def _is_utf8(file: StagedFile) -> bool:
 
 def _detect(file: StagedFile) -> str:
     with file.open() as opened:
-        return encodings.detect(opened)
+        return encodings.detect(opened, may_be_damaged=True)
 
 
 def _decoded(file: StagedFile, encoding: str) -> Iterator[bytes]:

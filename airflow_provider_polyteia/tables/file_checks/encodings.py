@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import codecs
 import re
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING
+
+from airflow_provider_polyteia.tables.file_checks.plausibility import plausibility
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -13,15 +16,19 @@ CHUNK = 256 * 1024  # bytes
 
 # Of files that are not in Unicode, by decreasing frequency; cp850 is what programs of DOS wrote. Encodings that differ
 # from these in few characters cannot be told apart: `encoding` has to name them.
-_LEGACY = ("cp1252", "cp850", "mac_roman")
-_SAMPLE = 256 * 1024  # bytes of lines that are not ASCII, enough to compare encodings
-_NOT_ASCII = re.compile(rb"[^\n]{0,200}[\x80-\xff][^\n]{0,200}")
+_USUAL, *_OTHERS = ("cp1252", "cp850", "mac_roman")
+_SAMPLE = 256 * 1024  # bytes that are not ASCII, with their neighbors; enough to compare encodings
+_NOT_ASCII = re.compile(rb"[\x80-\xff]+(?:[\x00-\x7f][\x80-\xff]+)*")
+_LAST = re.compile(rb"[\x00-\x7f][\x80-\xff]{0,7}\Z")  # may go on in the next chunk
 _NAMES = {
     "cp1252": "windows-1252",
     "cp850": "cp850 (DOS)",
     "mac_roman": "macintosh",
     "utf-8-sig": "UTF-8 with a byte order mark",
 }
+
+_TOLERATED = 0.1  # share of unusual and implausible characters below which the usual encoding is not doubted
+_DAMAGED = 0.5  # share of them, and of bytes that are not UTF-8, up to which a text is in UTF-8
 
 
 def display(encoding: str) -> str:
@@ -35,29 +42,52 @@ def chunks(file: IO[bytes]) -> Iterator[bytes]:
         yield chunk
 
 
-def detect(file: IO[bytes]) -> str:
-    """Return the most probable encoding of a file that is not in UTF-8 and has no byte order mark."""
-    sample, size, zeros = bytearray(), 0, [0, 0]
+def detect(file: IO[bytes], *, may_be_damaged: bool = False) -> str:
+    """Return the most probable encoding of a file that is not in UTF-8 and has no byte order mark.
+
+    :param may_be_damaged: Whether to return UTF-8 for a file in which only a few bytes are not UTF-8.
+    """
+    sample, size, zeros, rest = bytearray(), 0, [0, 0], b""
     for chunk in chunks(file):
         if size < _SAMPLE:
             zeros[size % 2] += chunk[::2].count(0)
             zeros[1 - size % 2] += chunk[1::2].count(0)
         size += len(chunk)
         if len(sample) < _SAMPLE:
-            sample += b"\n".join(_NOT_ASCII.findall(chunk))[:_SAMPLE]
+            part = rest + chunk
+            rest = last[0] if (last := _LAST.search(part[-8:])) else b""
+            sample += _not_ascii(part.removesuffix(rest))
     # In UTF-16, one byte of each character of European languages is zero, always at the same place.
     if sum(zeros) > min(size, _SAMPLE) // 4:
         return "utf-16-le" if zeros[1] > zeros[0] else "utf-16-be"
+    sample += _not_ascii(rest)
+    if may_be_damaged and _is_damaged_utf8(bytes(sample)):
+        return "utf-8"
     return _most_probable(bytes(sample))
 
 
-def _most_probable(sample: bytes) -> str:
-    from charset_normalizer import from_bytes  # noqa: PLC0415 - only for files that are not in Unicode
+def _not_ascii(part: bytes) -> bytes:
+    """Return what is not ASCII, each with the characters beside it."""
+    return b"".join(part[max(found.start() - 1, 0) : found.end() + 1] + b"\n" for found in _NOT_ASCII.finditer(part))
 
-    matches = list(from_bytes(sample, cp_isolation=list(_LEGACY)))
-    least = min((match.chaos for match in matches), default=0.0)
-    best = {name for match in matches if match.chaos == least for name in match.could_be_from_charset}
-    return next((name for name in _LEGACY if name in best), _LEGACY[0])
+
+def _is_damaged_utf8(sample: bytes) -> bool:
+    """Return whether a text that is not in UTF-8 is more likely damaged UTF-8 than in the usual encoding.
+
+    There, its characters look like `Ã¼`; and a text in that encoding hardly has any that are valid in UTF-8.
+    """
+    damaged = plausibility(sample, "utf-8")
+    return damaged.doubtful <= _DAMAGED or damaged.score > plausibility(sample, _USUAL).score
+
+
+def _most_probable(sample: bytes) -> str:
+    """Return the usual encoding, unless it is implausible and another one makes words of the text."""
+    usual = plausibility(sample, _USUAL)
+    if usual.doubtful < _TOLERATED:
+        return _USUAL
+    scores = {name: plausibility(sample, name).score for name in _OTHERS}
+    best = max(scores, key=scores.__getitem__)
+    return best if scores[best] > max(usual.score, 0) else _USUAL
 
 
 def find_undecodable(file: IO[bytes], encoding: str) -> tuple[int, int]:
@@ -70,8 +100,10 @@ def find_undecodable(file: IO[bytes], encoding: str) -> tuple[int, int]:
             line, column = _advance(line, column, decoder.decode(chunk))
         except UnicodeDecodeError as error:
             decoder.setstate(before)
-            return _advance(line, column, decoder.decode(chunk[: max(error.start - len(before[0]), 0)]))
-        except UnicodeError:  # of UTF-16 without a byte order mark
+            with suppress(UnicodeError):  # of UTF-16 without a byte order mark
+                return _advance(line, column, decoder.decode(chunk[: max(error.start - len(before[0]), 0)]))
+            break
+        except UnicodeError:  # likewise
             break
     return line, column
 

@@ -93,7 +93,10 @@ def _wrong_encoding(open_file: Open, charset: str, what: str) -> Reject:
     if charset:
         return Reject(f"not in the encoding {charset}{where}", "Correct the charset in the argument 'content_type'.")
     with open_file() as file:
-        return Reject(f"{what} in {encodings.display(encodings.detect(file))}, not in UTF-8{where}", CONVERT)
+        encoding = encodings.detect(file, may_be_damaged=True)
+    if encoding == "utf-8":
+        return Reject(f"{what} in UTF-8 with bytes that are not UTF-8{where}")
+    return Reject(f"{what} in {encodings.display(encoding)}, not in UTF-8{where}", CONVERT)
 
 
 def _with_zeros(open_file: Open, what: str) -> Reject:

@@ -84,6 +84,11 @@ REFUSED = {
     "PDF": (CSV, b"%PDF-1.7\n...", "a PDF document"),
     "Parquet": (CSV, b"PAR1...PAR1", "a Parquet file"),
     "cp1252": (CSV, GERMAN.encode("cp1252"), "CSV in windows-1252, not in UTF-8 (line 1, character 9)"),
+    "damaged UTF-8": (
+        CSV,
+        GERMAN.encode() * 50 + b"M\xfc;\n",
+        f"CSV in UTF-8 with bytes that are not UTF-8 (line {GERMAN.count(chr(10)) * 50 + 1}, character 2)",
+    ),
     "cp850": (CSV, GERMAN.encode("cp850"), "CSV in cp850 (DOS)"),
     "UTF-16 with a mark": (CSV, GERMAN.encode("utf-16"), "CSV in UTF-16."),
     "UTF-16 without a mark": (CSV, GERMAN.encode("utf-16-le"), "CSV in UTF-16-LE"),
