@@ -2,51 +2,79 @@
 
 from __future__ import annotations
 
+import glob
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import unquote
 
 import duckdb
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from airflow_provider_polyteia.exceptions import PolyteiaError
 from airflow_provider_polyteia.storage import display_name, is_local, reason, to_path
-from airflow_provider_polyteia.tables.conversion.number_style import MAX_DIGITS
-from airflow_provider_polyteia.tables.conversion.table import Table
+from airflow_provider_polyteia.tables.conversion.parquet_schemas import NULL, check_same_types, with_nulls
+from airflow_provider_polyteia.tables.conversion.parquet_values import (
+    check_values,
+    has_wide_decimals,
+    too_wide,
+    with_narrow_decimals,
+)
+from airflow_provider_polyteia.tables.conversion.table import TEXT, Table
 from airflow_provider_polyteia.tables.conversion.writer import Writer
 from airflow_provider_polyteia.tables.file_checks.errors import Reject
 from airflow_provider_polyteia.tables.file_checks.parquet import check_parquet
 from airflow_provider_polyteia.tables.file_checks.signatures import HEAD
-from airflow_provider_polyteia.tables.sql_parts import literal
-from airflow_provider_polyteia.tables.staging import ROW_GROUP_ROWS
-from airflow_provider_polyteia.tables.temporary import open_temporary
+from airflow_provider_polyteia.tables.sql_parts import literal, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from airflow_provider_polyteia.tables.conversion.options import Options
     from airflow_provider_polyteia.tables.conversion.staged_file import StagedFile
     from airflow_provider_polyteia.tables.engine import Engine
-    from airflow_provider_polyteia.tables.file_checks.parquet import Contents
     from airflow_provider_polyteia.tables.staging import StagedTable
 
-_EXTENSION = ".parquet"
+log = logging.getLogger(__name__)
+
+_ANYWHERE = "**/*.[pP][aA][rR][qQ][uU][eE][tT]"
 WILDCARDS = "*?["
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+_POSITION = "file_index"  # of a row's file in the list of files; a column of DuckDB that is not part of `*`
 
 
 @dataclass(frozen=True)
 class Folder:
     """The Parquet files of a folder or a pattern.
 
-    :ivar paths: of the files, in order.
-    :ivar partitions: the columns that folders with names such as ``year=2026`` hold.
+    :ivar members: the files, in the order of their paths.
     """
 
     name: str
-    paths: tuple[Any, ...]
-    partitions: frozenset[str]
+    members: tuple[Member, ...]
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file of a folder.
+
+    :ivar name: its path below the folder.
+    :ivar partitions: the columns that folders with names such as ``year=2026`` hold, and their values.
+    """
+
+    path: Any
+    name: str
+    partitions: Mapping[str, str | None]
+
+    @classmethod
+    def of(cls, path: Any, root: Any) -> Member:
+        """Return a file below a folder."""
+        parts = _relative(_text(path), root)
+        pairs = (part.partition("=") for part in parts[:-1] if "=" in part)
+        partitions = {name: None if value == _NO_VALUE else unquote(value) for name, _, value in pairs}
+        return cls(path, display_name("/".join(parts)), partitions)
 
 
 def find_folder(source: Any) -> Folder | None:
@@ -60,24 +88,36 @@ def find_folder(source: Any) -> Folder | None:
     path = to_path(source)
     try:
         if path.is_dir():
-            root, pattern = path, f"**/*{_EXTENSION}"
+            root, pattern = path, _ANYWHERE
         elif any(wildcard in path.name for wildcard in WILDCARDS) and not path.exists():
             root, pattern = path.parent, path.name
         else:
             return None
-        found = sorted(file for file in root.glob(pattern) if _is_data(_relative(file, root)) and file.is_file())
+        found = sorted(file for file in _matches(root, pattern) if file.is_file())
     except OSError as error:
         raise PolyteiaError(f"{str(path)!r} cannot be read: {reason(error)}.", not_applied=True) from error
     if not found:
         raise Reject("a folder without Parquet files" if root is path else "a pattern that matches no file")
-    folders = (part for file in found for part in _relative(file, root)[:-1])
-    return Folder(display_name(path), tuple(found), frozenset(part.split("=")[0] for part in folders if "=" in part))
+    return Folder(display_name(path), tuple(Member.of(file, root) for file in found))
 
 
-def _relative(file: Any, root: Any) -> tuple[str, ...]:
-    parts: tuple[str, ...] = PurePosixPath(file.path if hasattr(file, "path") else str(file)).parts
-    above = PurePosixPath(root.path if hasattr(root, "path") else str(root)).parts
-    return parts[len(above) :]
+def _matches(root: Any, pattern: str) -> Iterator[Any]:
+    """Yield the paths of data below a folder that match a pattern. The name of the folder is not a pattern."""
+    if is_local(root):
+        yield from (file for file in root.glob(pattern) if _is_data(_relative(_text(file), root)))
+        return
+    for name in root.fs.glob(f"{glob.escape(root.path.rstrip('/'))}/{pattern}"):
+        parts = _relative(name, root)
+        if _is_data(parts):
+            yield root.joinpath(*parts)
+
+
+def _text(path: Any) -> str:
+    return str(path) if is_local(path) else path.path
+
+
+def _relative(path: str, root: Any) -> tuple[str, ...]:
+    return PurePosixPath(path).parts[len(PurePosixPath(_text(root)).parts) :]
 
 
 def _is_data(parts: tuple[str, ...]) -> bool:
@@ -87,103 +127,164 @@ def _is_data(parts: tuple[str, ...]) -> bool:
 def write_parquet(engine: Engine, file: StagedFile, options: Options, previous: Mapping[str, str]) -> StagedTable:
     """Return a Parquet file in types that every reader knows (docs/transfers.md#converting-files).
 
-    :raises Reject: if it is incomplete or damaged.
+    :raises Reject: if it is incomplete or damaged, or a value would be changed.
     """
     with file.open() as opened:
         size = os.fstat(opened.fileno()).st_size
     contents = check_parquet(file.open, file.head(), size)
-    if _wide_decimals(contents):
-        file.replace_with(_with_narrow_decimals(file))
-    nulls = [name for name, arrow_type in contents.columns.items() if arrow_type == "null"]
-    return _write(engine, f"read_parquet({literal(file.path)})", file.name, options, previous, nulls=nulls)
-
-
-def _wide_decimals(contents: Contents) -> list[str]:
-    """Return the columns of decimals that DuckDB does not have; it reads other numbers instead of them."""
-    return [name for name, arrow_type in contents.columns.items() if arrow_type.startswith("decimal256")]
-
-
-def _with_narrow_decimals(file: StagedFile) -> IO[bytes]:
-    """Return the file with decimals of at most `MAX_DIGITS` digits.
-
-    :raises Reject: if a value has more.
-    """
-    narrow = open_temporary(file.temp_dir)
+    with file.open() as opened:
+        parquet = pq.ParquetFile(opened)
+        _report_truncated(file.name, check_values(parquet))
+        is_wide = has_wide_decimals(parquet.schema_arrow)
+    if is_wide:
+        file.replace_with(with_narrow_decimals(file))
+    relation = f"read_parquet({literal(file.path)})"
     try:
-        with file.open() as opened:
-            parquet = pq.ParquetFile(opened)
-            schema = pa.schema([_narrow(field) for field in parquet.schema_arrow])
-            with pq.ParquetWriter(narrow, schema) as writer:
-                for batch in parquet.iter_batches(ROW_GROUP_ROWS):
-                    columns = [column.cast(field.type) for column, field in zip(batch.columns, schema, strict=True)]
-                    writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
-        narrow.flush()
-    except pa.ArrowInvalid:
-        narrow.close()
-        raise _too_wide() from None
-    except OSError as error:  # of a damaged file
-        narrow.close()
-        raise Reject("Parquet that cannot be read") from error
-    except BaseException:
-        narrow.close()
-        raise
-    return narrow
+        nulls = [name for name, arrow_type in contents.columns.items() if arrow_type == "null"]
+        table = Table(relation, _columns(engine, relation, nulls))
+        return Writer(engine, table, options, file.name, previous, lambda row: f"row {row}").write()
+    except duckdb.Error as error:
+        raise _unreadable(error) from None
 
 
-def _too_wide() -> Reject:
-    return Reject(f"Parquet with decimals of more than {MAX_DIGITS} digits", "Round them.")
+def _report_truncated(name: str, columns: frozenset[str]) -> None:
+    if columns:
+        log.warning(
+            "Values in %r of %r are truncated to microseconds. DuckDB keeps nanoseconds only of timestamps without "
+            "time zone.",
+            ", ".join(sorted(columns)),
+            name,
+        )
 
 
-def _narrow(field: pa.Field) -> pa.Field:
-    if not pa.types.is_decimal256(field.type):
-        return field
-    return field.with_type(pa.decimal128(MAX_DIGITS, min(field.type.scale, MAX_DIGITS)))
+def _columns(engine: Engine, relation: str, nulls: Iterable[str]) -> dict[str, str]:
+    return engine.columns(relation) | dict.fromkeys(nulls, NULL)  # which DuckDB describes as integers
+
+
+def _unreadable(error: duckdb.Error) -> Exception:
+    """Return the exception to raise for one of DuckDB, whose text may contain values."""
+    if isinstance(error, duckdb.InterruptException | duckdb.OutOfMemoryException):
+        return error
+    return Reject(f"Parquet that cannot be read ({type(error).__name__})")
 
 
 def write_folder(engine: Engine, folder: Folder, options: Options, previous: Mapping[str, str]) -> StagedTable:
     """Return all rows of several Parquet files as one. A column that some of them do not have is empty there.
 
-    :raises Reject: if one of them is incomplete or damaged.
+    :raises Reject: if one of them is incomplete or damaged, or a value would be changed.
     """
-    for path in folder.paths:
+    _check_partitions(folder)
+    layouts: dict[_Layout, Member] = {}  # the first file of each
+    for member in folder.members:
         try:
-            _check_member(path)
+            layouts.setdefault(_check_member(member), member)
         except Reject as rejected:
-            raise Reject(f"a folder whose file {path.name!r} is {rejected.found}", rejected.advice) from rejected
-    if not is_local(folder.paths[0]):
-        engine.register_filesystem(folder.paths[0].fs)
-    paths = ", ".join(literal(_for_duckdb(path)) for path in folder.paths)
-    partitions = f"hive_partitioning = {str(bool(folder.partitions)).lower()}, hive_types_autocast = false"
-    relation = f"read_parquet([{paths}], union_by_name = true, {partitions})"
-    return _write(engine, relation, folder.name, options, previous, partitions=folder.partitions)
+            raise Reject(f"a folder whose file {member.name!r} is {rejected.found}", rejected.advice) from rejected
+    _report_truncated(folder.name, frozenset.union(*(layout.truncated for layout in layouts)))
+    path = folder.members[0].path
+    if not is_local(path):
+        engine.register_filesystem(path.fs)
+    try:
+        table = _united(engine, folder, layouts)
+        return Writer(engine, table, options, folder.name, previous, lambda row: f"row {row}").write()
+    except duckdb.Error as error:
+        raise _unreadable(error) from None
 
 
-def _check_member(path: Any) -> None:
+class _Layout(NamedTuple):
+    """What files with the same columns have in common.
+
+    :ivar nulls: the columns without type.
+    :ivar truncated: the columns whose values lose parts of a microsecond.
+    """
+
+    schema: str
+    nulls: frozenset[str]
+    truncated: frozenset[str]
+
+
+def _check_partitions(folder: Folder) -> None:
+    first = folder.members[0]
+    for member in folder.members:
+        if member.partitions.keys() != first.partitions.keys():
+            raise Reject(
+                f"a folder whose files lie in folders for different columns: {first.name!r}, {member.name!r}",
+                "Put all files into folders such as 'year=2026' of the same columns, or none.",
+            )
+
+
+def _check_member(member: Member) -> _Layout:
+    path = member.path
+    if is_local(path) and "\\" in str(path) and glob.has_magic(str(path)):
+        raise Reject(f"one with a backslash and one of {WILDCARDS} in its path, which DuckDB cannot open", "Rename it.")
     with path.open("rb") as opened:
         head = opened.read(HEAD)
     contents = check_parquet(lambda: path.open("rb"), head, path.stat().st_size)
-    if _wide_decimals(contents):
-        raise _too_wide()
+    with path.open("rb") as opened:
+        parquet = pq.ParquetFile(opened)
+        if has_wide_decimals(parquet.schema_arrow):
+            raise too_wide()
+        truncated = check_values(parquet)
+        schema = str(parquet.schema).partition("\n")[2]  # after an address in memory
+    nulls = frozenset(name for name, arrow_type in contents.columns.items() if arrow_type == "null")
+    return _Layout(schema, nulls, truncated)
+
+
+def _united(engine: Engine, folder: Folder, layouts: Mapping[_Layout, Member]) -> Table:
+    """Return the table of several files.
+
+    :raises Reject: if a value would be changed.
+    """
+    files = {member.name: _own_columns(engine, member, layout) for layout, member in layouts.items()}
+    paths = ", ".join(literal(_for_duckdb(member.path)) for member in folder.members)
+    relation = f"read_parquet([{paths}], union_by_name = true, hive_partitioning = false)"
+    try:
+        types = engine.columns(relation)
+    except duckdb.Error:
+        check_same_types(files, {})
+        raise
+    check_same_types(files, types)
+    return _with_partitions(folder, relation, with_nulls(types, files))
+
+
+def _own_columns(engine: Engine, member: Member, layout: _Layout) -> dict[str, str]:
+    """Return the columns of a file, without those that its folders hold."""
+    types = _columns(
+        engine, f"read_parquet({literal(_for_duckdb(member.path))}, hive_partitioning = false)", layout.nulls
+    )
+    return {name: sql_type for name, sql_type in types.items() if name.lower() not in _replaced(member)}
+
+
+def _replaced(member: Member) -> set[str]:
+    return {name.lower() for name in member.partitions}
+
+
+def _with_partitions(folder: Folder, relation: str, types: Mapping[str, str]) -> Table:
+    """Return a table with the columns that the names of folders hold. They replace those of the files."""
+    partitions = sorted(folder.members[0].partitions)
+    if not partitions:
+        return Table(relation, types)
+    if _POSITION in map(str.lower, types):
+        raise Reject(f"a folder with partitions whose files have a column {_POSITION!r}", "Rename the column.")
+    replaced = _replaced(folder.members[0])
+    kept = {name: sql_type for name, sql_type in types.items() if name.lower() not in replaced}
+    expressions = [
+        *map(quoted, kept),
+        *(
+            f"{_partition_values(folder, name)}[CAST({_POSITION} AS BIGINT) + 1] AS {quoted(name)}"
+            for name in partitions
+        ),
+    ]
+    selected = f"(SELECT {', '.join(expressions)} FROM {relation})"
+    return Table(selected, kept | dict.fromkeys(partitions, TEXT), texts=tuple(partitions))
+
+
+def _partition_values(folder: Folder, name: str) -> str:
+    values = (member.partitions[name] for member in folder.members)
+    return f"CAST([{', '.join('NULL' if value is None else literal(value) for value in values)}] AS {TEXT}[])"
 
 
 def _for_duckdb(path: Any) -> str:
-    return str(path) if is_local(path) else f"{path.protocol}://{path.path}"
-
-
-def _write(
-    engine: Engine,
-    relation: str,
-    name: str,
-    options: Options,
-    previous: Mapping[str, str],
-    *,
-    partitions: Collection[str] = (),
-    nulls: Collection[str] = (),
-) -> StagedTable:
-    try:
-        types = engine.columns(relation) | dict.fromkeys(nulls, '"NULL"')  # integers before DuckDB 1.5
-        texts = tuple(column for column in types if column in partitions)
-        table = Table(relation, types, texts=texts)
-        return Writer(engine, table, options, name, previous, lambda row: f"row {row}").write()
-    except duckdb.Error as error:
-        raise Reject(f"Parquet that cannot be read ({type(error).__name__})") from None  # its text may contain values
+    """Return a path as DuckDB reads it, which takes any path for a pattern."""
+    escaped = glob.escape(_text(path))
+    return escaped if is_local(path) else f"{path.protocol}://{escaped}"
