@@ -11,7 +11,9 @@ from airflow_provider_polyteia.tables.file_checks.encodings import CHUNK
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+("?)|[\[\]{}:]', re.DOTALL)
+_STRING = rb'"(?:[^"\\]|\\.)*+("?)'
+_TOKEN = re.compile(_STRING + rb"|[\[\]{}:]", re.DOTALL)
+_ITEM_TOKEN = re.compile(_STRING + rb"|[\[\]{},]", re.DOTALL)
 
 
 class JsonList(NamedTuple):
@@ -38,7 +40,7 @@ def find_lists(file: IO[bytes]) -> Iterator[JsonList]:
     text, key = b"", ""
     depth, start = 0, 0  # of lists around the present place, and where the first of them begins
     is_empty = True
-    for token, position in _tokens(file):
+    for token, position in _tokens(file, _TOKEN):
         if token == b"[":
             start, is_empty = (start, False) if depth else (position, True)
             depth += 1
@@ -58,13 +60,33 @@ def find_lists(file: IO[bytes]) -> Iterator[JsonList]:
             text = token
 
 
-def _tokens(file: IO[bytes]) -> Iterator[tuple[bytes, int]]:
-    """Return strings, brackets and colons with their positions."""
+def list_items(file: IO[bytes]) -> Iterator[tuple[int, int]]:
+    """Return where each item of a list begins and ends, whether or not it is valid.
+
+    :param file: at the beginning of the list.
+    """
+    depth = start = 0
+    for token, position in _tokens(file, _ITEM_TOKEN):
+        is_end = depth == 1 and token in (b",", b"]")
+        if is_end:
+            yield start, position
+        if token in (b"[", b"{"):
+            depth += 1
+        elif token in (b"]", b"}"):
+            depth -= 1
+            if not depth:
+                return
+        if is_end or (depth == 1 and token == b"[" and not start):
+            start = position + 1
+
+
+def _tokens(file: IO[bytes], pattern: re.Pattern[bytes]) -> Iterator[tuple[bytes, int]]:
+    """Return strings, and other tokens that a pattern matches, with their positions."""
     part, offset = b"", 0
     while chunk := file.read(CHUNK):
         part += chunk
         end = len(part)
-        for match in _TOKEN.finditer(part):
+        for match in pattern.finditer(part):
             if match[1] == b"":
                 end = match.start()  # of a string that ends in the next chunk
                 break

@@ -26,11 +26,14 @@ _CLOSED_BY = {ord("["): ord("]"), ord("{"): ord("}")}
 _INCOMPLETE = "Run the task after the file is complete."
 
 
-def check_json(open_file: Open, head: bytes, size: int) -> Iterator[str]:
+def check_json(
+    open_file: Open, head: bytes, size: int, observe: Callable[[bytes], None] = lambda _: None
+) -> Iterator[str]:
     """Check a JSON file, and yield what is suspicious about it.
 
     :param head: the first bytes.
     :param size: of the file, in bytes.
+    :param observe: called with the parts of the file that are outside of its strings.
     :raises Reject: if it is not one complete JSON document, or several, one per line.
     """
     signature = recognize(head)
@@ -44,7 +47,7 @@ def check_json(open_file: Open, head: bytes, size: int) -> Iterator[str]:
     check_encoding(open_file, head, "", "JSON")
     if not head.lstrip()[:1] or head.lstrip()[0] not in b'{["-0123456789tfn':
         raise Reject("not JSON")
-    structure = Structure()
+    structure = Structure(observe)
     with open_file() as file:
         for chunk in encodings.chunks(file):
             structure.feed(chunk)
@@ -92,9 +95,13 @@ def _is_json(line: str) -> bool:
 
 
 class Structure:
-    """Follows strings and brackets through the parts of a JSON file."""
+    """Follows strings and brackets through the parts of a JSON file.
 
-    def __init__(self) -> None:
+    :param observe: called with what is outside of the strings. Default: nothing is.
+    """
+
+    def __init__(self, observe: Callable[[bytes], None] = lambda _: None) -> None:
+        self._observe = observe
         self._in_string = False
         self._rest = b""  # a backslash whose next character is in the next part
         self._open = bytearray()  # the brackets that are not closed yet, in order
@@ -111,6 +118,7 @@ class Structure:
         parts = chunk.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
         outside = b"".join(parts[self._in_string :: 2])
         self._in_string ^= len(parts) % 2 == 0
+        self._observe(outside)
         brackets = outside.translate(None, _NOT_BRACKETS)
         for _ in range(2):  # most of them are closed immediately
             brackets = brackets.replace(b"{}", b"").replace(b"[]", b"")

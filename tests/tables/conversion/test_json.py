@@ -6,7 +6,6 @@ import datetime as dt
 import io
 import json
 from decimal import Decimal
-from importlib.metadata import version
 
 import pytest
 from hypothesis import given
@@ -14,7 +13,13 @@ from hypothesis import strategies as st
 
 from airflow_provider_polyteia.exceptions import PolyteiaDataError
 from airflow_provider_polyteia.tables.conversion import json_lists
-from airflow_provider_polyteia.tables.conversion.json_lists import copy_range, find_lists
+from airflow_provider_polyteia.tables.conversion.json_lists import copy_range, find_lists, list_items
+from airflow_provider_polyteia.tables.conversion.json_numbers import mark
+
+json_values = st.recursive(
+    st.none() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+)
 
 
 def features(*properties, **more):
@@ -58,11 +63,95 @@ def test_types(convert):
     }
 
 
-@pytest.mark.skipif(version("duckdb") < "1.5", reason="DuckDB refuses them before 1.5")
 def test_large_integers(convert):
     """Integers of more than 63 bits are exact."""
     types, rows = convert(json.dumps([{"n": 1}, {"n": 2**64 - 1}]), name="x.json")
     assert (types["n"], rows[1]["n"]) == ("decimal128(38, 0)", Decimal(2**64 - 1))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "sql_type"),
+    {
+        "more than 64 bits": (("18446744073709551616", "1"), "decimal128(38, 0)"),
+        "many digits": (("12345678901234567890123",), "decimal128(38, 0)"),
+        "negative": (("-9223372036854775809",), "decimal128(38, 0)"),
+        "large and decimal": (("9007199254740993", "1.5"), "decimal128(38, 1)"),
+        "large and small": (("9007199254740993", "0.00001", "-2"), "decimal128(38, 5)"),
+        "many decimal places": (("0.1000000000000000055511151231257827", "1"), "decimal128(38, 34)"),
+        "large": (("9007199254740993", "1"), "int64"),
+        "the largest exact": (("9007199254740992", "1.5"), "double"),
+        "the digits of a double": (("0.30000000000000004", "0.10000000000000001", "1.10", "1E5", "1e-7"), "double"),
+        "zeros": (("0e-999", "-0.0000000000000000000000"), "double"),
+    }.values(),
+)
+@pytest.mark.parametrize("name", ["x.json", "x.ndjson"])
+def test_exact_numbers(convert, numbers, sql_type, name):
+    """No number is rounded."""
+    records = [f'{{"a":{number}}}' for number in numbers]
+    content = f"[{','.join(records)}]" if name == "x.json" else "\n".join(records)
+    types, rows = convert(content, name=name)
+    assert types == {"a": sql_type}
+    assert [row["a"] for row in rows] == [
+        float(number) if sql_type == "double" else Decimal(number) for number in numbers
+    ]
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        ("1e400", "1.5"),
+        ("1e-400",),
+        ("12345678901234567890123456789012345678901",),
+        ("1" * 5_000,),
+        ("9007199254740993", "1e+300"),
+        ("18446744073709551616", "true"),
+    ],
+)
+def test_numbers_as_text(convert, numbers):
+    """Numbers that neither a decimal nor a floating-point number holds are text."""
+    types, rows = convert(
+        json.dumps([{"a": "x"}]).replace('{"a": "x"}', ",".join(f'{{"a":{n}}}' for n in numbers)), name="x.json"
+    )
+    assert (types, [row["a"] for row in rows]) == ({"a": "string"}, list(numbers))
+
+
+def test_exact_numbers_among_others(convert):
+    """Numbers that are not rounded do not change the texts and nested values around them."""
+    nested = '"l":[1e400,{"x":18446744073709551616}]'
+    record = r'{"n":18446744073709551616,"t":"a\"18446744073709551616\\","d":"2026-12-31",' + nested + "}"
+    types, (row,) = convert(f"[{record}]", name="x.json")
+    assert types == {"n": "decimal128(38, 0)", "t": "string", "d": "date32[day]", "l": "string"}
+    assert row == {
+        "n": Decimal(2**64),
+        "t": 'a"18446744073709551616\\',
+        "l": '[1e400,{"x":18446744073709551616}]',
+        "d": dt.date(2026, 12, 31),
+    }
+
+
+@given(st.text('0123456789.-+eE,:[]{}\\" nul', max_size=80), st.integers(1, 5))
+def test_marked_numbers(text, chunk):
+    """Only numbers are marked, and nothing else changes, whatever the parts of the file are."""
+    content = f'[{{"t": {json.dumps(text)}, "n": [1e300,12345678901234567890123, 1e400]}}]'.encode()
+    parts = (content[start : start + chunk] for start in range(0, len(content), chunk))
+    marked = json.loads(b"".join(mark(parts, "M")))
+    assert marked == [{"t": text, "n": [1e300, "M12345678901234567890123", "M1e400"]}]
+
+
+@given(json_values, st.integers(1, 40))
+def test_list_items(value, chunk):
+    """The items of a list are found, whatever its parts are."""
+    items = [value, 1, "a,]", value]
+    document = f" [ {', '.join(map(json.dumps, items))} ] ".encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_lists, "CHUNK", chunk)
+        found = list(list_items(io.BytesIO(document)))
+    assert [json.loads(document[start:end]) for start, end in found] == items
+
+
+def test_key_json(convert):
+    """A key may be called json."""
+    assert convert('[{"json":1}]', name="x.json")[1] == [{"json": 1}]
 
 
 def test_whole_file_decides(convert):
@@ -131,7 +220,23 @@ def test_declared_types(convert):
         "not JSON": ('[{"a":1},]', "not valid JSON (line 1, character 10"),
         "HTML": ("<!doctype html><p>", "an HTML page"),
         "CSV": ("a,b\n1,2\n", "not JSON"),
-        "keys that differ in case": ('[{"B":1,"b":2}]', "keys that differ in upper and lower case only"),
+        "keys that differ in case": (
+            '[{"B":1,"b":2}]',
+            "record 1 has keys that differ in upper and lower case only: 'B' and 'b'",
+        ),
+        "nested keys that differ in case": ('[{"a":{"x":1}},{"a":{"X":2}}]', "record 2 has keys that differ"),
+        "an empty key": ('[{"b":2},{"":"Meier","b":2}]', "record 2 has an empty key"),
+        "a repeated key": ('[{"a":1,"a":"Meier"}]', "record 1 has the key 'a' twice"),
+        "a number among records": ('[{"a":1},5]', "record 2 is not an object, but a number"),
+        "a text among records": ('[{"a":1},"Meier"]', "record 2 is not an object, but a text"),
+        "lists": ("[[1],[2]]", "record 1 is not an object, but a list"),
+        "null first": ('[null,{"a":1}]', "record 1 is not an object, but null"),
+        "null last": ('[{"a":[null]}, null]', "record 2 is not an object, but null"),
+        "a line with null": ('{"a":1}\nnull\n', "record 2 is not an object, but null"),
+        "NaN": ('[{"a":1},{"a":NaN}]', "record 2 contains NaN"),
+        "infinity": ('[{"a":[-Infinity]}]', "record 1 contains -Infinity"),
+        "half a surrogate pair": (r'[{"a":"Meier\ud800"}]', "record 1 contains half of a surrogate pair"),
+        "no keys": ("[{},{}]", "whose records have no keys"),
         "blank": (" \n", "blank"),
     }.values(),
 )
@@ -140,13 +245,48 @@ def test_refused(convert, content, why):
     with pytest.raises(PolyteiaDataError) as refused:
         convert(content, name="x.json")
     assert why in str(refused.value)
-
-
-def test_large_damaged_document(convert):
-    """A mistake in a document that is too large to be parsed at once is found, and no value is printed."""
-    with pytest.raises(PolyteiaDataError, match="JSON that cannot be read as a table") as refused:
-        convert("[" + '{"name":"Müller"},' * 100_000 + '{"name" "Meier"}]', name="x.json")
     assert "Meier" not in str(refused.value)
+
+
+def test_null_in_lists(convert):
+    """Lists in records may contain null."""
+    assert convert('[{"a":[null,1]},{"a":null}]', name="x.json")[1] == [{"a": "[null,1]"}, {"a": None}]
+
+
+def test_repeated_list(convert):
+    """A key that names several lists is refused."""
+    with pytest.raises(PolyteiaDataError, match="several lists under the key 'r'"):
+        convert('{"r":[{"a":1}],"r":[{"a":2}]}', {"records": "r"}, name="x.json")
+
+
+@pytest.mark.parametrize(
+    ("end", "why"),
+    [
+        ('{"name" "Meier"}]', "record 100,001 is not valid JSON (character 9: Expecting ':' delimiter)"),
+        ('{"name":"Mei\ner"}]', "record 100,001 is not valid JSON (character 13: Invalid control character"),
+        ("]", "record 100,001 is not valid JSON (character 1: Expecting value)"),
+        ('{"name":tru}]', "record 100,001 is not valid JSON (character 9: Expecting value)"),
+        ('{"name":"Meier"}] Meier', "not valid JSON after the list of its records"),
+        ('{"name":nan}]', "record 100,001 is not valid JSON"),
+    ],
+)
+def test_large_damaged_document(convert, end, why):
+    """A mistake in a document that is too large to be parsed at once is found, and no value is printed."""
+    with pytest.raises(PolyteiaDataError) as refused:
+        convert("[" + '{"name":"Müller"},' * 100_000 + end, name="x.json")
+    assert why in str(refused.value)
+    assert "Meier" not in str(refused.value)
+
+
+def test_large_damaged_lines(convert):
+    """So is one in JSON Lines, and a key that is not a string."""
+    for content, why in (
+        ('{"name":"Müller"}\n' * 100_000 + '\n{"name" "Meier"}\n', "record 100,001 is not valid JSON"),
+        ('{"a":[{"name":"' + "x" * 2**20 + '"}],"\\x":[]}', "it has a key that is not a string"),
+    ):
+        with pytest.raises(PolyteiaDataError, match=why) as refused:
+            convert(content, name="x.json")
+        assert "Meier" not in str(refused.value)
 
 
 @pytest.mark.parametrize("name", ["x.geojson", "x.json"])
@@ -171,12 +311,6 @@ def test_geojson_without_properties(convert, caplog):
     for content, why in ((features(), "without features"), ('{"type":"Feature"}', "not a FeatureCollection")):
         with pytest.raises(PolyteiaDataError, match=why):
             convert(content, name="x.geojson")
-
-
-json_values = st.recursive(
-    st.none() | st.integers() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
-)
 
 
 def lists_in(value, path=()):
