@@ -22,7 +22,7 @@ class SqlToPolyteiaOperator(UploadOperator):
     """Replace the data of a dataset with the result of a query, as Parquet, in constant memory.
 
     The rows are staged in a temporary Parquet file first, which is uploaded only when it is complete. Types are
-    preserved: see docs/transfers.md. Needs the extra ``[parquet]``; with ``[postgres]``, PostgreSQL is read through DuckDB.
+    preserved: see docs/transfers.md. Needs the extra ``[parquet]``; with ``[postgres]``, DuckDB reads PostgreSQL.
 
     Returns ``dataset_id``, ``rows``, ``bytes``, ``columns`` (name to type), ``content_type``, ``filename``,
     ``source_conn_id`` and, on the RPC API, ``ingest_id``; each is also pushed as a separate XCom.

@@ -52,8 +52,8 @@ def write_csv(engine: Engine, file: StagedFile, options: Options, previous: Mapp
     dialect = find_dialect(file, options.reader, options.reader.get("delim", tabs))
     place = partial(_place, file, dialect)
 
-    def write(path: str, plain: Dialect, line_end: str, row_size: int = _MAX_ROW_SIZE) -> StagedTable:
-        table = _table(path, plain, line_end, options.reader, row_size)
+    def write(path: str, plain: Dialect, line_end: str, given: Mapping[str, Any], row_size: int) -> StagedTable:
+        table = _table(path, plain, line_end, given, row_size)
         return Writer(engine, table, options, file.name, previous, place).write()
 
     line_end = _find_line_end(file)
@@ -63,13 +63,21 @@ def write_csv(engine: Engine, file: StagedFile, options: Options, previous: Mapp
             if dialect.skip:
                 rest.replace(_without_first_lines(file, dialect.skip))
             try:
-                return write(rest.path, replace(dialect, skip=0), line_end)
-            except (duckdb.InvalidInputException, duckdb.NotImplementedException):
+                return write(rest.path, replace(dialect, skip=0), line_end, options.reader, _MAX_ROW_SIZE)
+            except (duckdb.InterruptException, duckdb.OutOfMemoryException):
+                raise
+            except duckdb.Error:
                 log.info("Reading %r row by row, because it does not follow the rules of CSV", file.name)
+    if options.reader.get("allow_quoted_nulls") is False:
+        raise Reject(
+            "not CSV by its rules, and is read in a way that does not know which values are quoted",
+            "Remove 'allow_quoted_nulls' from the argument 'convert'.",
+        )
     rows = _PlainRows(file, dialect, is_padded=options.reader.get("null_padding", False))
     with StagedFile(file.name, "", file.temp_dir) as plain:
         plain.replace(rows.chunks())
-        staged = write(plain.path, rows.dialect, "\n", max(_MAX_ROW_SIZE, rows.max_size))
+        given = {name: value for name, value in options.reader.items() if name == "nullstr"}  # others are applied
+        staged = write(plain.path, rows.dialect, "\n", given, max(_MAX_ROW_SIZE, rows.max_size))
     if staged.rows != rows.count:
         staged.file.close()
         raise Reject(f"a file of {rows.count:,} rows, of which only {staged.rows:,} can be read")
@@ -190,13 +198,15 @@ def _numbered(file: StagedFile, dialect: Dialect) -> Iterator[tuple[int, list[st
     :raises Reject: if a row cannot be read.
     """
     csv.field_size_limit(_MAX_FIELD_SIZE)
-    count = 0
+    count, begins_row = 0, True
 
     def lines(text: io.TextIOWrapper) -> Iterator[str]:
-        nonlocal count
+        nonlocal count, begins_row
         for line in text:
             count += 1
-            if count > dialect.skip and not (dialect.comment and line.startswith(dialect.comment)):
+            is_comment = begins_row and dialect.comment and line.startswith(dialect.comment)
+            if count > dialect.skip and not is_comment:
+                begins_row = False  # until the reader has a row: a line within quotes is not a comment
                 yield line
 
     with io.TextIOWrapper(file.open(), encoding="utf-8", newline="") as opened:
@@ -206,7 +216,7 @@ def _numbered(file: StagedFile, dialect: Dialect) -> Iterator[tuple[int, list[st
             for row in reader:
                 if row:
                     yield number, row
-                number = count + 1
+                number, begins_row = count + 1, True
         except csv.Error as error:
             raise Reject(
                 f"a file whose line {number} cannot be read: {error}", "Check its quotes, and the option 'quote'."

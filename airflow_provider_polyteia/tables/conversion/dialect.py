@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 _SAMPLE_LINES = 500
 _SAMPLE_CHARACTERS = 1024 * 1024
+_NO_NAME = re.compile(r"\s*([-+]?[0-9.,]+|[0-9]{4}-[0-9]{2}-[0-9]{2}.*)?\s*")  # a number, a date, or nothing
 _DELIMITER_HINT = re.compile(r"sep=(.)\s*$", re.IGNORECASE)  # for Excel, as the first line
 
 
@@ -78,9 +79,15 @@ def find_dialect(file: StagedFile, options: Mapping[str, Any], delim: str | None
         number = skip + begins
         raise Reject(
             f"a file whose table seems to begin in line {number}",
-            f"Set 'skip' in the argument 'convert' to {number - 1}, or to 0 if it begins in line 1.",
+            f"Set 'skip' in the argument 'convert' to {number - 1}, or to 0 if it begins in line 1, "
+            "or 'delim' if it has one column.",
         )
     first = rows[0][1]
+    if "header" not in options and all(map(_NO_NAME.fullmatch, first)):
+        raise Reject(
+            "a file whose first line looks like values, not like names of columns",
+            "Set 'header' in the argument 'convert' to False, or to True if these are the names.",
+        )
     header = options.get("header", True)
     names, unnamed = unique_names(first if header else [""] * len(first))
     return Dialect(delim, quote, escape, comment, header, skip, names, unnamed if header else frozenset())

@@ -50,40 +50,53 @@ class Choice:
 
     :ivar notation: how its values are written; None if they do not fit the declared type.
     :ivar is_ambiguous: whether its numbers have one meaning with a decimal point and another with a decimal comma.
+    :ivar decided_by: another column, whose numbers decided which of the two it is; empty if none did.
     """
 
     notation: Notation | None
     is_ambiguous: bool = False
+    decided_by: str = ""
 
 
 def choose(columns: Mapping[str, Column], profiles: Mapping[str, Profile]) -> dict[str, Choice]:
     """Return the notation of each column."""
     marks = {name: _possible_marks(profiles[name], column) for name, column in columns.items()}
-    evident = {possible[0] for name, possible in marks.items() if len(possible) == 1 and profiles[name].with_marks}
+    evident: dict[str, str] = {}
+    for name, possible in marks.items():
+        if len(possible) == 1 and profiles[name].with_marks:
+            evident.setdefault(possible[0], name)
     return {name: _choose(column, profiles[name], marks[name], evident) for name, column in columns.items()}
 
 
 def _possible_marks(profile: Profile, column: Column) -> list[str]:
-    """Return the decimal marks with which all values are numbers, of the declared type if there is one."""
-    return [
-        mark
-        for mark in column.candidates.marks
-        if profile.values and (_fits(column.declared, profile, mark) if column.declared else _number(profile, mark))
-    ]
+    """Return the decimal marks with which all values are numbers."""
+    is_number_with = _is_number if column.declared else _number
+    return [mark for mark in column.candidates.marks if profile.values and is_number_with(profile, mark)]
 
 
-def _choose(column: Column, profile: Profile, marks: list[str], evident: set[str]) -> Choice:
+def _is_number(profile: Profile, mark: str) -> bool:
+    return not profile.numbers[mark].unfit_for_floats
+
+
+def _choose(column: Column, profile: Profile, marks: list[str], evident: Mapping[str, str]) -> Choice:
+    """Return the choice for a column.
+
+    :param marks: with which its values are numbers.
+    :param evident: decimal marks of the file -> a column whose values show it.
+    """
     is_ambiguous = len(marks) > 1 and bool(profile.with_marks)
-    if is_ambiguous:
-        marks = [mark for mark in marks if {mark} == evident]
-    is_ambiguous = is_ambiguous and not marks
+    decided_by = ""
+    if is_ambiguous and len(evident) == 1:
+        ((mark, decided_by),) = evident.items()
+        marks = [mark]
     if column.declared:
-        return Choice(_notation_of(column.declared, column, profile, marks), is_ambiguous)
-    if column.previous:
-        notation = _notation_of(column.previous, column, profile, marks)
-        if notation is not None:
-            return Choice(notation)
-    return Choice(AS_TEXT if is_ambiguous else _inferred(column, profile, marks), is_ambiguous)
+        marks = [mark for mark in marks if _fits(column.declared, column, profile, mark)]
+        is_ambiguous = is_ambiguous and len(marks) != 1
+        return Choice(_notation_of(column.declared, column, profile, marks), is_ambiguous, decided_by)
+    if is_ambiguous and not decided_by:
+        return Choice(AS_TEXT, is_ambiguous=True)
+    notation = _notation_of(column.previous, column, profile, marks) if column.previous else None
+    return Choice(notation or _inferred(column, profile, marks), decided_by=decided_by)
 
 
 def _inferred(column: Column, profile: Profile, marks: Sequence[str]) -> Notation:
@@ -101,7 +114,7 @@ def _number(profile: Profile, mark: str) -> str | None:
     numbers = profile.numbers[mark]
     if not numbers.unfit:
         return exact_type(numbers.scale, numbers.integer_digits)
-    return None if numbers.unfit_for_floats else "DOUBLE"
+    return None if numbers.unfit_for_floats or numbers.rounded else "DOUBLE"
 
 
 def _style(column: Column, profile: Profile, marks: Sequence[str]) -> NumberStyle:
@@ -114,7 +127,7 @@ def _notation_of(sql_type: str, column: Column, profile: Profile, marks: Sequenc
     if sql_type == TEXT:
         return AS_TEXT
     if is_number(sql_type):
-        if profile.values and not (marks and _fits(sql_type, profile, marks[0])):
+        if profile.values and not (marks and _fits(sql_type, column, profile, marks[0])):
             return None
         return _style(column, profile, marks).notation(sql_type)
     notations = [notation for notation in column.candidates.notations if notation.sql_type == sql_type]
@@ -122,10 +135,13 @@ def _notation_of(sql_type: str, column: Column, profile: Profile, marks: Sequenc
     return next(fitting, None)
 
 
-def _fits(sql_type: str, profile: Profile, mark: str) -> bool:
-    """Return True if all values are numbers that a type holds without rounding."""
+def _fits(sql_type: str, column: Column, profile: Profile, mark: str) -> bool:
+    """Return True if all values are numbers that a type holds without rounding.
+
+    Of a declared type, whether it holds the largest ones is found when they are written.
+    """
     numbers = profile.numbers[mark]
     if is_float(sql_type):
-        return not numbers.unfit_for_floats
-    fits = numbers.scale <= scale_of(sql_type) and numbers.integer_digits <= max_integer_digits(sql_type)
-    return fits and not numbers.unfit
+        return not numbers.unfit_for_floats and not numbers.rounded
+    max_digits = max_integer_digits(sql_type, always=not column.declared)
+    return numbers.scale <= scale_of(sql_type) and numbers.integer_digits <= max_digits and not numbers.unfit

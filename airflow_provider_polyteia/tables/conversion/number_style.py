@@ -17,6 +17,7 @@ MAX_INTEGER_DIGITS = 18  # of which every number fits into 64 bits
 MAX_DIGITS = 38  # of a decimal
 
 _DECIMAL = re.compile(r"DECIMAL\((\d+),(\d+)\)")
+MAX_FLOAT_DIGITS = 15  # of which every number is the same after it was a floating-point number
 _INTEGER_DIGITS = {"TINYINT": 3, "SMALLINT": 5, "INTEGER": 10, "BIGINT": 19}  # of the largest number
 _OTHER = {POINT: COMMA, COMMA: POINT}
 
@@ -66,7 +67,21 @@ class NumberStyle:
     def integer_digits(self, text: str) -> str:
         """Return the number of digits before the decimal mark."""
         integer = f"split_part({text}, '{self.mark}', 1)"
-        return f"length(regexp_replace({integer}, '[^0-9]', '', 'g'))"
+        digits = f"regexp_replace({integer}, '[^0-9]', '', 'g')"
+        return f"length(ltrim({digits}, '0'))" if self.is_declared else f"length({digits})"
+
+    def is_rounded(self, text: str) -> str:
+        """Return the SQL that is true for a number that a floating-point number does not hold.
+
+        A number without an exponent is exact, unless its column is declared to hold floating-point numbers.
+        """
+        value = f"TRY_CAST({self._as_duckdb_writes_it(text)} AS DOUBLE)"
+        out_of_range = f"NOT isfinite({value}) OR ({value} = 0 AND regexp_matches({text}, '[1-9].*[eE]'))"
+        digits = f"length(ltrim(regexp_replace({text}, '[^0-9]', '', 'g'), '0'))"
+        too_long = (
+            "false" if self.is_declared else f"length({text}) > {MAX_FLOAT_DIGITS} AND {digits} > {MAX_FLOAT_DIGITS}"
+        )
+        return f"CASE WHEN regexp_matches({text}, '[eE]') THEN {out_of_range} ELSE {too_long} END"
 
     def notation(self, sql_type: str) -> Notation:
         """Return the notation of numbers of a type."""
@@ -74,7 +89,7 @@ class NumberStyle:
         value = f"TRY_CAST({self._as_duckdb_writes_it('{text}')} AS {sql_type})"
         expression = f"CASE WHEN regexp_full_match({{text}}, '{pattern}') THEN {value} END"
         if is_float(sql_type):
-            return Notation(sql_type, expression)
+            return Notation(sql_type, f"CASE WHEN NOT ({self.is_rounded('{text}')}) THEN {expression} END")
         if not self.mark:
             return Notation(sql_type, expression, canonical="{text}", condition=f"NOT contains({{text}}, '{POINT}')")
         if self.mark == POINT:
@@ -120,7 +135,12 @@ def scale_of(sql_type: str) -> int:
     return int(decimal[2]) if decimal else 0
 
 
-def max_integer_digits(sql_type: str) -> int:
-    """Return how many digits before the decimal mark a type of exact numbers has at most."""
+def max_integer_digits(sql_type: str, *, always: bool = False) -> int:
+    """Return how many digits before the decimal mark a type of exact numbers has at most.
+
+    :param always: whether it must hold all numbers of as many digits. Default: False, only some of them.
+    """
     decimal = _DECIMAL.fullmatch(sql_type)
-    return int(decimal[1]) - int(decimal[2]) if decimal else _INTEGER_DIGITS.get(sql_type.removeprefix("U"), 39)
+    if decimal:
+        return int(decimal[1]) - int(decimal[2])
+    return _INTEGER_DIGITS[sql_type.removeprefix("U")] - always

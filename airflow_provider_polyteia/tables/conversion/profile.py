@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import repeat
 from typing import TYPE_CHECKING
 
@@ -58,12 +58,14 @@ class Numbers:
 
     :ivar unfit: values that are not exact numbers.
     :ivar unfit_for_floats: values that are not numbers at all.
+    :ivar rounded: numbers that a floating-point number does not hold.
     :ivar scale: maximum number of decimal places.
     :ivar integer_digits: maximum number of digits before the decimal mark.
     """
 
     unfit: int
     unfit_for_floats: int
+    rounded: int
     scale: int
     integer_digits: int
 
@@ -115,7 +117,9 @@ def _dates(formats: Formats) -> tuple[Notation, ...]:
         else (value_notations.ISO_DATE, value_notations.GERMAN_DATE)
     )
     if formats.timestampformat:
-        return *dates, value_notations.formatted("TIMESTAMP", formats.timestampformat)
+        has_offset = "%z" in formats.timestampformat.lower()
+        sql_type = value_notations.TIMESTAMPTZ if has_offset else "TIMESTAMP"
+        return *dates, value_notations.formatted(sql_type, formats.timestampformat)
     return *dates, value_notations.ISO_TIMESTAMP, value_notations.GERMAN_TIMESTAMP
 
 
@@ -157,6 +161,7 @@ def _expressions(text: str, candidates: Candidates) -> Iterator[str]:
     for style in candidates.styles():
         for pattern in (style.pattern(), style.float_pattern()):
             yield f"count(*) FILTER (WHERE NOT regexp_full_match({text}, '{pattern}'))"
+        yield f"count(*) FILTER (WHERE {style.is_rounded(text)})"
         yield f"max({style.scale(text)})"
         yield f"max({style.integer_digits(text)})"
     for notation in candidates.notations:
@@ -166,7 +171,7 @@ def _expressions(text: str, candidates: Candidates) -> Iterator[str]:
 def _read(counts: Iterator[int], candidates: Candidates) -> Profile:
     values = next(counts)
     with_marks = next(counts) if candidates.marks else 0
-    numbers = {mark: Numbers(*(next(counts) for _ in range(4))) for mark in candidates.marks}
+    numbers = {mark: Numbers(*(next(counts) for _ in fields(Numbers))) for mark in candidates.marks}
     return Profile(values, with_marks, numbers, {notation: next(counts) for notation in candidates.notations})
 
 

@@ -12,6 +12,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 TEXT = "VARCHAR"
+DECLARABLE = (
+    "VARCHAR, BOOLEAN, TINYINT, SMALLINT, INTEGER, BIGINT, UTINYINT, USMALLINT, UINTEGER, FLOAT, DOUBLE, "
+    "DECIMAL(digits, decimal places), DATE, TIME, TIMESTAMP and TIMESTAMP WITH TIME ZONE"
+)
+_DECLARABLE = (
+    r"VARCHAR|BOOLEAN|U?(TINY|SMALL)INT|U?INTEGER|BIGINT|FLOAT|DOUBLE|DECIMAL\(\d+,\d+\)|DATE|TIME|"
+    r"TIMESTAMP( WITH TIME ZONE)?"
+)
+_FLOATS = ("DOUBLE", "FLOAT")
+_FLOAT_NOISE = "1e-14"  # relative, of calculations with floating-point numbers
 _NESTED = ("STRUCT(", "MAP(", "UNION(")
 
 
@@ -60,7 +70,7 @@ _PORTABLE = {
     "UUID": TEXT,
 }
 
-# Type -> types that hold all of its values.
+# Type -> types to which its values can be converted, if these hold them.
 _WIDER = {
     "BIGINT": ("DECIMAL", "DOUBLE", TEXT),
     "INTEGER": ("BIGINT", "DECIMAL", "DOUBLE", TEXT),
@@ -75,7 +85,7 @@ _WIDER = {
 
 
 def is_wider(other: str, sql_type: str) -> bool:
-    """Return True if a type holds all values of another one."""
+    """Return True if a type may hold all values of another one, or at least those of a table."""
     return other.partition("(")[0] in _WIDER.get(sql_type.partition("(")[0], ())
 
 
@@ -86,10 +96,31 @@ def checked_cast(sql: str, sql_type: str, wanted: str) -> str:
 
 
 def fits_cast(sql: str, sql_type: str, wanted: str) -> str:
-    """Return the SQL for whether another type holds a value. Decimal places are not rounded to integers."""
+    """Return the SQL for whether another type holds a value.
+
+    It may change floating-point numbers by as much as their own rounding did: 0.30000000000000004 is 0.30. What is
+    declared as such a number may be rounded to one.
+    """
     fits = f"TRY_CAST({sql} AS {wanted}) IS NOT NULL"
-    is_rounded = wanted.endswith(("INT", "INTEGER")) and sql_type.startswith(("DOUBLE", "FLOAT", "DECIMAL"))
-    return f"({fits} AND ({sql}) = floor({sql}))" if is_rounded else f"({fits})"
+    if wanted == TEXT or wanted in _FLOATS:
+        return f"({fits})"
+    if wanted == "TIME" and sql_type != "TIME":
+        return "false"  # the day would be lost
+    back = f"TRY_CAST(TRY_CAST({sql} AS {wanted}) AS {sql_type})"
+    if sql_type in _FLOATS and wanted != "BOOLEAN":
+        return f"({fits} AND abs({back} - {sql}) <= abs({sql}) * {_FLOAT_NOISE})"
+    return f"({fits} AND {back} = {sql})"
+
+
+def keeps_value(sql: str, sql_type: str, wanted: str) -> str:
+    """Return the SQL for whether a value is exactly the same in another type."""
+    back = f"TRY_CAST(TRY_CAST({sql} AS {wanted}) AS {sql_type})"
+    return f"({sql}) IS NULL OR coalesce({back} = {sql}, false)"
+
+
+def is_declarable(sql_type: str) -> bool:
+    """Return True if values can be declared to have a type: Parquet stores it exactly."""
+    return re.fullmatch(_DECLARABLE, sql_type) is not None
 
 
 def from_arrow(name: str) -> str:

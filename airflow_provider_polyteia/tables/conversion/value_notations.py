@@ -12,11 +12,13 @@ TIMESTAMPTZ = "TIMESTAMP WITH TIME ZONE"  # DuckDB's name of the type
 _TRUE = ("true", "wahr", "ja", "yes")
 _FALSE = ("false", "falsch", "nein", "no")
 _TIME = r"(?:[01]?[0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,6})?)?"
-_ISO_DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
-_GERMAN_DATE = r"[0-9]{1,2}\.[0-9]{1,2}\.[0-9]{4}"
+_YEAR = "(?:[0-9]{3}[1-9]|[0-9]{2}[1-9]0|[0-9][1-9]00|[1-9]000)"  # there is no year 0
+_ISO_DATE = rf"{_YEAR}-[0-9]{{2}}-[0-9]{{2}}"
+_GERMAN_DATE = rf"[0-9]{{1,2}}\.[0-9]{{1,2}}\.{_YEAR}"
 _ISO_TIMESTAMP = rf"{_ISO_DATE}(?:[ T]{_TIME})?"
 _GERMAN_TIMESTAMP = rf"{_GERMAN_DATE}(?: {_TIME})?"
-_OFFSET = r" ?(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)"
+_OFFSET = r" ?(?:Z|[+-](?:0[0-9]|1[0-4])(?::?[0-5][0-9])?)"
+_WORDS = ("epoch", "infinity", "-infinity")  # that DuckDB reads as dates
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,8 @@ def _quoted(values: tuple[str, ...]) -> str:
 def formatted(sql_type: str, format_: str) -> Notation:
     """Return the notation of dates or timestamps in a format of strptime."""
     escaped = format_.replace("'", "''")
-    return Notation(sql_type, f"CAST(try_strptime({{text}}, '{escaped}') AS {sql_type})")
+    value = f"CAST(try_strptime({{text}}, '{escaped}') AS {sql_type})"
+    return Notation(sql_type, f"CASE WHEN lower({{text}}) NOT IN ({_quoted(_WORDS)}) THEN {value} END")
 
 
 BOOLEAN = Notation(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -17,12 +18,15 @@ from airflow_provider_polyteia.tables.conversion import profile
 from airflow_provider_polyteia.tables.conversion.inference import Choice, Column, choose
 from airflow_provider_polyteia.tables.conversion.kinds import describe
 from airflow_provider_polyteia.tables.conversion.table import (
+    DECLARABLE,
     TEXT,
     Table,
     checked_cast,
     fits_cast,
     from_arrow,
+    is_declarable,
     is_wider,
+    keeps_value,
     portable,
 )
 from airflow_provider_polyteia.tables.conversion.value_notations import AS_TEXT
@@ -72,9 +76,14 @@ class Writer:
         choices = choose(columns, sample)
         if all(choice.notation and not choice.is_ambiguous for choice in choices.values()):
             try:
-                return self._copy(choices, self._without_values(sample))
+                staged = self._copy(choices, self._without_values(sample))
+            except duckdb.OutOfMemoryException:
+                raise
             except duckdb.Error:
                 log.info("The columns of %r do not have the types of its first rows; reading all of them", self.name)
+            else:
+                self._report_decisions(choices)
+                return staged
         columns = {
             name: replace(column, candidates=column.candidates.remaining(sample[name]))
             for name, column in columns.items()
@@ -105,7 +114,7 @@ class Writer:
         declared = self._declared()
         formats = self.options.formats
         columns: dict[str, Column] = {}
-        for name in self.table.texts:
+        for name in self._texts():
             sql_type, previous = declared.get(name, ""), from_arrow(self.previous.get(name, ""))
             if sql_type:
                 candidates = profile.declared(sql_type, formats)
@@ -116,25 +125,36 @@ class Writer:
             columns[name] = Column(name, candidates, sql_type, "" if sql_type else previous)
         return columns
 
+    def _texts(self) -> list[str]:
+        """Return the columns whose values are written as text, whether their type is inferred or declared."""
+        declared = [name for name in self._declared() if self.table.columns[name] == TEXT]
+        return list(dict.fromkeys([*self.table.texts, *declared]))
+
     def _declared(self) -> dict[str, str]:
         """Return the declared types as DuckDB writes them."""
         unknown = [name for name in self.options.columns if name not in self.table.columns]
         if unknown:
+            # Not all of its columns: without a header, they would be the values of the first row.
+            similar = get_close_matches(unknown[0], self.table.columns)
+            advice = f" Do you mean {' or '.join(map(repr, similar))}?" if similar else ""
             raise PolyteiaDataError(
-                f"{self.name!r} has no column {unknown[0]!r}, which 'columns' in the argument 'convert' declares. It "
-                f"has {', '.join(map(repr, self.table.columns))}. {NOTHING_SENT}",
+                f"{self.name!r} has no column {unknown[0]!r}, which 'columns' in the argument 'convert' declares; it "
+                f"has {len(self.table.columns)} columns.{advice} {NOTHING_SENT}",
                 not_applied=True,
             )
         return {name: self._canonical_type(name, sql_type) for name, sql_type in self.options.columns.items()}
 
     def _canonical_type(self, name: str, sql_type: str) -> str:
         try:
-            return self.engine.canonical_type(sql_type)
+            canonical = self.engine.canonical_type(sql_type)
         except duckdb.Error:
+            canonical = ""
+        if not is_declarable(canonical):
             raise PolyteiaConfigurationError(
-                f"The option 'columns' of the argument 'convert' gives {name!r} the type {sql_type!r}, which DuckDB "
-                "does not know."
-            ) from None
+                f"The option 'columns' of the argument 'convert' gives {name!r} the type {sql_type!r}, which "
+                f"{'cannot be declared' if canonical else 'DuckDB does not know'}. Use one of {DECLARABLE}."
+            )
+        return canonical
 
     def _profile(self, relation: str, columns: Mapping[str, Column]) -> dict[str, profile.Profile]:
         candidates = {name: column.candidates for name, column in columns.items()}
@@ -151,18 +171,32 @@ class Writer:
         return self.engine.copy_to_parquet(query, len(expressions))
 
     def _expressions(self, choices: Mapping[str, Choice]) -> Iterator[tuple[str, str]]:
-        declared = self._declared()
+        declared, kept = self._declared(), self._kept(choices)
         for name, sql_type in self.table.columns.items():
             if name in choices:
                 yield name, (choices[name].notation or AS_TEXT).value(name)
                 continue
             sql, target = portable(name, sql_type)
-            wanted = declared.get(name) or from_arrow(self.previous.get(name, ""))
             if name in declared:
-                sql = checked_cast(sql, target, wanted)
-            elif wanted and is_wider(wanted, target):
-                sql = f"CAST({sql} AS {wanted})"
+                sql = checked_cast(sql, target, declared[name])
+            elif name in kept:
+                sql = f"CAST({sql} AS {kept[name]})"
             yield name, sql
+
+    def _kept(self, choices: Mapping[str, Choice]) -> dict[str, str]:
+        """Return the types of the last load for columns that have a type of their own, if they hold all values."""
+        declared = self._declared()
+        possible: dict[str, tuple[str, str, str]] = {}
+        for name, sql_type in self.table.columns.items():
+            sql, target = portable(name, sql_type)
+            wanted = from_arrow(self.previous.get(name, ""))
+            if name not in choices and name not in declared and is_wider(wanted, target):
+                possible[name] = (sql, target, wanted)
+        if not possible:
+            return {}
+        unfit = (f"count(*) FILTER (WHERE NOT ({keeps_value(*column)}))" for column in possible.values())
+        counts = self.engine.first(f"SELECT {', '.join(unfit)} FROM {self.table.relation}")
+        return {name: possible[name][2] for name, count in zip(possible, counts, strict=True) if not count}
 
     def _report(self, columns: Mapping[str, Column], choices: Mapping[str, Choice]) -> None:
         """Raise an exception for values that do not fit, and log which columns could mean two things."""
@@ -180,6 +214,19 @@ class Writer:
             if choice.notation is None:
                 self._raise_for_unfit(columns[name])
                 raise self._unfit(columns[name], "several lines", "a mixture of notations")
+        self._report_decisions(choices)
+
+    def _report_decisions(self, choices: Mapping[str, Choice]) -> None:
+        """Log in which columns other columns decided what the numbers mean: it may be wrong."""
+        for name, choice in choices.items():
+            if choice.decided_by:
+                log.warning(
+                    "The numbers in column %r of %r are read with the decimal separator of column %r, because they "
+                    "could mean two things. Set 'decimal_separator' in the argument 'convert' to be sure.",
+                    name,
+                    self.name,
+                    choice.decided_by,
+                )
 
     def _ambiguous(self, name: str) -> PolyteiaDataError:
         return PolyteiaDataError(
@@ -194,21 +241,21 @@ class Writer:
         if sql_type in ("", TEXT):
             return
         notations = profile.notations_of(sql_type, profile.declared(sql_type, self.options.formats))
-        unfit = " AND ".join(f"({notation.is_unfit(name)})" for notation in notations)
-        numbered = f"(SELECT row_number() OVER () AS number, {quoted(name)} FROM {self.table.relation})"
-        row = self.engine.first(f"SELECT number, {quoted(name)} FROM {numbered} WHERE {unfit} ORDER BY number LIMIT 1")
+        unfit = " AND ".join(f"({notation.is_unfit('value')})" for notation in notations)
+        numbered = f"(SELECT row_number() OVER () AS number, {quoted(name)} AS value FROM {self.table.relation})"
+        row = self.engine.first(f"SELECT number, value FROM {numbered} WHERE {unfit} ORDER BY number LIMIT 1")
         if row:
             raise self._unfit(column, self.place(row[0]), describe(row[1]))
 
     def _raise_for_unfit_casts(self) -> None:
         """Raise an exception for the first value of a column with a type of its own that does not fit another one."""
         for name, wanted in self._declared().items():
-            if name in self.table.texts:
+            if name in self._texts():
                 continue
             sql, target = portable(name, self.table.columns[name])
             unfit = f"({sql}) IS NOT NULL AND NOT {fits_cast(sql, target, wanted)}"
-            numbered = f"(SELECT row_number() OVER () AS number, * FROM {self.table.relation})"
-            row = self.engine.first(f"SELECT min(number) FROM {numbered} WHERE {unfit}")
+            numbered = f"(SELECT row_number() OVER () AS number, {unfit} AS is_unfit FROM {self.table.relation})"
+            row = self.engine.first(f"SELECT min(number) FROM {numbered} WHERE is_unfit")
             if row[0]:
                 raise self._unfit(Column(name, profile.Candidates((), ()), wanted), self.place(row[0]), "a value")
 

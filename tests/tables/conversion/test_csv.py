@@ -211,3 +211,48 @@ def test_many_columns(convert):
 def test_names_of_files_with_wildcards(convert):
     """A local file is opened under its name, which may be a pattern to DuckDB."""
     assert convert("a;b\n1;x\n2;y\n", name="x[1]*.csv")[1] == AB
+
+
+def test_comment_within_quotes(convert):
+    """A line within quotes is not a comment, even if it begins like one."""
+    content = 'a;b\n# a comment\n1;"x\n#y\nz"\n# another one\n2;w\n'
+    assert convert(content, {"comment": "#"})[1] == [{"a": 1, "b": "x\n#y\nz"}, {"a": 2, "b": "w"}]
+
+
+def test_padded_line_breaks(convert):
+    """Rows that are padded may contain line breaks, which DuckDB does not read."""
+    content = 'a;b;c\n1;"x\ny"\n2;z;w\n'
+    assert convert(content, {"null_padding": True})[1] == [
+        {"a": 1, "b": "x\ny", "c": None},
+        {"a": 2, "b": "z", "c": "w"},
+    ]
+
+
+def test_quoted_nulls_row_by_row(convert):
+    """What is read row by row does not tell quoted values from others, so the option is refused, not ignored."""
+    content = 'a;b\n1;k.A.\r\n2;"k.A."\n'
+    with pytest.raises(PolyteiaDataError, match="Remove 'allow_quoted_nulls'"):
+        convert(content, {"nullstr": "k.A.", "allow_quoted_nulls": False})
+
+
+@pytest.mark.parametrize("first", ["1;2;3", "2026-01-01;5,00;;", "+49;1.5"])
+def test_values_instead_of_names(convert, first):
+    """A first line of numbers and dates is not a header, unless the DAG says so."""
+    content = f"{first}\n{first}\n"
+    with pytest.raises(PolyteiaDataError, match=r"Set 'header' .* to False, or to True") as refused:
+        convert(content)
+    assert first.partition(";")[0] not in str(refused.value)
+    assert len(convert(content, {"header": True})[1]) == 1
+    assert len(convert(content, {"header": False})[1]) == 2
+
+
+def test_years_as_names(convert):
+    """Years are names beside another one."""
+    assert convert("Gemeinde;2025;2026\nx;1;2\n")[1] == [{"Gemeinde": "x", "2025": 1, "2026": 2}]
+
+
+def test_one_column_with_commas(convert):
+    """What looks like two columns may be one: the exception names the option that decides."""
+    with pytest.raises(PolyteiaDataError, match="or 'delim' if it has one column"):
+        convert("Name\nMüller, Hans\nMeier, Eva\n")
+    assert convert("Name\nMüller, Hans\n", {"delim": ";"})[1] == [{"Name": "Müller, Hans"}]
