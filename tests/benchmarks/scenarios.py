@@ -61,9 +61,10 @@ def _conversion(path):
 
 def _duckdb_csv(rows, path):
     """DuckDB reads a CSV file, whose first rows or all of them decide about types; its Parquet file is uploaded."""
-    import duckdb
 
     def load():
+        import duckdb
+
         with tempfile.TemporaryDirectory() as directory, duckdb.connect() as connection:
             file = f"{directory}/table.parquet"
             source = f"read_csv('{path}', sample_size = {rows})"
@@ -159,7 +160,6 @@ def _pandas(_):
 
 def _duckdb(_):
     """Like the vendor's connector: DuckDB copies the table to a Parquet file, which is then uploaded."""
-    import duckdb
     import duckdb_extension_postgres_scanner as extension
 
     (library,) = Path(extension.__file__).parent.rglob("*.duckdb_extension")
@@ -171,6 +171,8 @@ def _duckdb(_):
     )
 
     def load():
+        import duckdb
+
         with tempfile.TemporaryDirectory() as directory, duckdb.connect() as connection:
             file = f"{directory}/table.parquet"
             connection.execute(f"LOAD '{library}'")

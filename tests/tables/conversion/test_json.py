@@ -259,21 +259,24 @@ def test_repeated_list(convert):
         convert('{"r":[{"a":1}],"r":[{"a":2}]}', {"records": "r"}, name="x.json")
 
 
+LONG_RECORD = json.dumps({"name": "Müller" * 20})
+
+
 @pytest.mark.parametrize(
     ("end", "why"),
     [
-        ('{"name" "Meier"}]', "record 100,001 is not valid JSON (character 9: Expecting ':' delimiter)"),
-        ('{"name":"Mei\ner"}]', "record 100,001 is not valid JSON (character 13: Invalid control character"),
-        ("]", "record 100,001 is not valid JSON (character 1: Expecting value)"),
-        ('{"name":tru}]', "record 100,001 is not valid JSON (character 9: Expecting value)"),
+        ('{"name" "Meier"}]', "record 11,001 is not valid JSON (character 9: Expecting ':' delimiter)"),
+        ('{"name":"Mei\ner"}]', "record 11,001 is not valid JSON (character 13: Invalid control character"),
+        ("]", "record 11,001 is not valid JSON (character 1: Expecting value)"),
+        ('{"name":tru}]', "record 11,001 is not valid JSON (character 9: Expecting value)"),
         ('{"name":"Meier"}] Meier', "not valid JSON after the list of its records"),
-        ('{"name":nan}]', "record 100,001 is not valid JSON"),
+        ('{"name":nan}]', "record 11,001 is not valid JSON"),
     ],
 )
 def test_large_damaged_document(convert, end, why):
     """A mistake in a document that is too large to be parsed at once is found, and no value is printed."""
     with pytest.raises(PolyteiaDataError) as refused:
-        convert("[" + '{"name":"Müller"},' * 100_000 + end, name="x.json")
+        convert(f"[{LONG_RECORD}" + f",{LONG_RECORD}" * 10_999 + f",{end}", name="x.json")
     assert why in str(refused.value)
     assert "Meier" not in str(refused.value)
 
@@ -281,7 +284,7 @@ def test_large_damaged_document(convert, end, why):
 def test_large_damaged_lines(convert):
     """So is one in JSON Lines, and a key that is not a string."""
     for content, why in (
-        ('{"name":"Müller"}\n' * 100_000 + '\n{"name" "Meier"}\n', "record 100,001 is not valid JSON"),
+        (f"{LONG_RECORD}\n" * 11_000 + '\n{"name" "Meier"}\n', "record 11,001 is not valid JSON"),
         ('{"a":[{"name":"' + "x" * 2**20 + '"}],"\\x":[]}', "it has a key that is not a string"),
     ):
         with pytest.raises(PolyteiaDataError, match=why) as refused:
