@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
+import os
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ import duckdb
 
 from airflow_provider_polyteia.tables.conversion.dialect import Dialect, find_dialect
 from airflow_provider_polyteia.tables.conversion.options import TSV, Options
-from airflow_provider_polyteia.tables.conversion.staged_file import StagedFile, to_utf8
+from airflow_provider_polyteia.tables.conversion.staged_file import StagedFile, copy_range, to_utf8
 from airflow_provider_polyteia.tables.conversion.table import TEXT, Table
 from airflow_provider_polyteia.tables.conversion.writer import Writer
 from airflow_provider_polyteia.tables.file_checks import encodings
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_END_MARK = b"\x1a"
 _MAX_ROW_SIZE = 2 * 1024 * 1024  # bytes; each thread has several buffers of twice the size
 _MAX_FIELD_SIZE = 64 * 1024 * 1024  # characters of a value in a file that is read row by row
 _READER_OPTIONS = ("allow_quoted_nulls", "null_padding", "nullstr")
@@ -48,6 +50,7 @@ def write_csv(engine: Engine, file: StagedFile, options: Options, previous: Mapp
     if found:
         raise Reject(found)
     to_utf8(file, options.reader.get("encoding", ""))
+    _remove_end_mark(file)
     tabs = "\t" if options.format == TSV else None
     dialect = find_dialect(file, options.reader, options.reader.get("delim", tabs))
     place = partial(_place, file, dialect)
@@ -82,6 +85,15 @@ def write_csv(engine: Engine, file: StagedFile, options: Options, previous: Mapp
         staged.file.close()
         raise Reject(f"a file of {rows.count:,} rows, of which only {staged.rows:,} can be read")
     return staged
+
+
+def _remove_end_mark(file: StagedFile) -> None:
+    """Remove Ctrl+Z, with which programs of DOS end a file."""
+    with file.open() as opened:
+        end = opened.seek(0, os.SEEK_END)
+        opened.seek(max(end - 1, 0))
+        if opened.read() == _END_MARK:
+            file.replace(copy_range(opened, 0, end - 1))
 
 
 def _without_first_lines(file: StagedFile, count: int) -> Iterator[bytes]:
@@ -155,6 +167,9 @@ class _PlainRows:
         self.max_size = 0
         self._rows = _numbered(file, dialect)
         self._width = len(dialect.names)
+        self._named = max(
+            (place for place, name in enumerate(dialect.names, 1) if name not in dialect.unnamed), default=0
+        )
         self._is_padded = is_padded
 
     def chunks(self) -> Iterator[bytes]:
@@ -164,8 +179,8 @@ class _PlainRows:
         """
         lines: list[bytes] = []
         size = 0
-        for number, row in self._rows:
-            self._check(number, len(row))
+        for number, cells in self._rows:
+            row = self._fitted(number, cells)
             padded = row + [""] * (self._width - len(row))
             lines.append(f"{','.join(map(_plain, padded))}\n".encode())
             size += len(lines[-1])
@@ -176,12 +191,16 @@ class _PlainRows:
                 lines, size = [], 0
         yield b"".join(lines)
 
-    def _check(self, number: int, width: int) -> None:
-        if width > self._width or (width < self._width and not self._is_padded):
+    def _fitted(self, number: int, row: list[str]) -> list[str]:
+        """Return a row without empty cells after the last column. A last column without a name may be missing."""
+        while len(row) > self._width and not row[-1].strip():
+            row = row[:-1]
+        if len(row) > self._width or (len(row) < self._named and not self._is_padded):
             raise Reject(
-                f"a file whose line {number} has {_columns(width)}, not {self._width}",
+                f"a file whose line {number} has {_columns(len(row))}, not {self._width}",
                 "If that is right, set 'null_padding' in the argument 'convert' to True for rows that are too short.",
             )
+        return row
 
 
 def _plain(value: str) -> str:
@@ -193,7 +212,7 @@ def _columns(number: int) -> str:
 
 
 def _numbered(file: StagedFile, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
-    """Return the number of the first line of each row with the row; the header included, empty rows not.
+    """Return the number of the first line of each row with the row; the header included, blank lines not.
 
     :raises Reject: if a row cannot be read.
     """
@@ -214,7 +233,7 @@ def _numbered(file: StagedFile, dialect: Dialect) -> Iterator[tuple[int, list[st
         number = dialect.skip + 1
         try:
             for row in reader:
-                if row:
+                if row and (len(row) > 1 or row[0].strip() or len(dialect.names) == 1):
                     yield number, row
                 number, begins_row = count + 1, True
         except csv.Error as error:

@@ -8,7 +8,6 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_polyteia.tables.conversion.json_lists import JsonList, copy_range
 from airflow_provider_polyteia.tables.conversion.json_mistakes import LIST
 from airflow_provider_polyteia.tables.conversion.json_records import (
     Field,
@@ -19,6 +18,7 @@ from airflow_provider_polyteia.tables.conversion.json_records import (
     table_of,
     write_records,
 )
+from airflow_provider_polyteia.tables.conversion.staged_file import StagedFile, copy_range
 from airflow_provider_polyteia.tables.conversion.table import TEXT, Table
 from airflow_provider_polyteia.tables.file_checks.errors import Reject
 from airflow_provider_polyteia.tables.sql_parts import quoted
@@ -26,9 +26,9 @@ from airflow_provider_polyteia.tables.sql_parts import quoted
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from airflow_provider_polyteia.tables.conversion.json_lists import JsonList
     from airflow_provider_polyteia.tables.conversion.json_numbers import NumberCheck
     from airflow_provider_polyteia.tables.conversion.options import Options
-    from airflow_provider_polyteia.tables.conversion.staged_file import StagedFile
     from airflow_provider_polyteia.tables.engine import Engine
     from airflow_provider_polyteia.tables.staging import StagedTable
 

@@ -93,12 +93,3 @@ def _tokens(file: IO[bytes], pattern: re.Pattern[bytes]) -> Iterator[tuple[bytes
             yield match[0], offset + match.start()
         offset += end
         part = part[end:]
-
-
-def copy_range(file: IO[bytes], start: int, end: int) -> Iterator[bytes]:
-    """Read a part of a file."""
-    file.seek(start)
-    left = end - start
-    while left and (chunk := file.read(min(CHUNK, left))):
-        left -= len(chunk)
-        yield chunk

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import duckdb
 
-from airflow_provider_polyteia.tables.conversion.json_lists import JsonList, copy_range, find_lists
+from airflow_provider_polyteia.tables.conversion.json_lists import JsonList, find_lists
 from airflow_provider_polyteia.tables.conversion.json_mistakes import MAX_RECORD, find_mistake
 from airflow_provider_polyteia.tables.conversion.json_numbers import MarkedNumbers, NumberCheck, mark
-from airflow_provider_polyteia.tables.conversion.staged_file import StagedFile, to_utf8
+from airflow_provider_polyteia.tables.conversion.staged_file import StagedFile, copy_range, to_utf8
 from airflow_provider_polyteia.tables.conversion.table import TEXT, Table
 from airflow_provider_polyteia.tables.conversion.writer import Writer
 from airflow_provider_polyteia.tables.file_checks import encodings

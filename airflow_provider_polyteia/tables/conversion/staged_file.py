@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _INCOMPLETE = "Run the task after the file is complete."
-_RESOURCE_FORKS = "__MACOSX/"  # that macOS adds to ZIP archives
+_ADDED = {"__macosx", ".ds_store", "thumbs.db"}  # folders and files that macOS and Windows add to ZIP archives
 
 
 @dataclass
@@ -151,7 +151,7 @@ def _only_member(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
     members = [
         member
         for member in archive.infolist()
-        if not member.is_dir() and not member.filename.startswith(_RESOURCE_FORKS)
+        if not member.is_dir() and _ADDED.isdisjoint(member.filename.lower().split("/"))
     ]
     if len(members) != 1:
         raise Reject(
@@ -216,3 +216,12 @@ def _undecodable(file: StagedFile, encoding: str) -> Reject:
         f"not in the encoding {encodings.display(encoding)} (line {line}, character {column})",
         "Set 'encoding' in the argument 'convert' to the right one.",
     )
+
+
+def copy_range(file: IO[bytes], start: int, end: int) -> Iterator[bytes]:
+    """Read a part of a file."""
+    file.seek(start)
+    left = end - start
+    while left and (chunk := file.read(min(encodings.CHUNK, left))):
+        left -= len(chunk)
+        yield chunk

@@ -159,9 +159,10 @@ def test_gzip(convert, name):
 
 def test_zip(convert):
     """A ZIP archive with one file is unpacked; its extension is that of the file within."""
-    members = [("daten/", ""), ("__MACOSX/._x.csv", "?"), ("daten/x.csv", "a;b\n1;x\n2;y\n")]
-    assert convert(zipped(*members), name="x.zip")[1] == AB
-    assert convert(zipped(members[2]), name="x.csv")[1] == AB
+    added = [("__MACOSX/._x.csv", "?"), ("daten/__MACOSX/._x.csv", "?"), ("daten/.DS_Store", "?"), ("Thumbs.db", "?")]
+    member = ("daten/x.csv", "a;b\n1;x\n2;y\n")
+    assert convert(zipped(("daten/", ""), *added, member), name="x.zip")[1] == AB
+    assert convert(zipped(member), name="x.csv")[1] == AB
 
 
 DAMAGED = {
@@ -256,3 +257,27 @@ def test_one_column_with_commas(convert):
     with pytest.raises(PolyteiaDataError, match="or 'delim' if it has one column"):
         convert("Name\nMüller, Hans\nMeier, Eva\n")
     assert convert("Name\nMüller, Hans\n", {"delim": ";"})[1] == [{"Name": "Müller, Hans"}]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "a;b\n1;x\n2;y\n\x1a",
+        "a;b\n1;x\n2;y\x1a",
+        "a;b\n1;x\n  \n2;y\n \n",
+        "a;b;\n1;x\n2;y\n",
+        "a;b;\n1;x;\n2;y\n",
+        "a;b\n1;x;\n2;y;;\n",
+    ],
+    ids=["Ctrl+Z", "Ctrl+Z without a line end", "blank lines", "only the header", "some rows", "only the rows"],
+)
+def test_small_differences(convert, content):
+    """What programs add to the end of a file or a row does not change the table."""
+    assert convert(content)[1] == AB
+
+
+@pytest.mark.parametrize("row", ["1;x;z", "1", "1;x;;z"])
+def test_rows_of_another_width(convert, row):
+    """A value outside of the columns is refused, and so is a row without one of them."""
+    with pytest.raises(PolyteiaDataError, match="line 3 has"):
+        convert(f"a;b\n1;x\n{row}\n")

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from airflow_provider_polyteia.exceptions import PolyteiaDataError
 from airflow_provider_polyteia.tables.conversion import json_lists
-from airflow_provider_polyteia.tables.conversion.json_lists import copy_range, find_lists, list_items
+from airflow_provider_polyteia.tables.conversion.json_lists import find_lists, list_items
 from airflow_provider_polyteia.tables.conversion.json_numbers import mark
+from airflow_provider_polyteia.tables.conversion.staged_file import copy_range
 
 json_values = st.recursive(
     st.none() | st.integers() | st.text(max_size=8),
