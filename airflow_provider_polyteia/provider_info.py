@@ -115,6 +115,7 @@ PROVIDER_INFO: dict[str, Any] = {
     "transfers": [
         _transfer("File", "Polyteia", "file_to_polyteia"),
         _transfer("SQL", "Polyteia", "sql_to_polyteia"),
+        _transfer("SQL", "Polyteia", "sql_table_to_polyteia"),
         _transfer("Polyteia", "File", "polyteia_to_file"),
     ],
     "extra-links": ["airflow_provider_polyteia.links.polyteia.PolyteiaLink"],

@@ -47,7 +47,7 @@ MAY_IMPORT = {
     "hooks": BASICS | {"assets", "client", "hooks", "storage", "tables"},
     "triggers": BELOW_TASKS | {"triggers"},
     "sensors": BELOW_TASKS | {"operators", "sensors", "triggers"},
-    "operators": BELOW_TASKS | {"operators", "triggers"},
+    "operators": BELOW_TASKS | {"operators", "tables", "triggers"},
     "transfers": BELOW_TASKS | {"operators", "tables", "transfers", "triggers"},
     "sandbox": {"", "sandbox"},
 }

@@ -1,21 +1,26 @@
-"""`PolyteiaSqlOperator`: run a statement on datasets, for results that fit into an XCom."""
+"""Operators for SQL: on datasets, for results that fit into an XCom, and for the list of tables of a database."""
 
 from __future__ import annotations
 
 import json
+import logging
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_polyteia.exceptions import PolyteiaError
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError
 from airflow_provider_polyteia.links.polyteia import first_dataset
 from airflow_provider_polyteia.operators.killable import KillableOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_polyteia.client.sql_references import Datasets
     from airflow_provider_polyteia.storage import AnyPath
+
+log = logging.getLogger(__name__)
 
 DEFAULT_LIMIT = 48 * 1024
 
@@ -92,3 +97,82 @@ class PolyteiaSqlOperator(KillableOperator):
         with atomic_write(path) as file:
             file.write(encoded)
         return {"result": None, "path": display_name(path), "bytes": len(encoded)}
+
+
+class SqlTablesOperator(BaseOperator):
+    """List the tables and views of a database, to map `SqlTableToPolyteiaOperator` over them.
+
+    Returns a list of mappings with ``table`` (its name, with the schema if `schema` is set), ``slug`` (from the name:
+    lower case, ASCII, unique in the list), ``name`` and ``description`` (the table's comment), sorted by name. Only
+    tables that the connection may read are listed, of PostgreSQL, MySQL, MariaDB and SQLite. The log says which tables
+    are new, or gone, since the last run; the dataset of a table that is gone keeps its data.
+
+    :param conn_id: Airflow connection to the database (templated).
+    :param schema: name of the schema (templated). Default: that of the connection.
+    :param include: shell patterns, such as ``res_*``, of the names of tables (templated). Default: all tables.
+    :param exclude: shell patterns of the names of tables that are left out (templated). Default: none.
+    :param hook_params: arguments for the connection's hook (templated), e.g. ``{"database": "city"}``. Default: none.
+    """
+
+    template_fields: Sequence[str] = ("conn_id", "schema", "include", "exclude", "hook_params")
+    template_fields_renderers = {"hook_params": "json"}  # noqa: RUF012 - Airflow's own declaration is a plain dict
+    ui_color = "#e4e0fa"
+    ui_fgcolor = "#1f009d"
+
+    def __init__(
+        self,
+        *,
+        conn_id: str,
+        schema: str | None = None,
+        include: Sequence[str] | None = None,
+        exclude: Sequence[str] | None = None,
+        hook_params: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.conn_id = conn_id
+        self.schema = schema
+        self.include = include
+        self.exclude = exclude
+        self.hook_params = hook_params
+
+    def execute(self, context: Context) -> list[dict[str, str]]:
+        """List the tables.
+
+        :raises PolyteiaConfigurationError: if no table matches, or the tables of the database cannot be listed.
+        """
+        from airflow_provider_polyteia.tables import catalog  # noqa: PLC0415 - DAG files load faster without it
+        from airflow_provider_polyteia.tables.optional_dependencies import require  # noqa: PLC0415 - as above
+
+        require("airflow.providers.common.sql", "parquet", "SqlTablesOperator")
+        from airflow_provider_polyteia.tables.sql_connection import get_hook  # noqa: PLC0415 - as above
+
+        hook = get_hook(self.conn_id, self.hook_params)
+        tables = catalog.matching(catalog.list_tables(hook, self.schema), self.include, self.exclude)
+        if not tables:
+            raise PolyteiaConfigurationError(
+                f"Connection {self.conn_id!r} has no table that matches 'include' and 'exclude' of task "
+                f"{self.task_id!r}, or that its account may read.",
+                conn_id=self.conn_id,
+            )
+        self._report_changes(context, {str(table) for table in tables})
+        return [
+            {"table": str(table), "slug": slug, "name": table.name, "description": table.comment}
+            for table, slug in zip(tables, catalog.slugs(tables), strict=True)
+        ]
+
+    def _report_changes(self, context: Context, tables: set[str]) -> None:
+        """Log which tables are new or gone since the last run."""
+        log.info("Found %s tables in connection %r", f"{len(tables):,}", self.conn_id)
+        last = context["ti"].xcom_pull(task_ids=self.task_id, include_prior_dates=True) if "ti" in context else None
+        if not isinstance(last, list):
+            return
+        before = {entry["table"] for entry in last}
+        if tables - before:
+            log.info("New since the last run: %s", _listed(tables - before))
+        if before - tables:
+            log.warning("Gone since the last run, and their datasets keep their data: %s", _listed(before - tables))
+
+
+def _listed(tables: Iterable[str]) -> str:
+    return ", ".join(sorted(tables))

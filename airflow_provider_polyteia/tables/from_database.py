@@ -6,13 +6,12 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException, BaseHook
-
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError
 from airflow_provider_polyteia.tables.interruptible import run_interruptible
 from airflow_provider_polyteia.tables.optional_dependencies import is_installed, require
 from airflow_provider_polyteia.tables.readers.base import ReadError
 from airflow_provider_polyteia.tables.readers.dbapi import DbApiReader
+from airflow_provider_polyteia.tables.sql_connection import get_hook
 from airflow_provider_polyteia.tables.sql_statement import single_query
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def stage_query(
     :raises PolyteiaError: if the rows cannot be read or staged.
     """
     query = single_query(sql)
-    hook = _get_hook(conn_id, hook_params)
+    hook = get_hook(conn_id, hook_params)
     reader_class = _choose_reader(hook, conn_id, driver)
     log.info("Reading from connection %r with %s", conn_id, reader_class.__name__)
     reader = reader_class(hook, query, parameters)
@@ -63,30 +62,6 @@ def stage_query(
     )
     log.info("Read %s rows from connection %r in %.1f s", f"{table.rows:,}", conn_id, time.monotonic() - started)
     return table
-
-
-def _get_hook(conn_id: str, hook_params: Mapping[str, Any] | None) -> Any:
-    try:
-        connection: Any = BaseHook.get_connection(conn_id)
-    except AirflowNotFoundException:
-        raise PolyteiaConfigurationError(
-            f"Connection {conn_id!r}, from which the rows should be read, does not exist. Create it under Admin -> "
-            "Connections.",
-            conn_id=conn_id,
-        ) from None
-    try:
-        hook = connection.get_hook(hook_params=dict(hook_params or {}))
-    except (AirflowException, AttributeError, ImportError) as error:  # Airflow raises any of these if it has no hook
-        raise PolyteiaConfigurationError(
-            f"Connection {conn_id!r} has the type {connection.conn_type!r}, but no hook is installed for it. "
-            "Install the Airflow provider for this database and restart Airflow.",
-            conn_id=conn_id,
-        ) from error
-    if not hasattr(hook, "get_cursor"):
-        raise PolyteiaConfigurationError(
-            f"Connection {conn_id!r} uses {type(hook).__name__}, which is not a SQL database hook."
-        )
-    return hook
 
 
 def _choose_reader(hook: Any, conn_id: str, driver: Driver) -> type[DuckDBReader | DbApiReader]:

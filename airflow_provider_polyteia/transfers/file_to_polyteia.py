@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Any
 from airflow_provider_polyteia.hooks import lineage
 from airflow_provider_polyteia.tables.conversion.options import check_names
 from airflow_provider_polyteia.tables.load_checks import Load
-from airflow_provider_polyteia.transfers.load import UploadOperator
+from airflow_provider_polyteia.transfers.load import LoadOperator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from airflow_provider_polyteia.storage import AnyPath
 
 
-class FileToPolyteiaOperator(UploadOperator):
+class FileToPolyteiaOperator(LoadOperator):
     """Replace the data of a dataset with a file: as it is, in constant memory, or converted to typed Parquet.
 
     Returns ``dataset_id``, ``bytes``, ``rows`` and ``columns`` (name to type; of a Parquet or converted file, if
@@ -76,6 +76,7 @@ class FileToPolyteiaOperator(UploadOperator):
         self,
         *,
         source: AnyPath,
+        dataset_id: str,
         content_type: str | None = None,
         filename: str | None = None,
         check: bool = True,
@@ -85,6 +86,7 @@ class FileToPolyteiaOperator(UploadOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.source = source
+        self.dataset_id = dataset_id
         self.content_type = content_type
         self.filename = filename
         self.check = check
@@ -116,7 +118,8 @@ class FileToPolyteiaOperator(UploadOperator):
 
     def _upload_file(self, context: Context, source: AnyPath | IO[bytes], file: CheckedFile) -> dict[str, Any]:
         load = Load(file.contents.rows, file.source.size, file.contents.columns)
-        return self._upload(context, source, file.content_type, file.source.name, load)
+        dataset_id, filename = self.require_text("dataset_id"), file.source.name
+        return self._upload(context, dataset_id, source, content_type=file.content_type, filename=filename, load=load)
 
     def lineage_inputs(self, output: OutputDataset) -> OperatorLineage:
         """Add the file."""

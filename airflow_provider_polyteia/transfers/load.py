@@ -30,10 +30,9 @@ if TYPE_CHECKING:
 TRIGGERER_GRACE = timedelta(minutes=10)
 
 
-class UploadOperator(KillableOperator):
-    """Replaces the data of a dataset; subclasses provide the data.
+class LoadOperator(KillableOperator):
+    """Replaces the data of a dataset; subclasses provide the data, and say which dataset it is.
 
-    :param dataset_id: id of the dataset, ``ds_...`` (templated).
     :param source_timestamp: as-of time of the data (date, datetime or ISO 8601 string, UTC if naive; templated), stored
         after the upload or its ingest. Default: not stored.
     :param wait_for_upload: whether to wait until the platform shows the new data, on the command API; see
@@ -53,12 +52,11 @@ class UploadOperator(KillableOperator):
     :param polyteia_conn_id: Airflow connection to Polyteia (templated; default: ``polyteia_default``).
     """
 
-    template_fields: Sequence[str] = ("dataset_id", "source_timestamp", "polyteia_conn_id")
+    template_fields: Sequence[str] = ("source_timestamp", "polyteia_conn_id")
 
     def __init__(
         self,
         *,
-        dataset_id: str,
         source_timestamp: str | datetime | None = None,
         wait_for_upload: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
@@ -70,7 +68,6 @@ class UploadOperator(KillableOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.dataset_id = dataset_id
         self.source_timestamp = source_timestamp
         self.wait_for_upload = wait_for_upload
         self.deferrable = deferrable
@@ -121,7 +118,8 @@ class UploadOperator(KillableOperator):
             return super().resume_execution(next_method, next_kwargs, context)
         except AirflowException as error:
             problem = "was not followed to its end, because the trigger failed or no triggerer is running"
-            raise unfinished(str(self.dataset_id), "", self.polyteia_conn_id, problem) from error
+            dataset = (next_kwargs or {}).get("result", {}).get("dataset_id") or self.dataset_label()
+            raise unfinished(dataset, "", self.polyteia_conn_id, problem) from error
 
     def _defer(self) -> None:
         """Wait for the ingest in the triggerer."""
@@ -166,10 +164,16 @@ class UploadOperator(KillableOperator):
         """Add the inputs to the output."""
         raise NotImplementedError
 
+    def dataset_label(self) -> str:
+        """Return what identifies the dataset in messages. Default: the argument `dataset_id`."""
+        return str(getattr(self, "dataset_id", ""))
+
     def _upload(
         self,
         context: Context,
+        dataset_id: str,
         source: AnyPath | IO[bytes],
+        *,
         content_type: str | None,
         filename: str | None,
         load: Load,
@@ -177,7 +181,6 @@ class UploadOperator(KillableOperator):
         """Check a load, upload it, and do what follows an upload; return the ids and sizes for XCom."""
         if self.verify:
             require("pyarrow", "parquet", "The argument 'verify'")
-        dataset_id = self.require_text("dataset_id")
         checks = LoadChecks(self.min_rows, self.max_shrink, self.on_schema_change)
         checks.check(load, self._last_load(context, dataset_id), f"The data for dataset {dataset_id!r}")
         self._as_of = self._timestamp()

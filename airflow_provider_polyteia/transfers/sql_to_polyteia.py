@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_polyteia.client.formats import PARQUET
 from airflow_provider_polyteia.tables.load_checks import Load
-from airflow_provider_polyteia.transfers.load import UploadOperator
+from airflow_provider_polyteia.transfers.load import LoadOperator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from airflow_provider_polyteia.tables.staging import StagedTable
 
 
-class SqlToPolyteiaOperator(UploadOperator):
+class SqlToPolyteiaOperator(LoadOperator):
     """Replace the data of a dataset with the result of a query, as Parquet, in constant memory.
 
     The rows are staged in a temporary Parquet file first, which is uploaded only when it is complete. Types are
@@ -80,6 +80,7 @@ class SqlToPolyteiaOperator(UploadOperator):
         *,
         sql: str,
         conn_id: str,
+        dataset_id: str,
         parameters: Sequence[Any] | Mapping[str, Any] | None = None,
         filename: str | None = None,
         driver: Literal["auto", "duckdb", "dbapi"] = "auto",
@@ -90,6 +91,7 @@ class SqlToPolyteiaOperator(UploadOperator):
         super().__init__(**kwargs)
         self.sql = sql
         self.conn_id = conn_id
+        self.dataset_id = dataset_id
         self.parameters = parameters
         self.filename = filename
         self.driver = driver
@@ -98,10 +100,11 @@ class SqlToPolyteiaOperator(UploadOperator):
 
     def _run(self, context: Context) -> dict[str, Any]:
         """Read the rows, then upload them."""
-        filename = self.optional_text("filename") or f"{self.require_text('dataset_id')}.parquet"
+        dataset_id = self.require_text("dataset_id")
+        filename = self.optional_text("filename") or f"{dataset_id}.parquet"
         with self._stage() as table:
             load = Load(table.rows, table.size, table.columns)
-            loaded = self._upload(context, table.file, PARQUET, filename, load)
+            loaded = self._upload(context, dataset_id, table.file, content_type=PARQUET, filename=filename, load=load)
         return {**loaded, "source_conn_id": self.conn_id}
 
     def lineage_inputs(self, output: OutputDataset) -> OperatorLineage:

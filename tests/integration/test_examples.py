@@ -22,6 +22,7 @@ TRANSFERS = {  # test_transfers_airflow
     "example_export",
     "example_file_to_polyteia",
     "example_postgres_to_polyteia",
+    "example_tables_to_polyteia",
 }
 EXAMPLES = [
     file for file in sorted((ROOT / "example_dags").glob("example_*.py")) if AIRFLOW_3 or file.stem not in WATCHING

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import sqlite3
 import time
+from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 
@@ -122,6 +124,48 @@ def test_examples(airflow, database, platform, folder, round_trip):
     converted = run(airflow, "example_csv_to_polyteia", conf)["load_table", -1, "return_value"]
     assert converted["columns"]["Betrag"] == "decimal128(18, 2)"
     assert pq.read_table(io.BytesIO(platform.content(converted["dataset_id"])))["PLZ"][0].as_py() == "01067"
+
+
+def loaded_tables(airflow, run_id):
+    """Name of each table that was loaded -> number of its rows."""
+    values = airflow.records.xcoms("example_tables_to_polyteia", run_id)
+    results = [value for (task, _, key), value in values.items() if (task, key) == ("load_table", "return_value")]
+    return {result["table"]: result["rows"] for result in results}
+
+
+def test_example_of_many_tables(airflow, platform, tmp_path):
+    """Each table gets a dataset, a broken one does not stop the others, and a new one is loaded by the next run."""
+    path = tmp_path / "register.db"
+    with sqlite3.connect(path) as database:
+        for number in range(12):
+            database.execute(f"CREATE TABLE res_{number:02} (id INTEGER)")
+            database.executemany(f"INSERT INTO res_{number:02} VALUES (?)", [(i,) for i in range(number)])  # noqa: S608 - a constant
+        database.execute("CREATE VIEW broken AS SELECT * FROM missing")
+        database.execute("CREATE TABLE tmp_1 (id INTEGER)")
+    connection = json.dumps({"conn_type": "sqlite", "host": str(path)})
+    airflow.cli("connections", "add", "register_database", "--conn-json", connection)
+    airflow.add_dags(HERE.parents[1] / "example_dags" / "example_tables_to_polyteia.py")
+    conf = {"solution_id": SANDBOX_SOLUTION_ID}
+    first = airflow.trigger("example_tables_to_polyteia", conf)
+    assert airflow.wait("example_tables_to_polyteia", first, timeout=180) == "failed"
+    states = Counter(
+        instance.state
+        for instance in airflow.records.task_instances("example_tables_to_polyteia", first)
+        if instance.task_id == "load_table"
+    )
+    assert states == {"success": 12, "failed": 1}
+    assert loaded_tables(airflow, first) == {f"res_{number:02}": number for number in range(12)}
+    with sqlite3.connect(path) as database:
+        database.execute("DROP VIEW broken")
+        database.execute("CREATE TABLE res_new (id INTEGER)")
+    second = airflow.trigger("example_tables_to_polyteia", conf)
+    assert airflow.wait("example_tables_to_polyteia", second, timeout=180) == "success"
+    assert set(loaded_tables(airflow, second)) == {*loaded_tables(airflow, first), "res_new"}
+    log = airflow.task_log("example_tables_to_polyteia", second, "list_tables")
+    assert "New since the last run: res_new" in log
+    assert "Gone since the last run, and their datasets keep their data: broken" in log
+    slugs = [record["slug"] for record in platform.datasets if record["slug"].startswith(("res_", "broken", "tmp"))]
+    assert sorted(slugs) == [*(f"res_{number:02}" for number in range(12)), "res_new"]
 
 
 @pytest.mark.skipif(not AIRFLOW_3, reason="the test stops the task with the REST API of Airflow 3")
