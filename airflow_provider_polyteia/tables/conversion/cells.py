@@ -196,7 +196,8 @@ class _Scanner:
                 self.notes.unsaved.add(place)
         elif kind == "n" and (width := self._widths.get(self._cell.get("s", "0"))):
             number = float(self._value)
-            if number.is_integer() and 0 <= number < 10 ** (width - 1):
+            # Also those without zeros, so that the column is text every night.
+            if number.is_integer() and 0 <= number < 10**width:
                 self.notes.zeros[place] = str(int(number)).zfill(width)
 
 

@@ -217,28 +217,28 @@ def _numbered(file: StagedFile, dialect: Dialect) -> Iterator[tuple[int, list[st
     :raises Reject: if a row cannot be read.
     """
     csv.field_size_limit(_MAX_FIELD_SIZE)
-    count, begins_row = 0, True
+    count, first, begins_row = 0, 0, True
 
     def lines(text: io.TextIOWrapper) -> Iterator[str]:
-        nonlocal count, begins_row
+        nonlocal count, first, begins_row
         for line in text:
             count += 1
             is_comment = begins_row and dialect.comment and line.startswith(dialect.comment)
             if count > dialect.skip and not is_comment:
+                first = count if begins_row else first
                 begins_row = False  # until the reader has a row: a line within quotes is not a comment
                 yield line
 
     with io.TextIOWrapper(file.open(), encoding="utf-8", newline="") as opened:
         reader = dialect.reader(lines(opened))
-        number = dialect.skip + 1
         try:
             for row in reader:
-                if row and (len(row) > 1 or row[0].strip() or len(dialect.names) == 1):
-                    yield number, row
-                number, begins_row = count + 1, True
+                if len(dialect.names) == 1 or any(map(str.strip, row)) or len(row) > 1:
+                    yield first, row or [""]  # a blank line is a value of the only column
+                begins_row = True
         except csv.Error as error:
             raise Reject(
-                f"a file whose line {number} cannot be read: {error}", "Check its quotes, and the option 'quote'."
+                f"a file whose line {first} cannot be read: {error}", "Check its quotes, and the option 'quote'."
             ) from None
 
 

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 _SAMPLE_LINES = 500
 _SAMPLE_CHARACTERS = 1024 * 1024
 _NO_NAME = re.compile(r"\s*([-+]?[0-9.,]+|[0-9]{4}-[0-9]{2}-[0-9]{2}.*)?\s*")  # a number, a date, or nothing
+_YEAR = re.compile(r"\s*(19|20)[0-9]{2}\s*")  # of a table of statistics
 _DELIMITER_HINT = re.compile(r"sep=(.)\s*$", re.IGNORECASE)  # for Excel, as the first line
 
 
@@ -83,7 +84,8 @@ def find_dialect(file: StagedFile, options: Mapping[str, Any], delim: str | None
             "or 'delim' if it has one column.",
         )
     first = rows[0][1]
-    if "header" not in options and all(map(_NO_NAME.fullmatch, first)):
+    named = [cell for cell in first if not _NO_NAME.fullmatch(cell) or _YEAR.fullmatch(cell)]
+    if "header" not in options and not named:
         raise Reject(
             "a file whose first line looks like values, not like names of columns",
             "Set 'header' in the argument 'convert' to False, or to True if these are the names.",

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 FEATURES = "features"
 _PROPERTIES, _GEOMETRY, _ID = "properties", "geometry", "id"
-_MEMBERS = {"type", "bbox", _PROPERTIES, _GEOMETRY, _ID}  # of a feature
+_MEMBERS = {"type", "bbox", "geometry_name", _PROPERTIES, _GEOMETRY, _ID}  # of a feature; one is of GeoServer
 _MAX_FRAME = 1024 * 1024  # bytes around the features that are searched for the coordinate system
 _UNNAMED = re.compile(r"(element\d+)?")  # how DuckDB names what an empty key contains
 

@@ -22,7 +22,12 @@ from airflow_provider_polyteia.tables.conversion.number_style import (
     scale_of,
 )
 from airflow_provider_polyteia.tables.conversion.table import TEXT
-from airflow_provider_polyteia.tables.conversion.value_notations import AS_TEXT, UNDECIDED, Notation
+from airflow_provider_polyteia.tables.conversion.value_notations import (
+    AS_TEXT,
+    UNDECIDED,
+    Notation,
+    without_values,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -86,17 +91,24 @@ def _choose(column: Column, profile: Profile, marks: list[str], evident: Mapping
     """
     is_ambiguous = len(marks) > 1 and bool(profile.with_marks)
     decided_by = ""
-    if is_ambiguous and len(evident) == 1:
+    if is_ambiguous and len(evident) == 1 and not _had_thousandths(column):
         ((mark, decided_by),) = evident.items()
         marks = [mark]
     if column.declared:
-        marks = [mark for mark in marks if _fits(column.declared, column, profile, mark)]
-        is_ambiguous = is_ambiguous and len(marks) != 1
+        fitting = [mark for mark in marks if _fits(column.declared, column, profile, mark)]
+        # 1.234 is an integer in one way only, but a decimal with two places may be one that has too many.
+        is_ambiguous = is_ambiguous and not (len(fitting) == 1 and (decided_by or not scale_of(column.declared)))
+        marks = fitting
         return Choice(_notation_of(column.declared, column, profile, marks), is_ambiguous, decided_by)
     if is_ambiguous and not decided_by:
         return Choice(AS_TEXT, is_ambiguous=True)
     notation = _notation_of(column.previous, column, profile, marks) if column.previous else None
     return Choice(notation or _inferred(column, profile, marks), decided_by=decided_by)
+
+
+def _had_thousandths(column: Column) -> bool:
+    """Return True if the numbers at the last load had three decimal places: 52.123 may be one of them."""
+    return is_float(column.previous) or scale_of(column.previous) >= len("000")
 
 
 def _inferred(column: Column, profile: Profile, marks: Sequence[str]) -> Notation:
@@ -113,7 +125,7 @@ def _number(profile: Profile, mark: str) -> str | None:
     """Return the type of a column's numbers, or None if they are not numbers."""
     numbers = profile.numbers[mark]
     if not numbers.unfit:
-        return exact_type(numbers.scale, numbers.integer_digits)
+        return exact_type(numbers.scale, numbers.integer_digits, fits_float=not numbers.rounded)
     return None if numbers.unfit_for_floats or numbers.rounded else "DOUBLE"
 
 
@@ -130,6 +142,8 @@ def _notation_of(sql_type: str, column: Column, profile: Profile, marks: Sequenc
         if profile.values and not (marks and _fits(sql_type, column, profile, marks[0])):
             return None
         return _style(column, profile, marks).notation(sql_type)
+    if not profile.values:
+        return without_values(sql_type)
     notations = [notation for notation in column.candidates.notations if notation.sql_type == sql_type]
     fitting = (notation for notation in notations if not profile.unfit[notation])
     return next(fitting, None)

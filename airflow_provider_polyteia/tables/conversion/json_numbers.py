@@ -121,11 +121,17 @@ def _mark(part: bytes, marker: bytes, *, in_string: bool) -> tuple[bytes, bool]:
     for found in _LONG.finditer(masked):
         in_string ^= masked.count(b'"', counted, found.start()) % 2 == 1
         counted = found.start()
-        if not in_string and is_rounded(found[0].decode()):
+        if not in_string and (is_rounded(found[0].decode()) or _is_long(found[0])):
             marked += part[copied : found.start()], b'"', marker, found[0], b'"'
             copied = found.end()
     in_string ^= masked.count(b'"', counted) % 2 == 1
     return b"".join([*marked, part[copied:]]), in_string
+
+
+def _is_long(number: bytes) -> bool:
+    """Return True for a number of which DuckDB does not keep all digits in the text of a value."""
+    digits = re.split(b"[eE]", number)[0].translate(None, b"-.")
+    return len(digits.lstrip(b"0")) > _SHORT
 
 
 @dataclass(frozen=True)
@@ -177,16 +183,21 @@ class MarkedNumbers:
         numbers = f"(SELECT number, value, {self.number('value')} AS text FROM {long} WHERE value IS NOT NULL)"
         is_integer = "regexp_full_match(text, '-?[0-9]{16,}')"
         is_large = f"CASE WHEN {is_integer} THEN abs(TRY_CAST(text AS HUGEINT)) > {_MAX_EXACT} ELSE false END"
+        value = "TRY_CAST(text AS DOUBLE)"
+        is_held = f"(CAST({value} AS {TEXT}) = lower(text) OR format('{{:.17g}}', {value}) = lower(text))"
         found = rows_of(
-            f"SELECT number, count(*) FILTER (WHERE text <> value OR {is_large}), "
+            f"SELECT number, count(*) FILTER (WHERE (text <> value AND NOT coalesce({is_held}, false)) OR {is_large}), "
+            f"count(*) FILTER (WHERE text <> value), count(*) FILTER (WHERE {value} IS NULL), "
             "count(*) FILTER (WHERE NOT regexp_full_match(text, '-?[0-9]+([.][0-9]+)?')), "
             "max(CASE WHEN contains(text, '.') THEN length(text) - instr(text, '.') ELSE 0 END), "
             "max(length(ltrim(split_part(text, '.', 1), '-'))) "
             f"FROM {numbers} GROUP BY number"
         )
         types: list[str | None] = [None] * len(values)
-        for number, rounded, others, scale, digits in found:
+        for number, rounded, marked, texts, others, scale, digits in found:
             if rounded:
                 fits = not others and scale + digits <= _MAX_DIGITS
                 types[number] = f"DECIMAL({_MAX_DIGITS},{scale})" if fits else TEXT
+            elif marked:
+                types[number] = TEXT if texts else "DOUBLE"
         return types

@@ -137,7 +137,7 @@ class Records:
             relation = self.read_columns(dict.fromkeys(doubtful, _JSON))
             values = [self.reference(name) for name in doubtful]
             exact = dict(zip(doubtful, self.numbers.exact_types(self.engine.rows, relation, values), strict=True))
-        return {name: self._field(name, exact.get(name) or sql_type) for name, sql_type in found.items()}
+        return {name: self._field(name, exact.get(name), sql_type) for name, sql_type in found.items()}
 
     def mistake(self, otherwise: str) -> Reject:
         """Return the exception for what is wrong with the records.
@@ -153,10 +153,15 @@ class Records:
             return self.check.has_large_integers
         return bool(self.numbers.marker) and sql_type not in _AS_THEY_ARE
 
-    def _field(self, name: str, sql_type: str) -> Field:
+    def _field(self, name: str, exact: str | None, sql_type: str) -> Field:
+        """Return how a column is read.
+
+        :param exact: the type that its numbers need; None if they may stay as they are.
+        """
         reference = self.reference(name)
-        if sql_type.startswith("DECIMAL"):
-            return Field(_JSON, f"CAST({self.numbers.number(reference)} AS {sql_type})", sql_type)
+        if exact and exact != TEXT:
+            return Field(_JSON, f"CAST({self.numbers.number(reference)} AS {exact})", exact)
+        sql_type = exact or sql_type
         if sql_type in _AS_THEY_ARE:
             return Field(sql_type, reference, sql_type)
         return Field(TEXT, self.numbers.text(reference), TEXT)

@@ -18,6 +18,7 @@ MAX_DIGITS = 38  # of a decimal
 
 _DECIMAL = re.compile(r"DECIMAL\((\d+),(\d+)\)")
 MAX_FLOAT_DIGITS = 15  # of which every number is the same after it was a floating-point number
+_FLOAT_SCALE = 12  # decimal places from which exact numbers are taken for floating-point numbers, if these hold them
 _INTEGER_DIGITS = {"TINYINT": 3, "SMALLINT": 5, "INTEGER": 10, "BIGINT": 19}  # of the largest number
 _OTHER = {POINT: COMMA, COMMA: POINT}
 
@@ -52,10 +53,10 @@ class NumberStyle:
         return rf"{sign}{integer}|{sign}{integer}?{fraction}|{integer}?{fraction}-"
 
     def float_pattern(self) -> str:
-        """Return the regular expression of numbers, also with an exponent, which needs decimal places."""
-        if not self.mark:
-            return self.pattern()
-        return rf"{self.pattern()}|-?[0-9][{self.mark}][0-9]+[eE][+-]?[0-9]{{1,3}}"
+        """Return the regular expression of numbers, also with an exponent, which needs decimal places or a sign."""
+        sign = "?" if self.is_declared else ""  # 1E5 may be the number of a house
+        plain = rf"{self.pattern()}|-?[0-9]+[eE][+-]{sign}[0-9]{{1,3}}"
+        return rf"{plain}|-?[0-9]+[{self.mark}][0-9]+[eE][+-]?[0-9]{{1,3}}" if self.mark else plain
 
     def scale(self, text: str) -> str:
         """Return the number of decimal places."""
@@ -78,8 +79,12 @@ class NumberStyle:
         value = f"TRY_CAST({self._as_duckdb_writes_it(text)} AS DOUBLE)"
         out_of_range = f"NOT isfinite({value}) OR ({value} = 0 AND regexp_matches({text}, '[1-9].*[eE]'))"
         digits = f"length(ltrim(regexp_replace({text}, '[^0-9]', '', 'g'), '0'))"
+        plain = self._as_duckdb_writes_it(text)
+        is_same = f"coalesce({plain} IN (CAST({value} AS VARCHAR), format('{{:.17g}}', {value})), false)"
         too_long = (
-            "false" if self.is_declared else f"length({text}) > {MAX_FLOAT_DIGITS} AND {digits} > {MAX_FLOAT_DIGITS}"
+            "false"
+            if self.is_declared
+            else f"length({text}) > {MAX_FLOAT_DIGITS} AND {digits} > {MAX_FLOAT_DIGITS} AND NOT {is_same}"
         )
         return f"CASE WHEN regexp_matches({text}, '[eE]') THEN {out_of_range} ELSE {too_long} END"
 
@@ -110,8 +115,14 @@ class NumberStyle:
         return f"CASE WHEN ends_with({text}, '-') THEN '-' || rtrim({plain}, '-') ELSE {plain} END"
 
 
-def exact_type(scale: int, integer_digits: int) -> str | None:
-    """Return the type of exact numbers with a number of decimal places and of digits before them, or None."""
+def exact_type(scale: int, integer_digits: int, *, fits_float: bool = False) -> str | None:
+    """Return the type of exact numbers with a number of decimal places and of digits before them, or None.
+
+    :param fits_float: whether floating-point numbers hold them. With many decimal places, they are some: the results of
+        calculations, whose number of decimal places is another one each night. Default: False.
+    """
+    if fits_float and scale >= _FLOAT_SCALE:
+        return "DOUBLE"
     if scale == 0 and integer_digits <= MAX_INTEGER_DIGITS:
         return "BIGINT"
     if scale + integer_digits <= MAX_INTEGER_DIGITS:

@@ -15,14 +15,14 @@ import pyarrow.parquet as pq
 
 from airflow_provider_polyteia.exceptions import PolyteiaError
 from airflow_provider_polyteia.storage import display_name, is_local, reason, to_path
-from airflow_provider_polyteia.tables.conversion.parquet_schemas import NULL, check_same_types, with_nulls
+from airflow_provider_polyteia.tables.conversion.parquet_schemas import check_same_types, with_nulls
 from airflow_provider_polyteia.tables.conversion.parquet_values import (
     check_values,
     has_wide_decimals,
     too_wide,
     with_narrow_decimals,
 )
-from airflow_provider_polyteia.tables.conversion.table import TEXT, Table
+from airflow_provider_polyteia.tables.conversion.table import NULL, TEXT, Table, keeps_value
 from airflow_provider_polyteia.tables.conversion.writer import Writer
 from airflow_provider_polyteia.tables.file_checks.errors import Reject
 from airflow_provider_polyteia.tables.file_checks.parquet import check_parquet
@@ -174,12 +174,13 @@ def write_folder(engine: Engine, folder: Folder, options: Options, previous: Map
     :raises Reject: if one of them is incomplete or damaged, or a value would be changed.
     """
     _check_partitions(folder)
-    layouts: dict[_Layout, Member] = {}  # the first file of each
+    layouts: dict[_Layout, list[Member]] = {}
     for member in folder.members:
         try:
-            layouts.setdefault(_check_member(member), member)
+            layouts.setdefault(_check_member(member), []).append(member)
         except Reject as rejected:
             raise Reject(f"a folder whose file {member.name!r} is {rejected.found}", rejected.advice) from rejected
+    folder, layouts = _filled(folder, layouts)
     _report_truncated(folder.name, frozenset.union(*(layout.truncated for layout in layouts)))
     path = folder.members[0].path
     if not is_local(path):
@@ -194,11 +195,13 @@ def write_folder(engine: Engine, folder: Folder, options: Options, previous: Map
 class _Layout(NamedTuple):
     """What files with the same columns have in common.
 
+    :ivar is_empty: whether they have no rows.
     :ivar nulls: the columns without type.
     :ivar truncated: the columns whose values lose parts of a microsecond.
     """
 
     schema: str
+    is_empty: bool
     nulls: frozenset[str]
     truncated: frozenset[str]
 
@@ -226,25 +229,46 @@ def _check_member(member: Member) -> _Layout:
             raise too_wide()
         truncated = check_values(parquet)
         schema = str(parquet.schema).partition("\n")[2]  # after an address in memory
+        is_empty = not parquet.metadata.num_rows
     nulls = frozenset(name for name, arrow_type in contents.columns.items() if arrow_type == "null")
-    return _Layout(schema, nulls, truncated)
+    return _Layout(schema, is_empty, nulls, truncated)
 
 
-def _united(engine: Engine, folder: Folder, layouts: Mapping[_Layout, Member]) -> Table:
+def _filled(folder: Folder, layouts: dict[_Layout, list[Member]]) -> tuple[Folder, dict[_Layout, list[Member]]]:
+    """Return the files with rows, whose types count; all files if none of them has rows."""
+    filled = {layout: members for layout, members in layouts.items() if not layout.is_empty}
+    if not filled:
+        return folder, layouts
+    kept = {member.name for members in filled.values() for member in members}
+    return Folder(folder.name, tuple(member for member in folder.members if member.name in kept)), filled
+
+
+def _united(engine: Engine, folder: Folder, layouts: Mapping[_Layout, list[Member]]) -> Table:
     """Return the table of several files.
 
     :raises Reject: if a value would be changed.
     """
-    files = {member.name: _own_columns(engine, member, layout) for layout, member in layouts.items()}
-    paths = ", ".join(literal(_for_duckdb(member.path)) for member in folder.members)
-    relation = f"read_parquet([{paths}], union_by_name = true, hive_partitioning = false)"
+    files = {members[0].name: _own_columns(engine, members[0], layout) for layout, members in layouts.items()}
+
+    def stays_same(column: str, own: str, united: str) -> bool:
+        alike = [members for members in layouts.values() if files[members[0].name].get(column) == own]
+        unfit = f"NOT ({keeps_value(quoted(column), own, united)})"
+        row = engine.first(f"SELECT count(*) FROM {_read(member for each in alike for member in each)} WHERE {unfit}")
+        return not row[0]
+
+    relation = _read(folder.members)
     try:
         types = engine.columns(relation)
     except duckdb.Error:
-        check_same_types(files, {})
+        check_same_types(files, {}, stays_same)
         raise
-    check_same_types(files, types)
+    check_same_types(files, types, stays_same)
     return _with_partitions(folder, relation, with_nulls(types, files))
+
+
+def _read(members: Iterable[Member]) -> str:
+    paths = ", ".join(literal(_for_duckdb(member.path)) for member in members)
+    return f"read_parquet([{paths}], union_by_name = true, hive_partitioning = false)"
 
 
 def _own_columns(engine: Engine, member: Member, layout: _Layout) -> dict[str, str]:

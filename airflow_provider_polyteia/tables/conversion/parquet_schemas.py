@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import duckdb
 
+from airflow_provider_polyteia.tables.conversion.table import NULL
 from airflow_provider_polyteia.tables.file_checks.errors import Reject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-NULL = '"NULL"'  # the type of a column without type
+    from collections.abc import Callable, Iterator, Mapping
 
 
 class _Numbers(NamedTuple):
@@ -43,6 +42,10 @@ _HOLDS = {
     ("TIME", "TIME WITH TIME ZONE"),  # in Parquet always UTC; older versions of pyarrow write it for any time
     ("VARCHAR", "JSON"),
 }
+# Types whose values have the same meaning in one another. A number or a day is not a text, even if it can be cast back.
+_COMPARABLE = re.compile(
+    r"(U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|DECIMAL|FLOAT|DOUBLE|DATE|TIMESTAMP(_NS)?|STRUCT|MAP|[^A-Z]|\"[^\"]*\")+"
+)
 
 
 def holds(wide: str, narrow: str) -> bool:
@@ -81,11 +84,14 @@ def _holds_part(wide: object, narrow: object) -> bool:
     return wide == narrow or holds(str(wide), str(narrow))  # the size of an array is a number
 
 
-def check_same_types(files: Mapping[str, Mapping[str, str]], united: Mapping[str, str]) -> None:
+def check_same_types(
+    files: Mapping[str, Mapping[str, str]], united: Mapping[str, str], stays_same: Callable[[str, str, str], bool]
+) -> None:
     """Check that the types of each column in several files can be united.
 
     :param files: name of a file -> its columns -> their types.
     :param united: the columns of all files -> the types that DuckDB gives them; empty if it cannot.
+    :param stays_same: returns whether all values of a column in files where it has a type stay the same in another one.
     :raises Reject: if a value could change.
     """
     targets = {_key(column): sql_type for column, sql_type in united.items()}
@@ -93,7 +99,8 @@ def check_same_types(files: Mapping[str, Mapping[str, str]], united: Mapping[str
     for column, types in different:
         target = targets.get(_key(column), "")
         for sql_type in types if target else ():
-            if not holds(target, sql_type):
+            is_comparable = _COMPARABLE.fullmatch(target) and _COMPARABLE.fullmatch(sql_type)
+            if not holds(target, sql_type) and not (is_comparable and stays_same(column, sql_type, target)):
                 raise _different(column, types, sql_type, target)
     if united or not different:
         return

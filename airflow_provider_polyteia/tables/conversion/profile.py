@@ -112,7 +112,7 @@ def declared(sql_type: str, formats: Formats) -> Candidates:
 
 def _dates(formats: Formats) -> tuple[Notation, ...]:
     dates = (
-        (value_notations.formatted("DATE", formats.dateformat),)
+        (value_notations.formatted("DATE", formats.dateformat), value_notations.ISO_DATE)
         if formats.dateformat
         else (value_notations.ISO_DATE, value_notations.GERMAN_DATE)
     )

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 TEXT = "VARCHAR"
+NULL = '"NULL"'  # the type of a column without type
 DECLARABLE = (
     "VARCHAR, BOOLEAN, TINYINT, SMALLINT, INTEGER, BIGINT, UTINYINT, USMALLINT, UINTEGER, FLOAT, DOUBLE, "
     "DECIMAL(digits, decimal places), DATE, TIME, TIMESTAMP and TIMESTAMP WITH TIME ZONE"
@@ -62,7 +63,7 @@ _PORTABLE = {
     "HUGEINT": "DECIMAL(38,0)",
     "INTERVAL": TEXT,
     "JSON": TEXT,
-    '"NULL"': TEXT,
+    NULL: TEXT,
     "TIME WITH TIME ZONE": "TIME",  # of Parquet, which has no offsets: it is in UTC
     "TIMESTAMPTZ_NS": "TIMESTAMP WITH TIME ZONE",
     "UBIGINT": "DECIMAL(20,0)",

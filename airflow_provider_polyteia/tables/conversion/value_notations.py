@@ -67,6 +67,11 @@ AS_TEXT = Notation(TEXT)
 UNDECIDED = Notation(TEXT, f"CAST(NULL AS {TEXT})")
 
 
+def without_values(sql_type: str) -> Notation:
+    """Return the notation of a column without values that has a type all the same."""
+    return Notation(sql_type, f"CAST(NULL AS {sql_type})")
+
+
 def _matching(sql_type: str, pattern: str, value: str) -> Notation:
     return Notation(sql_type, f"CASE WHEN regexp_full_match({{text}}, '{pattern}') THEN {value} END")
 

@@ -19,6 +19,7 @@ from airflow_provider_polyteia.tables.conversion.inference import Choice, Column
 from airflow_provider_polyteia.tables.conversion.kinds import describe
 from airflow_provider_polyteia.tables.conversion.table import (
     DECLARABLE,
+    NULL,
     TEXT,
     Table,
     checked_cast,
@@ -31,7 +32,7 @@ from airflow_provider_polyteia.tables.conversion.table import (
 )
 from airflow_provider_polyteia.tables.conversion.value_notations import AS_TEXT
 from airflow_provider_polyteia.tables.file_checks.errors import NOTHING_SENT
-from airflow_provider_polyteia.tables.sql_parts import quoted, trimmed
+from airflow_provider_polyteia.tables.sql_parts import literal, quoted, trimmed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -68,6 +69,7 @@ class Writer:
         :raises PolyteiaDataError: if a value does not fit the declared type of its column.
         :raises duckdb.Error: if the rows cannot be read.
         """
+        self._check_formats()
         columns = self._text_columns()
         if not columns:
             return self._copy_or_explain({}, set(), {})
@@ -93,6 +95,17 @@ class Writer:
         choices = choose(columns, whole)
         self._report(columns, choices)
         return self._copy_or_explain(choices, self._without_values(whole), columns)
+
+    def _check_formats(self) -> None:
+        formats = self.options.formats
+        for option, wanted in (("dateformat", formats.dateformat), ("timestampformat", formats.timestampformat)):
+            try:
+                self.engine.first(f"SELECT try_strptime('', {literal(wanted or '%Y')})")
+            except duckdb.Error:
+                raise PolyteiaConfigurationError(
+                    f"The option {option!r} of the argument 'convert' is {wanted!r}, which DuckDB does not know. Use a "
+                    "format such as %d.%m.%Y."
+                ) from None
 
     def _copy_or_explain(
         self, choices: Mapping[str, Choice], left_out: set[str], columns: Mapping[str, Column]
@@ -190,7 +203,8 @@ class Writer:
         for name, sql_type in self.table.columns.items():
             sql, target = portable(name, sql_type)
             wanted = from_arrow(self.previous.get(name, ""))
-            if name not in choices and name not in declared and is_wider(wanted, target):
+            is_possible = is_wider(wanted, target) or (wanted and sql_type == NULL)
+            if name not in choices and name not in declared and is_possible:
                 possible[name] = (sql, target, wanted)
         if not possible:
             return {}

@@ -248,7 +248,8 @@ def test_values_instead_of_names(convert, first):
 
 
 def test_years_as_names(convert):
-    """Years are names beside another one."""
+    """Years are names, as in tables of statistics."""
+    assert convert(";2025;2026\nx;1;2\n")[1] == [{"column_1": "x", "2025": 1, "2026": 2}]
     assert convert("Gemeinde;2025;2026\nx;1;2\n")[1] == [{"Gemeinde": "x", "2025": 1, "2026": 2}]
 
 
@@ -281,3 +282,25 @@ def test_rows_of_another_width(convert, row):
     """A value outside of the columns is refused, and so is a row without one of them."""
     with pytest.raises(PolyteiaDataError, match="line 3 has"):
         convert(f"a;b\n1;x\n{row}\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "line"),
+    [
+        ("#t\na;b\n1;2\n#c\n3;x\n", {"comment": "#", "columns": {"b": "BIGINT"}}, 5),
+        ("a\n1\n\nx\n5\n6\n", {"columns": {"a": "BIGINT"}}, 4),
+        ("a\n1\n\n\nx\n", {"columns": {"a": "BIGINT"}}, 5),
+        ("a\r\n1\n\nx\n5\n", {"columns": {"a": "BIGINT"}}, 4),
+    ],
+)
+def test_line_numbers(convert, content, options, line):
+    """Comments and blank lines count, also where a blank line is a value of the only column."""
+    with pytest.raises(PolyteiaDataError, match=f"line {line}, column"):
+        convert(content, options)
+
+
+def test_blank_lines_of_one_column(convert):
+    """A blank line is a missing value, in both ways to read a file."""
+    expected = [{"a": 1}, {"a": None}, {"a": 2}]
+    assert convert("a\n1\n\n2\n")[1] == expected
+    assert convert("a\r\n1\n\n2\n")[1] == expected

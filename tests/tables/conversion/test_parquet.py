@@ -205,7 +205,15 @@ REFUSED = {
     "VARCHAR": pa.array(["1"]),
     "BLOB": pa.array([b"1"]),
 }
-LOSSLESS = {("BIGINT", "DECIMAL(38,0)"), ("BIGINT", "DECIMAL(38,10)"), ("DOUBLE", "FLOAT")}
+LOSSLESS = {
+    ("BIGINT", "DECIMAL(38,0)"),
+    ("BIGINT", "DECIMAL(38,10)"),
+    ("DATE", "TIMESTAMP"),
+    ("DECIMAL(38,0)", "DOUBLE"),
+    ("DECIMAL(38,0)", "FLOAT"),
+    ("DOUBLE", "DECIMAL(38,10)"),
+    ("DOUBLE", "FLOAT"),
+}
 
 
 @pytest.mark.parametrize(("one", "other"), sorted({*itertools.combinations(REFUSED, 2)} - LOSSLESS))
@@ -220,6 +228,30 @@ def test_different_types(tmp_path, one, other):
     assert "different types of the column 'v'" in text
     assert f"{one} in 'k=1/a.parquet'" in text
     assert f"{other} in 'k=2/a.parquet'" in text
+
+
+VALUES_FIT = {
+    "integers, and integers with gaps": (pa.array([1, 2]), pa.array([1.5, None]), "double", [1.0, 2.0, 1.5, None]),
+    "lists of them": (pa.array([[1]]), pa.array([[1.5]]), "string", ["[1.0]", "[1.5]"]),
+    "days and times": (
+        pa.array([dt.date(2026, 1, 2)]),
+        pa.array([dt.datetime(2026, 1, 2, 3)]),
+        "timestamp[us]",
+        [dt.datetime(2026, 1, 2), dt.datetime(2026, 1, 2, 3)],
+    ),
+    "prices": (pa.array([Decimal("1.25")]), pa.array([0.1]), "double", [1.25, 0.1]),
+    "no texts": (pa.array([], pa.string()), pa.array([1]), "int64", [1]),
+    "no integers": (pa.array([1.5]), pa.array([], pa.int64()), "double", [1.5]),
+}
+
+
+@pytest.mark.parametrize(("one", "other", "expected", "values"), VALUES_FIT.values(), ids=VALUES_FIT)
+def test_types_of_which_the_values_fit(folder, one, other, expected, values):
+    """Types are united if no value changes, and files without rows do not count."""
+    write(folder / "a.parquet", v=one)
+    write(folder / "b.parquet", v=other)
+    types, rows = converted(str(folder))
+    assert (types["v"], [row["v"] for row in rows]) == (expected, values)
 
 
 def test_one_of_three_types(folder):

@@ -190,9 +190,13 @@ def test_declared_columns_must_exist(convert):
 
 def test_declared_ambiguous(convert):
     """A declared number that means two things needs `decimal_separator`."""
-    with pytest.raises(PolyteiaDataError, match="Set 'decimal_separator'"):
-        convert(column(["1.234"]), {"columns": {"v": "DOUBLE"}})
-    assert convert(column(["1.234"]), {"columns": {"v": "DECIMAL(9,2)"}})[1][0]["v"] == Decimal("1234.00")
+    for declared in ("DOUBLE", "DECIMAL(9,2)", "DECIMAL(9,3)"):
+        with pytest.raises(PolyteiaDataError, match="Set 'decimal_separator'"):
+            convert(column(["1.234"]), {"columns": {"v": declared}})
+    assert convert(column(["1.234"]), {"columns": {"v": "INTEGER"}})[1][0]["v"] == 1234
+    declared = {"columns": {"v": "DECIMAL(9,2)"}}
+    assert convert(column(["1.234", "0,50"]), declared)[1][0]["v"] == Decimal("1234.00")
+    assert convert("v;w\n1.234;0,5\n", declared)[1][0]["v"] == Decimal("1234.00")
 
 
 def test_formats(convert):

@@ -57,6 +57,22 @@ STICKY = {
         "decimal128(21, 2)",
         Decimal("1234567890123456789.12"),
     ),
+    "another night of a calculation": ("double", csv("0.30000000000000004", "0.5"), "double", 0.5),
+    "no value in a type of its own": ("int64", parquet(None, arrow_type=pa.null()), "int64", None),
+    "no value in JSON": ("bool", named(b'[{"v":null}]', "x.json"), "bool", None),
+    "no value in CSV": ("timestamp[us, tz=UTC]", csv(""), "timestamp[us, tz=UTC]", None),
+    "coordinates beside German prices": (
+        "decimal128(18, 6)",
+        named(b"preis;v\n1,50;52.123\n", "x.csv"),
+        "string",
+        "52.123",
+    ),
+    "amounts beside German prices": (
+        "decimal128(18, 2)",
+        named(b"preis;v\n1,50;52.123\n", "x.csv"),
+        "decimal128(18, 2)",
+        Decimal("52123.00"),
+    ),
     "a day as a timestamp": ("timestamp[us]", parquet(dt.date(2026, 1, 2)), "timestamp[us]", dt.datetime(2026, 1, 2)),
 }
 
@@ -71,6 +87,11 @@ INFERRED = {
     "an integer among exponents": (["1.5E+3", "1234567890123456789"], "string"),
     "an exponent that is too large": (["1.0E+400"], "string"),
     "an exponent that is too small": (["1.5E-400"], "string"),
+    "results of calculations": (["1.2e-05", "0.30000000000000004", "3.5"], "double"),
+    "results of calculations without exponents": (["0.30000000000000004", "-12.5"], "double"),
+    "results of calculations in another form": (["0.10000000000000001"], "double"),
+    "decimal places that floats do not hold": (["0.123456789012345678", "1"], "decimal128(38, 18)"),
+    "exponents of programs": (["1e-05", "1E+06", "12.5E-05", "3"], "double"),
     "zero with an exponent": (["0.0E+00"], "double"),
     "the largest floating-point numbers": (["1.7E+308", "2.3E-308"], "double"),
     "an integer among exponents behind the sample": (["1.5E+3"] * 6_000 + [str(LONG)], "string"),
@@ -92,6 +113,7 @@ def test_inferred(values, sql_type):
 
 
 HELD = {
+    "an exponent": (csv("1E5"), "DOUBLE", 100000.0),
     "leading zeros": (csv("00000012345"), "INTEGER", 12345),
     "leading zeros of a long number": (csv("00001234567890123456"), "BIGINT", 1234567890123456),
     "leading zeros of a decimal": (csv("000123,45"), "DECIMAL(5,2)", Decimal("123.45")),
@@ -199,3 +221,30 @@ def test_sticky_types_of_json():
     """They hold for JSON in the same way."""
     source = named(json.dumps([{"v": 900719925474099}]).encode(), "x.json")
     assert value_of(source, previous="decimal128(9, 2)") == ("int64", 900719925474099)
+
+
+def test_decimals_of_json_keep_their_digits():
+    """Numbers of a column that is decimal, or of nested values, have all of their digits."""
+    text = '[{"v":13.377700000000001,"n":[52.516275000000004]},{"v":13.37770000000000012345,"n":[1]}]'
+    types, rows = converted(named(text.encode(), "x.json"))
+    assert types == {"v": "decimal128(38, 20)", "n": "string"}
+    assert rows == [
+        {"v": Decimal("13.37770000000000100000"), "n": "[52.516275000000004]"},
+        {"v": Decimal("13.37770000000000012345"), "n": "[1]"},
+    ]
+    two = '[{"v":13.377700000000001,"w":1},{"v":1.5,"w":12345678901234567890}]'
+    types, rows = converted(named(two.encode(), "x.json"))
+    assert (types["v"], [row["v"] for row in rows]) == ("double", [13.377700000000001, 1.5])
+
+
+def test_formats_beside_iso_dates():
+    """A format of dates does not change those of ISO 8601."""
+    types, _ = converted(named(b"a;b\n31.12.2026;2026-12-31\n", "x.csv"), {"dateformat": "%d.%m.%Y"})
+    assert types == {"a": "date32[day]", "b": "date32[day]"}
+
+
+@pytest.mark.parametrize("option", ["dateformat", "timestampformat"])
+def test_unknown_formats(option):
+    """A format that does not exist is named."""
+    with pytest.raises(PolyteiaConfigurationError, match=f"{option}' of the argument 'convert' is '%q'"):
+        converted(csv("x"), {option: "%q"})
