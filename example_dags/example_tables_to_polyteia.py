@@ -1,10 +1,10 @@
 """Publish all tables of a database: a dataset for each table, which is created in the first run.
 
-Each table is a task of its own, at most four at a time. A new table is picked up by the next run, and a table that cannot
-be read does not stop the others. Run it as often as you like: each run replaces the data of the same datasets.
+Each table is a task of its own, at most four at a time. A new table is picked up by the next run, and a table that
+cannot be read does not stop the others. Run it as often as you like: each run replaces the data of the same datasets.
 
-To set: the connections `polyteia_default` and `register_database` (type Postgres, MySQL or SQLite), and when you trigger
-the DAG, the id of a solution of yours. Install the provider with the extra `[postgres]` or `[parquet]`.
+To set: the connections `polyteia_default` and `register_database` (type Postgres, MySQL or SQLite), and when you
+trigger the DAG, the id of a solution of yours. Install the provider with the extra `[postgres]` or `[parquet]`.
 """
 
 from __future__ import annotations
