@@ -1,7 +1,7 @@
 """A real MariaDB for tests: started from this machine's own packages, on a free loopback port, and stopped again.
 
-`from mariadb_server import mariadb` brings the session-wide fixture. Its tests are skipped where the server, or Airflow's
-provider for MySQL, is not installed.
+`from mariadb_server import mariadb` brings the session-wide fixture. Its tests are skipped where the server or the
+MySQL provider of Airflow is not installed.
 """
 
 from __future__ import annotations
