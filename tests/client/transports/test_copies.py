@@ -98,7 +98,7 @@ def test_always_slow_platform(server, query):
     """Where every response takes long, requests are soon no longer sent several times."""
     server.answer(lambda _: time.sleep(3 * HEDGING_DELAY) or data(FOUND))
     query(number=12)
-    assert 12 < len(server.requests) < 24
+    assert 12 < len(server.requests) < 30  # about 16 without other load, and 36 if nothing was learned
     server.requests.clear()
     query(number=1)
     assert len(server.requests) > 1  # a new client has not learned that yet
