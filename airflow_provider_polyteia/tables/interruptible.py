@@ -44,8 +44,7 @@ def run_interruptible(
         finally:
             ended.set()
 
-    thread = Thread(target=run, name="polyteia-sql", daemon=True)
-    thread.start()
+    Thread(target=run, name="polyteia-sql", daemon=True).start()
     try:
         # Not `Thread.join`: if a signal interrupts it, it may regard the running thread as ended.
         reported = time.monotonic()
@@ -56,7 +55,6 @@ def run_interruptible(
     except BaseException:
         _cancel(cancel, ended)
         raise
-    thread.join(_POLL_INTERVAL)  # a process must not end while a library of C++ cleans up in a thread
     return result.result()
 
 
