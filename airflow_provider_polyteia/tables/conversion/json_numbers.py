@@ -20,7 +20,7 @@ from airflow_provider_polyteia.tables.sql_parts import literal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-# A number with an exponent, or with so many digits that a floating-point number may not hold it.
+# A number with an exponent, or with more digits than a floating-point number holds for certain.
 _SHORT = 15  # characters of a number without exponent that one holds
 _LONG = re.compile(rb"(?<![0-9.])-?[0-9](?:[0-9.]{15,}(?:[eE][-+]?[0-9]+)?|[0-9.]*[eE][-+]?[0-9]+)")
 _IN_VALUES = b"-+." + string.digits.encode() + string.ascii_letters.encode()

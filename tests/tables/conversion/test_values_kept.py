@@ -140,7 +140,7 @@ REFUSED = {
     "decimal places of JSON": (named(b'[{"v":1.255}]', "x.json"), "DECIMAL(12,2)"),
     "a rounded integer": (parquet(1.5), "INTEGER"),
     "a rounded text": (parquet("1.5"), "INTEGER"),
-    "a number that is no boolean": (parquet(0, 5), "BOOLEAN"),
+    "a number that is not a boolean": (parquet(0, 5), "BOOLEAN"),
     "a time that is lost": (parquet(dt.datetime(2026, 1, 2, 10)), "DATE"),
     "a day that is lost": (parquet(dt.datetime(2026, 1, 2, 10)), "TIME"),
     "an offset that is lost": (parquet("2026-01-01T10:00:00+02:00"), "TIMESTAMP"),

@@ -149,7 +149,7 @@ def test_numbers_and_texts(cells, sql_type, expected, other):
 
 
 def test_numbers_and_texts_in_ods():
-    """Open formats are no exception."""
+    """Open formats are treated alike."""
     ods = named((WORKBOOKS / "haushalt.ods").read_bytes(), "x.ods")
     text = (
         'office:value-type="float" office:value="12"/>',
@@ -304,7 +304,7 @@ def test_sheets():
 
 
 def test_sheets_that_users_do_not_see():
-    """Hidden sheets and charts are no reason to choose one, but a hidden sheet can be chosen."""
+    """Hidden sheets and charts need no choice, but a hidden sheet can be chosen."""
     with xlsxwriter.Workbook(content := io.BytesIO()) as book:
         for name in ("Codes", "Daten", "Listen"):
             book.add_worksheet(name).write_column(0, 0, ["v", name])
