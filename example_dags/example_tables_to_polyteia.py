@@ -4,7 +4,7 @@ Each table is a task of its own, at most four at a time. A new table is picked u
 cannot be read does not stop the others. Run it as often as you like: each run replaces the data of the same datasets.
 
 To set: the connections `polyteia_default` and `register_database` (type Postgres, MySQL or SQLite), and when you
-trigger the DAG, the id of a solution of yours. Install the provider with the extra `[postgres]` or `[parquet]`.
+trigger the DAG, the id of a solution. Install the provider with the extra `[postgres]` or `[parquet]`.
 """
 
 from __future__ import annotations

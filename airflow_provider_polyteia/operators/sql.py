@@ -139,7 +139,8 @@ class SqlTablesOperator(BaseOperator):
     def execute(self, context: Context) -> list[dict[str, str]]:
         """List the tables.
 
-        :raises PolyteiaConfigurationError: if no table matches, or the tables of the database cannot be listed.
+        :raises PolyteiaConfigurationError: if no table matches, the tables of the database cannot be listed, or the
+            patterns are not a list.
         """
         from airflow_provider_polyteia.tables import catalog  # noqa: PLC0415 - DAG files load faster without it
         from airflow_provider_polyteia.tables.optional_dependencies import require  # noqa: PLC0415 - as above
@@ -147,8 +148,9 @@ class SqlTablesOperator(BaseOperator):
         require("airflow.providers.common.sql", "parquet", "SqlTablesOperator")
         from airflow_provider_polyteia.tables.sql_connection import get_hook  # noqa: PLC0415 - as above
 
+        include, exclude = self._patterns("include"), self._patterns("exclude")
         hook = get_hook(self.conn_id, self.hook_params)
-        tables = catalog.matching(catalog.list_tables(hook, self.schema), self.include, self.exclude)
+        tables = catalog.matching(catalog.list_tables(hook, self.schema), include, exclude)
         if not tables:
             raise PolyteiaConfigurationError(
                 f"Connection {self.conn_id!r} has no table that matches 'include' and 'exclude' of task "
@@ -160,6 +162,18 @@ class SqlTablesOperator(BaseOperator):
             {"table": str(table), "slug": slug, "name": table.name, "description": table.comment}
             for table, slug in zip(tables, catalog.slugs(tables), strict=True)
         ]
+
+    def _patterns(self, name: str) -> list[str] | None:
+        """Return the patterns of an argument. A string would be a list of characters, of which * matches any table."""
+        patterns = getattr(self, name)
+        if patterns is None:
+            return None
+        if isinstance(patterns, str) or not all(isinstance(pattern, str) for pattern in patterns):
+            raise PolyteiaConfigurationError(
+                f"Argument {name!r} of task {self.task_id!r} is {patterns!r} after templating; it must be a list of "
+                "patterns such as ['res_*']."
+            )
+        return list(patterns)
 
     def _report_changes(self, context: Context, tables: set[str]) -> None:
         """Log which tables are new or gone since the last run."""

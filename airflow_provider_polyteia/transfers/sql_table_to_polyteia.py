@@ -107,7 +107,6 @@ class SqlTableToPolyteiaOperator(LoadOperator):
         temp_dir: str | None = None,
         **kwargs: Any,
     ) -> None:
-        kwargs.setdefault("map_index_template", "{{ task.table }}")
         super().__init__(**kwargs)
         check_if_exists(if_exists, f"Argument 'if_exists' of task {self.task_id!r}")
         self.conn_id = conn_id
@@ -127,6 +126,9 @@ class SqlTableToPolyteiaOperator(LoadOperator):
 
     def _run(self, context: Context) -> dict[str, Any]:
         """Read the rows, create the dataset, and upload them."""
+        if not context.get("map_index_template"):
+            # Airflow renders it after the task, but does not ask the class of a mapped task for a default.
+            context["map_index_template"] = "{{ task.table }}"
         self.set_link(context, {"solution_id": self.require_text("solution_id")})
         with self._stage() as table:
             record = self._create()

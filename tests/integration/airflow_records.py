@@ -48,6 +48,11 @@ class Records:
         """Return earlier tries: Airflow moves a try to the history when the next one begins."""
         return self._instances("task_instance_history", dag_id, run_id)
 
+    def map_index_names(self, dag_id: str, run_id: str, task_id: str) -> list[str | None]:
+        """Return the names that the web interface shows for the instances of a mapped task."""
+        sql = "SELECT rendered_map_index FROM task_instance WHERE dag_id = ? AND run_id = ? AND task_id = ?"
+        return [row["rendered_map_index"] for row in self._select(sql, dag_id, run_id, task_id)]
+
     def xcoms(self, dag_id: str, run_id: str) -> dict[tuple[str, int, str], Any]:
         """Return (task id, map index, key) -> decoded value."""
         sql = "SELECT task_id, map_index, key, value FROM xcom WHERE dag_id = ? AND run_id = ?"

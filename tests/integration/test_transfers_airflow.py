@@ -154,6 +154,8 @@ def test_example_of_many_tables(airflow, platform, tmp_path):
         if instance.task_id == "load_table"
     )
     assert states == {"success": 12, "failed": 1}
+    names = airflow.records.map_index_names("example_tables_to_polyteia", first, "load_table")
+    assert sorted(names) == ["broken", *(f"res_{number:02}" for number in range(12))]
     assert loaded_tables(airflow, first) == {f"res_{number:02}": number for number in range(12)}
     with sqlite3.connect(path) as database:
         database.execute("DROP VIEW broken")

@@ -78,6 +78,15 @@ def test_nothing_listed(database):
         tables(include=["x*"])
 
 
+@pytest.mark.parametrize("argument", ["include", "exclude"])
+def test_patterns_are_a_list(database, argument):
+    """A string is refused: as a list of characters, it would match any table."""
+    with pytest.raises(
+        PolyteiaConfigurationError, match=f"'{argument}' of task 'tables' .* must be a list of patterns"
+    ):
+        tables(**{argument: "res_*"})
+
+
 def test_changes(database, caplog):
     """The log says which tables are new, and which are gone."""
     caplog.set_level("INFO")
