@@ -276,11 +276,11 @@ def test_list_that_hides_an_upload_until_the_deadline(platform):
     """The last poll before the deadline sees what the list hides."""
     platform.records |= Platform(30).records
     platform.bare = True
-    options = {"poke_interval": 1.0, "deadline": (datetime.now(UTC) + timedelta(seconds=2.2)).isoformat()}
+    options = {"poke_interval": 1.0, "deadline": (datetime.now(UTC) + timedelta(seconds=4.2)).isoformat()}
 
     async def main():
         async with Waits(*(by_slug(one, **options) for one in range(30))) as waits:
-            await asyncio.sleep(1.2)
+            await asyncio.sleep(2.2)
             platform.upload(29)
             return await asyncio.gather(*waits.tasks)
 
