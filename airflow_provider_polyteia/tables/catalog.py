@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 _PART = re.compile(r'"((?:[^"]|"")+)"|([^".]+)')
+_PLAIN = re.compile(r'[^".]+')
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"})
 
 # Type of an Airflow connection -> SQL that lists schema, name and comment of the tables and views that may be read, in
@@ -82,7 +83,7 @@ class Table:
         return self.parts[-1]
 
     def __str__(self) -> str:
-        return ".".join(part if _PART.fullmatch(part) else '"' + part.replace('"', '""') + '"' for part in self.parts)
+        return ".".join(part if _PLAIN.fullmatch(part) else '"' + part.replace('"', '""') + '"' for part in self.parts)
 
 
 def list_tables(hook: Any, schema: str | None) -> list[Table]:

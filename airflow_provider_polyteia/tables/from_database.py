@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError
 from airflow_provider_polyteia.tables.interruptible import run_interruptible
 from airflow_provider_polyteia.tables.optional_dependencies import is_installed, require
-from airflow_provider_polyteia.tables.readers.base import ReadError
+from airflow_provider_polyteia.tables.readers.base import Query, ReadError
 from airflow_provider_polyteia.tables.readers.dbapi import DbApiReader
 from airflow_provider_polyteia.tables.sql_connection import get_hook
 from airflow_provider_polyteia.tables.sql_statement import single_query
+from airflow_provider_polyteia.tables.sql_types import parse_columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +35,8 @@ def stage_query(
     parameters: Parameters = None,
     *,
     driver: Driver = "auto",
+    columns: Mapping[str, str] | None = None,
+    last: Mapping[str, str] | None = None,
     hook_params: Mapping[str, Any] | None = None,
     temp_dir: str | None = None,
 ) -> StagedTable:
@@ -44,16 +47,18 @@ def stage_query(
     :param driver: ``"duckdb"`` reads PostgreSQL through DuckDB, the fastest way; ``"dbapi"`` uses the connection's
         hook; ``"auto"`` uses DuckDB for PostgreSQL if its extension is installed, otherwise the hook. Default:
         ``"auto"``.
+    :param columns: Name -> SQL type of columns whose types are declared. Default: none.
+    :param last: Name -> type of the columns at the last load, as Arrow writes it. Default: none.
     :param hook_params: Arguments for the connection's hook. Default: none.
     :param temp_dir: Directory of the temporary file. Default: the system's temporary directory.
     :raises PolyteiaConfigurationError: if `sql` is not a query, or the connection is not to a SQL database.
     :raises PolyteiaError: if the rows cannot be read or staged.
     """
-    query = single_query(sql)
+    query = Query(single_query(sql), parameters, parse_columns(columns or {}), last or {})
     hook = get_hook(conn_id, hook_params)
     reader_class = _choose_reader(hook, conn_id, driver)
     log.info("Reading from connection %r with %s", conn_id, reader_class.__name__)
-    reader = reader_class(hook, query, parameters)
+    reader = reader_class(hook, query)
     started = time.monotonic()
     table = run_interruptible(
         lambda: _stage(reader, conn_id, temp_dir),

@@ -1,7 +1,6 @@
-"""Converts rows of Python values to record batches, and infers the column types if the database does not report them.
+"""The types that Python values have in a table, and how values of several types become one column.
 
-Each column has the narrowest type that holds all of its values so far. It starts without a type and is only ever
-promoted to a wider one.
+A column has the narrowest type that holds all of its values so far. It is only ever promoted to a wider one.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from airflow_provider_polyteia.exceptions import PolyteiaError
+from airflow_provider_polyteia.tables.casts import build
 from airflow_provider_polyteia.tables.staging import is_provisional_decimal, provisional_decimal
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def _to_datetime(value: dt.date) -> dt.datetime:
     return value if isinstance(value, dt.datetime) else dt.datetime(value.year, value.month, value.day)  # noqa: DTZ001 - a date has no time zone
 
 
-def _to_text(value: Any) -> str:
+def to_text(value: Any) -> str:
     """Return a value as text: nested values as JSON, values with an Arrow type in Arrow's format."""
     if isinstance(value, str):
         return value
@@ -79,7 +78,7 @@ class ColumnType(Enum):
     TIMESTAMP = (dt.datetime,), _field_factory(pa.timestamp("us")), _to_datetime
     TIMESTAMP_TZ = (), _field_factory(pa.timestamp("us", "UTC"))  # datetimes too, but with a time zone
     BINARY = (bytes, bytearray, memoryview), _field_factory(pa.binary()), bytes, True
-    TEXT = (str,), _field_factory(pa.string()), _to_text, True  # and every Python type not listed here
+    TEXT = (str,), _field_factory(pa.string()), to_text, True  # and every Python type not listed here
 
     python_types: tuple[type, ...]
     to_field: Callable[[str], pa.Field]
@@ -102,6 +101,12 @@ class ColumnType(Enum):
     def from_python_type(python_type: type) -> ColumnType:
         """Return the type of a column that contains values of a Python type."""
         return _BY_PYTHON_TYPE.get(python_type, ColumnType.TEXT)
+
+    @staticmethod
+    def from_name(name: str) -> ColumnType:
+        """Return the type that Arrow writes as this name, except decimals; NULL if there is none, or for text."""
+        found = _BY_NAME.get(name, ColumnType.NULL)
+        return ColumnType.NULL if found is ColumnType.TEXT else found
 
     @staticmethod
     def from_field(field: pa.Field) -> ColumnType | None:
@@ -127,6 +132,7 @@ class ColumnType(Enum):
 
 _BY_PYTHON_TYPE = {python_type: column_type for column_type in ColumnType for python_type in column_type.python_types}
 _BY_ARROW_TYPE = {member.to_field("").type: member for member in ColumnType if member is not ColumnType.DECIMAL}
+_BY_NAME = {str(arrow_type): member for arrow_type, member in _BY_ARROW_TYPE.items()}
 # Types in the order in which they are promoted. Types of different groups are promoted to text.
 _PROMOTIONS = (
     (ColumnType.BOOLEAN, ColumnType.INTEGER, ColumnType.DECIMAL, ColumnType.FLOAT),
@@ -134,40 +140,12 @@ _PROMOTIONS = (
 )
 
 
-class TypeInference:
-    """Converts rows to record batches and promotes the column types as needed.
-
-    :param names: Names of the columns.
-    """
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self._names = names
-        self._types = [ColumnType.NULL] * len(names)
-
-    def to_batch(self, rows: Sequence[Sequence[Any]]) -> pa.RecordBatch:
-        """Return rows as a record batch with the column types inferred so far.
-
-        :raises PolyteiaError: if a value does not fit the type of its column; the error names the column.
-        """
-        columns = _transpose(rows, len(self._names))
-        found = [_find_types(column) for column in columns]
-        self._types = [_promote_all(*pair) for pair in zip(self._types, found, strict=True)]
-        fields = [column_type.to_field(name) for column_type, name in zip(self._types, self._names, strict=True)]
-        converted = [
-            column_type.convert_all(column)
-            if column_type.always_converted or not types <= {ColumnType.NULL, column_type}
-            else column
-            for column, column_type, types in zip(columns, self._types, found, strict=True)
-        ]
-        return _build_batch(fields, converted)
-
-
 def rows_to_batch(fields: Sequence[pa.Field], rows: Sequence[Sequence[Any]]) -> pa.RecordBatch:
     """Return rows as a record batch with known fields.
 
     :raises PolyteiaError: if a value does not fit the type of its column; the error names the column.
     """
-    columns = _transpose(rows, len(fields))
+    columns = transpose(rows, len(fields))
     return _build_batch(fields, [_convert_for_field(*pair) for pair in zip(fields, columns, strict=True)])
 
 
@@ -178,30 +156,25 @@ def _convert_for_field(field: pa.Field, column: Sequence[Any]) -> Iterable[Any]:
     return column_type.convert_all(column)
 
 
-def _transpose(rows: Sequence[Sequence[Any]], width: int) -> list[tuple[Any, ...]]:
+def transpose(rows: Sequence[Sequence[Any]], width: int) -> list[tuple[Any, ...]]:
+    """Return the columns of rows.
+
+    :param width: number of the columns, for no rows.
+    """
     return list(zip(*rows, strict=True)) if rows else [()] * width
 
 
 def _build_batch(fields: Sequence[pa.Field], columns: Sequence[Iterable[Any]]) -> pa.RecordBatch:
-    arrays = [_to_array(field, column) for field, column in zip(fields, columns, strict=True)]
+    arrays = [build(field, column) for field, column in zip(fields, columns, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
 
 
-def _to_array(field: pa.Field, column: Iterable[Any]) -> pa.Array:
-    try:
-        return pa.array(column, field.type)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-        raise PolyteiaError(
-            f"A value in column {field.name!r} does not fit the type {field.type}: {error}. Cast the column to a "
-            "suitable type in the SQL. Nothing was uploaded."
-        ) from error
-
-
-def _promote_all(column_type: ColumnType, types: Iterable[ColumnType]) -> ColumnType:
+def promote_all(column_type: ColumnType, types: Iterable[ColumnType]) -> ColumnType:
+    """Return the narrowest type that holds the values of a type and of others."""
     return reduce(ColumnType.promote, types, column_type)
 
 
-def _find_types(column: Sequence[Any]) -> set[ColumnType]:
+def find_types(column: Sequence[Any]) -> set[ColumnType]:
     """Return the types of a column's values. Integers that do not fit into 64 bits count as decimals too."""
     types = {ColumnType.from_python_type(python_type) for python_type in set(map(type, column))}
     if ColumnType.INTEGER in types and any(value not in _INT64 for value in column if type(value) is int):

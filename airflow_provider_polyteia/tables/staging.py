@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from airflow_provider_polyteia.exceptions import PolyteiaError
+from airflow_provider_polyteia.tables.casts import MAX_DIGITS, cast
 from airflow_provider_polyteia.tables.temporary import open_temporary, write_failed
 
 if TYPE_CHECKING:
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 # of a transfer by a quarter.
 ROW_GROUP_ROWS = 61_440
 ROW_GROUP_BYTES = 32 * 1024 * 1024
-MAX_DIGITS = 38  # of a decimal128
-_PROVISIONAL_DECIMAL = {b"provisional": b"decimal"}
+_MIN_PLACES = b"min_places"  # metadata of a provisional decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +62,17 @@ class StagedTable:
         return {field.name: str(field.type) for field in self.schema}
 
 
-def provisional_decimal(name: str) -> pa.Field:
-    """Return the field of a column of exact numbers, stored as text until their number of decimal places is known."""
-    return pa.field(name, pa.string(), metadata=_PROVISIONAL_DECIMAL)
+def provisional_decimal(name: str, min_places: int = 0) -> pa.Field:
+    """Return the field of a column of exact numbers, stored as text until their number of decimal places is known.
+
+    :param min_places: minimum number of decimal places of the final type. Default: 0.
+    """
+    return pa.field(name, pa.string(), metadata={_MIN_PLACES: str(min_places)})
 
 
 def is_provisional_decimal(field: pa.Field) -> bool:
     """Return True if a field was created by `provisional_decimal`."""
-    return bool(field.metadata) and _PROVISIONAL_DECIMAL.items() <= field.metadata.items()
+    return bool(field.metadata) and _MIN_PLACES in field.metadata
 
 
 class ParquetStaging:
@@ -139,7 +141,7 @@ class ParquetStaging:
 
     def _final_field(self, field: pa.Field) -> pa.Field:
         if is_provisional_decimal(field):
-            places = min(self._decimal_places.get(field.name, 0), MAX_DIGITS)
+            places = min(max(self._decimal_places.get(field.name, 0), int(field.metadata[_MIN_PLACES])), MAX_DIGITS)
             return pa.field(field.name, pa.decimal128(MAX_DIGITS, places))
         return pa.field(field.name, pa.string()) if pa.types.is_null(field.type) else field.remove_metadata()
 
@@ -211,21 +213,3 @@ def _count_decimal_places(column: pa.Array) -> int:
     point = pc.find_substring(column, ".")
     places = pc.subtract(pc.subtract(pc.binary_length(column), point), 1)
     return pc.max(pc.if_else(pc.greater_equal(point, 0), places, 0)).as_py() or 0
-
-
-def cast(column: pa.Array, field: pa.Field) -> pa.Array:
-    """Return a column converted to the type of a field.
-
-    :raises PolyteiaError: if a value does not fit the type; the error names the column.
-    """
-    if pa.types.is_boolean(column.type) and pa.types.is_decimal(field.type):
-        column = column.cast(pa.int8())  # Arrow cannot cast booleans to decimals directly
-    if pa.types.is_integer(column.type) and pa.types.is_decimal(field.type):
-        column = column.cast(pa.string())  # a direct cast would require enough digits for the largest integer
-    try:
-        return column.cast(field.type)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise PolyteiaError(
-            f"A value in column {field.name!r} does not fit the type {field.type}: {error}. Cast the column to a "
-            f"suitable type in the SQL, such as numeric({MAX_DIGITS}, 6) or double precision. Nothing was uploaded."
-        ) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError
@@ -28,6 +28,7 @@ def test_names(text, parts):
 
 
 @given(st.lists(st.text(min_size=1), min_size=1, max_size=3))
+@example(['"0"'])
 def test_any_name(parts):
     """Every name can be written, and read again."""
     assert Table.parse(str(Table(tuple(parts)))).parts == tuple(parts)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_polyteia.exceptions import PolyteiaError
-from airflow_provider_polyteia.tables.schema import TypeInference
+from airflow_provider_polyteia.tables.columns import InferredColumn, to_batch
 from airflow_provider_polyteia.tables.staging import ParquetStaging
 
 TIMESTAMP = dt.datetime(2026, 3, 1, 12, 30, 0, 123456)
@@ -22,10 +22,10 @@ TIMESTAMP_TZ = TIMESTAMP.replace(tzinfo=dt.timezone(dt.timedelta(hours=2)))
 
 def stage(*batches, names=("x",)):
     """Stage batches of rows; return the table that was read back, and the staged one."""
-    inference = TypeInference(names)
+    columns = [InferredColumn(name) for name in names]
     with ParquetStaging() as staging:
         for rows in batches:
-            staging.write(inference.to_batch(rows))
+            staging.write(to_batch(columns, rows))
         with staging.finish() as table:
             return pq.read_table(table.file), table
 
@@ -143,7 +143,7 @@ def test_integer_without_an_exact_float():
     """Values are never rounded silently."""
     with pytest.raises(PolyteiaError, match="column 'x' does not fit the type double"):
         column([2**60 + 1], [0.5])
-    with pytest.raises(PolyteiaError, match=r"column 'x' does not fit .* cannot be represented exactly as a float"):
+    with pytest.raises(PolyteiaError, match="column 'x' does not fit the type double"):
         column([2**60 + 1, 0.5])
 
 

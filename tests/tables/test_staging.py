@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError
-from airflow_provider_polyteia.tables.schema import TypeInference
+from airflow_provider_polyteia.tables.columns import InferredColumn, to_batch
 from airflow_provider_polyteia.tables.staging import ParquetStaging, provisional_decimal
 
 
@@ -59,10 +59,10 @@ def test_known_schema_is_one_segment(created_files):
 
 def test_row_groups_are_limited():
     """Row groups have the maximum number of rows, and are not much smaller either, regardless of the batches."""
-    inference = TypeInference(["x"])
+    columns = [InferredColumn("x")]
     with ParquetStaging(row_group_rows=1000) as staging:
         for _ in range(50):
-            staging.write(inference.to_batch([(1,)] * 130))
+            staging.write(to_batch(columns, [(1,)] * 130))
         with staging.finish() as table:
             metadata = pq.read_metadata(table.file)
     sizes = [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)]
@@ -73,11 +73,11 @@ def test_row_groups_are_limited():
 
 def test_only_the_last_segment_is_in_memory(created_files):
     """Each change of the schema completes the previous segment on disk; only rows of the last one are buffered."""
-    inference = TypeInference([f"c{index}" for index in range(20)])
+    columns = [InferredColumn(f"c{index}") for index in range(20)]
     with ParquetStaging() as staging:
         for last_text in range(20):
             row = ["x" * 100 if index <= last_text else None for index in range(20)]
-            staging.write(inference.to_batch([row] * 10))
+            staging.write(to_batch(columns, [row] * 10))
             *earlier, last = created_files
             assert [read_row_count(file) for file in earlier] == [10] * last_text
             assert read_row_count(last) is None
@@ -100,10 +100,10 @@ def test_decimal_places():
 
 def test_temporary_files_have_no_name_and_are_closed(tmp_path):
     """The files are in the given directory, have no name and disappear when the table is closed."""
-    inference = TypeInference(["x"])
+    columns = [InferredColumn("x")]
     with ParquetStaging(str(tmp_path)) as staging:
-        staging.write(inference.to_batch([(1,)]))
-        staging.write(inference.to_batch([("x",)]))
+        staging.write(to_batch(columns, [(1,)]))
+        staging.write(to_batch(columns, [("x",)]))
         assert len(find_open_files(tmp_path)) == 2
         assert list(tmp_path.iterdir()) == []
         table = staging.finish()
@@ -116,7 +116,7 @@ def test_temporary_files_have_no_name_and_are_closed(tmp_path):
 def test_temporary_files_after_an_error(tmp_path, created_files):
     """An error while rows are written closes all files."""
     with pytest.raises(KeyError), ParquetStaging(str(tmp_path)) as staging:  # noqa: PT012 - the error is raised inside
-        staging.write(TypeInference(["x"]).to_batch([(1,)]))
+        staging.write(to_batch([InferredColumn("x")], [(1,)]))
         raise KeyError
     assert [file.closed for file in created_files] == [True]
     assert find_open_files(tmp_path) == []
@@ -124,11 +124,11 @@ def test_temporary_files_after_an_error(tmp_path, created_files):
 
 def test_temporary_files_after_a_value_that_does_not_fit(tmp_path, created_files):
     """An error while segments are merged closes all files."""
-    inference = TypeInference(["x"])
+    columns = [InferredColumn("x")]
     with pytest.raises(PolyteiaError, match="does not fit"), ParquetStaging(str(tmp_path)) as staging:  # noqa: PT012 - the error is raised inside
-        staging.write(inference.to_batch([(True,)]))
-        staging.write(inference.to_batch([(Decimal("1E+30"),)]))
-        staging.write(inference.to_batch([(Decimal("1E-30"),)]))
+        staging.write(to_batch(columns, [(True,)]))
+        staging.write(to_batch(columns, [(Decimal("1E+30"),)]))
+        staging.write(to_batch(columns, [(Decimal("1E-30"),)]))
         staging.finish()
     assert [file.closed for file in created_files] == [True] * 3  # two segments and the merged one
     assert find_open_files(tmp_path) == []
@@ -140,14 +140,14 @@ def test_missing_directory():
         PolyteiaConfigurationError,
         match=r"Cannot create a temporary file in '/nowhere': No such file.*Set 'temp_dir' to a different directory",
     ):
-        ParquetStaging("/nowhere").write(TypeInference(["x"]).to_batch([(1,)]))
+        ParquetStaging("/nowhere").write(to_batch([InferredColumn("x")], [(1,)]))
 
 
 def test_disk_full(tmp_path):
     """A full disk is an error that names the directory, and all files are closed."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
-    batch = TypeInference(["x"]).to_batch([(os.urandom(1000),) for _ in range(1000)])
+    batch = to_batch([InferredColumn("x")], [(os.urandom(1000),) for _ in range(1000)])
     try:
         with pytest.raises(PolyteiaError, match=r"could not be written: File too large.*'temp_dir'") as caught:
             write_many(ParquetStaging(str(tmp_path)), batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError
@@ -9,12 +10,32 @@ from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import pyarrow as pa
+
+    from airflow_provider_polyteia.tables.columns import Column
     from airflow_provider_polyteia.tables.staging import StagedTable
 
     Parameters = Sequence[Any] | Mapping[str, Any] | None
 
 # Approximate size of the batches in which rows are read.
 BATCH_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A query, and what is known about its columns.
+
+    :ivar parameters: values for its placeholders, in the style of the driver, or None.
+    :ivar declared: name -> type of the columns whose types the user has declared.
+    :ivar last: name -> type of the columns at the last load, as Arrow writes it.
+    :ivar batch_bytes: approximate size of a batch.
+    """
+
+    sql: str
+    parameters: Parameters = None
+    declared: Mapping[str, pa.DataType] = field(default_factory=dict)
+    last: Mapping[str, str] = field(default_factory=dict)
+    batch_bytes: int = BATCH_BYTES
 
 
 class Reader(Protocol):
@@ -48,3 +69,24 @@ def check_names(names: Sequence[str]) -> None:
     duplicates = sorted({name for name in names if names.count(name) > 1})
     if duplicates:
         raise PolyteiaConfigurationError(f"The query returns two columns named {duplicates[0]!r}; rename one with AS.")
+
+
+def declare(columns: Sequence[Column], declared: Mapping[str, pa.DataType]) -> list[Column]:
+    """Return the columns, with the types that the user has declared for some.
+
+    :raises PolyteiaConfigurationError: if the query does not have such a column.
+    """
+    check_declared(declared, [column.name for column in columns])
+    return [column.declared(declared[column.name]) if column.name in declared else column for column in columns]
+
+
+def check_declared(declared: Mapping[str, pa.DataType], names: Sequence[str]) -> None:
+    """Check that the columns exist whose types the user has declared.
+
+    :raises PolyteiaConfigurationError: if not.
+    """
+    unknown = [name for name in declared if name not in names]
+    if unknown:
+        raise PolyteiaConfigurationError(
+            f"'columns' contains {', '.join(map(repr, unknown))}; the query returns {', '.join(map(repr, names))}."
+        )

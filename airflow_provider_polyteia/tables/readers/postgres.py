@@ -28,14 +28,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError
-from airflow_provider_polyteia.tables.readers.base import check_names
+from airflow_provider_polyteia.tables.casts import MAX_DIGITS
+from airflow_provider_polyteia.tables.readers.base import check_declared, check_names
 from airflow_provider_polyteia.tables.schema import rows_to_batch
-from airflow_provider_polyteia.tables.staging import MAX_DIGITS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from airflow_provider_polyteia.tables.readers.base import Parameters
+    from airflow_provider_polyteia.tables.readers.base import Parameters, Query
     from airflow_provider_polyteia.tables.readers.postgres_sessions import Psycopg2Session, Psycopg3Session
 
     Session = Psycopg2Session | Psycopg3Session
@@ -57,6 +57,21 @@ _NATIVE = {
     1083: pa.time64("us"),
     1114: pa.timestamp("us"),
     1184: pa.timestamp("us", "UTC"),
+}
+# Declared type -> OID and name of the type to cast to. PostgreSQL does not have integers of 8 bits.
+_DECLARED = {
+    pa.string(): (25, "text"),
+    pa.bool_(): (16, "boolean"),
+    pa.int8(): (21, "smallint"),
+    pa.int16(): (21, "smallint"),
+    pa.int32(): (23, "integer"),
+    pa.int64(): (20, "bigint"),
+    pa.float32(): (700, "real"),
+    pa.float64(): (701, "double precision"),
+    pa.date32(): (1082, "date"),
+    pa.time64("us"): (1083, "time"),
+    pa.timestamp("us"): (1114, "timestamp"),
+    pa.timestamp("us", "UTC"): (1184, "timestamptz"),
 }
 _NUMERIC = 1700
 _MAX_PRECISION = 1000  # that a column can be declared with
@@ -93,20 +108,29 @@ class DescribedQuery:
     fields: list[pa.Field]
 
 
-def describe(session: Session, sql: str, parameters: Parameters, expressions: Mapping[int, str]) -> DescribedQuery:
+def describe(session: Session, query: Query, expressions: Mapping[int, str]) -> DescribedQuery:
     """Get the columns of a query from PostgreSQL, without running the query, in a read-only transaction.
 
     :param expressions: OID of a type -> expression that fetches a column ``{0}`` of this type. Default: as it is.
     :raises PolyteiaConfigurationError: if PostgreSQL reports that `sql` is not a query, or two columns have the same
-        name.
+        name, or a column that the user has declared does not exist.
     """
+    sql = query.sql
     session.prepare()
     with session.cursor() as cursor:
-        columns = _fetch_columns(cursor, f"SELECT * FROM (\n{sql}\n) AS q LIMIT 0", parameters)  # noqa: S608 - the DAG author's SQL
-        check_names([column[0] for column in columns])
+        columns = _fetch_columns(cursor, f"SELECT * FROM (\n{sql}\n) AS q LIMIT 0", query.parameters)  # noqa: S608 - the DAG author's SQL
+        names = [column[0] for column in columns]
+        check_names(names)
+        check_declared(query.declared, names)
         nested = _fetch_nested_types(cursor, [column[1] for column in columns])
     aliases = [f"c{i}" for i in range(len(columns))]
-    selected = [_select_column(*pair, nested, expressions) for pair in zip(aliases, columns, strict=True)]
+    declared = [query.declared.get(name) for name in names]
+    selected = [
+        _select_column(alias, column, nested, expressions)
+        if wanted is None
+        else _cast(alias, column[0], wanted, expressions)
+        for alias, column, wanted in zip(aliases, columns, declared, strict=True)
+    ]
     wanted = ", ".join(f"{expression} AS {alias}" for alias, (expression, _) in zip(aliases, selected, strict=True))
     wrapped = f"SELECT {wanted} FROM (\n{sql}\n) AS q({', '.join(aliases)})"  # noqa: S608 - the DAG author's SQL
     return DescribedQuery(wrapped, [field for _, field in selected])
@@ -145,6 +169,14 @@ def _select_column(alias: str, column: Any, nested: set[int], expressions: Mappi
         return f"{alias}::{target}", pa.field(name, arrow_type)
     expression = f"to_json({alias})" if oid in nested else alias
     return f"{expression}::text", pa.field(name, pa.string())
+
+
+def _cast(alias: str, name: str, wanted: pa.DataType, expressions: Mapping[int, str]) -> tuple[str, pa.Field]:
+    """Return the expression that selects a column in a type that the user has declared, and its Arrow field."""
+    if pa.types.is_decimal(wanted):
+        return f"{alias}::numeric({wanted.precision}, {wanted.scale})", pa.field(name, wanted)
+    oid, target = _DECLARED[wanted]
+    return expressions.get(oid, "{0}").format(f"({alias}::{target})"), pa.field(name, _NATIVE[oid])
 
 
 def _digits(precision: int | None, scale: int | None) -> tuple[int, int]:

@@ -28,7 +28,7 @@ from airflow_provider_polyteia.tables.sql_parts import literal, quoted
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from airflow_provider_polyteia.tables.readers.base import Parameters
+    from airflow_provider_polyteia.tables.readers.base import Query
     from airflow_provider_polyteia.tables.staging import StagedTable
 
 log = logging.getLogger(__name__)
@@ -60,14 +60,12 @@ class DuckDBReader:
     """Runs a query on the database of a PostgreSQL hook.
 
     :param hook: Airflow's PostgreSQL hook.
-    :param sql: The query.
-    :param parameters: Values for the placeholders, in the style of the hook's driver, or None.
+    :param query: The query.
     """
 
-    def __init__(self, hook: Any, sql: str, parameters: Parameters) -> None:
+    def __init__(self, hook: Any, query: Query) -> None:
         self._hook = hook
-        self._sql = sql
-        self._parameters = parameters
+        self._query = query
         self._engine: Engine | None = None
         self._connection: Any = None  # while it describes the query
         self._pid = 0  # of the session that runs it
@@ -115,8 +113,9 @@ class DuckDBReader:
         with closing(self._hook.get_conn()) as connection:
             self._connection = connection
             session = wrap_connection(connection)
-            described = postgres.describe(session, self._sql, self._parameters, _PADDED)
-            sql = described.sql if self._parameters is None else session.literal(described.sql, self._parameters)
+            described = postgres.describe(session, self._query, _PADDED)
+            parameters = self._query.parameters
+            sql = described.sql if parameters is None else session.literal(described.sql, parameters)
             query = _Query(sql, pa.schema(described.fields), session.settings(), session.server_encoding())
             self._connection = None
         return query

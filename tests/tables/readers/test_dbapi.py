@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from airflow.providers.common.compat.sdk import BaseHook
 
+from airflow_provider_polyteia.tables.readers.base import Query
 from airflow_provider_polyteia.tables.readers.dbapi import DbApiReader
 
 
 def read_batches(sql, parameters=None, **options):
     hook = BaseHook.get_connection("city").get_hook()
-    return list(DbApiReader(hook, sql, parameters, **options).read_batches())
+    return list(DbApiReader(hook, Query(sql, parameters, **options)).read_batches())
 
 
 def test_first_batch_is_empty(city):

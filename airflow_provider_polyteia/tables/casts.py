@@ -1,0 +1,99 @@
+"""Converts columns of Arrow to other types, and says which one does not fit.
+
+No exception contains a value, because it may be personal data: neither does one refer to that of Arrow, which does.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from airflow_provider_polyteia.exceptions import PolyteiaError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+MAX_DIGITS = 38  # of a decimal128
+
+_FAILURES = (pa.ArrowException, TypeError, ValueError, OverflowError)
+
+
+def unfit(field: pa.Field) -> PolyteiaError:
+    """Return the exception for a column with a value that does not fit its type."""
+    return PolyteiaError(
+        f"A value in column {field.name!r} does not fit the type {field.type}. Convert the column in the SQL to a "
+        f"suitable type, such as numeric({MAX_DIGITS}, 6) or double precision, or declare its type with 'columns'. "
+        "Nothing was uploaded.",
+        not_applied=True,
+    )
+
+
+def build(field: pa.Field, values: Iterable[Any]) -> pa.Array:
+    """Return Python values as a column.
+
+    :raises PolyteiaError: if a value does not fit the type; the error names the column.
+    """
+    try:
+        return pa.array(values, field.type)
+    except _FAILURES:
+        raise unfit(field) from None
+
+
+def cast(column: pa.Array, field: pa.Field) -> pa.Array:
+    """Return a column converted to the type of a field.
+
+    :raises PolyteiaError: if a value does not fit the type; the error names the column.
+    """
+    if pa.types.is_boolean(column.type) and pa.types.is_decimal(field.type):
+        column = column.cast(pa.int8())  # Arrow cannot cast booleans to decimals directly
+    if pa.types.is_integer(column.type) and pa.types.is_decimal(field.type):
+        column = column.cast(pa.string())  # a direct cast would require enough digits for the largest integer
+    try:
+        return column.cast(field.type)
+    except _FAILURES:
+        raise unfit(field) from None
+
+
+def cast_exactly(column: pa.Array, field: pa.Field) -> pa.Array:
+    """Return a column converted to the type of a field. Only floating-point numbers are rounded.
+
+    :raises PolyteiaError: if a value does not fit the type, or would be another one; the error names the column.
+    """
+    source, target = column.type, field.type
+    if source == target:
+        return column
+    if _is_temporal(target) and not (_is_temporal(source) or pa.types.is_string(source) or pa.types.is_null(source)):
+        raise unfit(field)  # Arrow would take a number for microseconds
+    if _is_temporal(source) and not (_is_temporal(target) or pa.types.is_string(target)):
+        raise unfit(field)
+    if pa.types.is_string(source) and pa.types.is_time(target):
+        return _parse_times(column, field)
+    if pa.types.is_floating(source) and pa.types.is_decimal(target):
+        column = column.cast(pa.string())  # Arrow would round
+    result = cast(column, field)
+    if _may_change(source, target) and not result.cast(source).equals(column):
+        raise unfit(field)
+    return result
+
+
+def _is_temporal(arrow_type: pa.DataType) -> bool:
+    return bool(pa.types.is_temporal(arrow_type))
+
+
+def _may_change(source: pa.DataType, target: pa.DataType) -> bool:
+    """Return True if Arrow converts values of a type that the other one does not have."""
+    if pa.types.is_timestamp(source):
+        return bool(pa.types.is_date(target))
+    return bool(pa.types.is_boolean(target) and (pa.types.is_integer(source) or pa.types.is_floating(source)))
+
+
+def _parse_times(column: pa.Array, field: pa.Field) -> pa.Array:
+    """Return times of a text column, which Arrow cannot parse."""
+    try:
+        times = [None if text is None else dt.time.fromisoformat(text) for text in column.to_pylist()]
+        return pa.array(times, field.type)
+    except _FAILURES:
+        raise unfit(field) from None

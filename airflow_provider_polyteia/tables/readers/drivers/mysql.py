@@ -1,0 +1,242 @@
+"""MySQL and MariaDB, through mysqlclient (`MySQLdb`), PyMySQL or MySQL Connector/Python.
+
+The drivers convert values in different ways: a BIT is bytes or an integer, a SET a text or a Python set, a zero date
+NULL or a text. So all of them are asked for what the server sends, which is text, and this module converts it:
+
+=====================================  ================================================================
+MySQL and MariaDB                      Parquet
+=====================================  ================================================================
+TINYINT to BIGINT, also BOOLEAN, YEAR  integers of the same size; unsigned ones of the next larger size,
+                                       BIGINT UNSIGNED decimal(20, 0)
+BIT(1); BIT(n)                         boolean; integer of 64 bits, BIT(64) decimal(20, 0)
+DECIMAL(p, s)                          decimal(p, s), p up to 38; values with more digits are an error
+FLOAT, DOUBLE                          the same
+DATE, DATETIME, TIMESTAMP              date, timestamp (of the session's time zone); those with a zero as year, month
+                                       or day become NULL, which is logged
+TIME                                   text, as the database writes it: it may be negative, or above 24 hours
+BINARY, VARBINARY, BLOB, GEOMETRY      binary
+CHAR, TEXT, ENUM, SET, JSON, UUID ...  text
+=====================================  ================================================================
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from contextlib import closing
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from airflow_provider_polyteia.tables.casts import MAX_DIGITS, build, cast_exactly
+from airflow_provider_polyteia.tables.columns import InferredColumn
+from airflow_provider_polyteia.tables.readers.drivers.base import Driver, names_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_provider_polyteia.tables.columns import Column
+    from airflow_provider_polyteia.tables.readers.base import Query
+
+log = logging.getLogger(__name__)
+
+# The protocol's numbers of types.
+BIT, _DATE, _DATETIME, _TIMESTAMP = 16, 10, 12, 7
+DECIMALS = (0, 246)
+_TEXTS = (15, 249, 250, 251, 252, 253, 254)  # binary if their character set is
+_GEOMETRY = 255
+_INTEGERS = {1: 8, 2: 16, 3: 32, 8: 64, 9: 32, 13: 16}  # type -> bits
+_SIGNED = {8: pa.int8(), 16: pa.int16(), 32: pa.int32(), 64: pa.int64()}
+_UNSIGNED = {8: pa.int16(), 16: pa.int32(), 32: pa.int64(), 64: pa.decimal128(20, 0)}
+_BITS = {1: pa.bool_(), 64: pa.decimal128(20, 0)}
+_OTHERS = {
+    4: pa.float32(),
+    5: pa.float64(),
+    _TIMESTAMP: pa.timestamp("us"),
+    _DATE: pa.date32(),
+    _DATETIME: pa.timestamp("us"),
+    _GEOMETRY: pa.binary(),
+}
+UNSIGNED_FLAG = 32
+BINARY_CHARSET = 63
+_INCOMPLETE_DATE = "^0000|-00"  # the time has colons
+
+_READ_ONLY = "SET SESSION TRANSACTION READ ONLY"
+CHARSET = "utf8mb4"
+_KILL = "KILL QUERY %s"
+
+
+@dataclass(frozen=True, slots=True)
+class MySQLType:
+    """What the server says about a column.
+
+    :ivar code: number of the type.
+    :ivar size: of decimals, the number of digits; of BIT, the number of bits; None if it is not known.
+    :ivar places: of decimals, the number of decimal places; None if it is not known.
+    """
+
+    code: int
+    is_unsigned: bool = False
+    is_binary: bool = False
+    size: int | None = None
+    places: int | None = 0
+
+    def to_arrow(self) -> pa.DataType | None:
+        """Return the type of Parquet; None if only the values show it."""
+        if self.code in _INTEGERS:
+            return (_UNSIGNED if self.is_unsigned else _SIGNED)[_INTEGERS[self.code]]
+        if self.code in DECIMALS:
+            return self.size and pa.decimal128(min(self.size, MAX_DIGITS), self.places)
+        if self.code == BIT:
+            return _BITS.get(self.size or 0, pa.int64())
+        if self.code in _TEXTS and self.is_binary:
+            return pa.binary()
+        return _OTHERS.get(self.code, pa.string())
+
+
+class _TextColumn:
+    """A column whose values are the texts, or the bytes, that the server sends.
+
+    :param wanted: its type in the table.
+    """
+
+    def __init__(self, name: str, code: int, wanted: pa.DataType) -> None:
+        self.name = name
+        self._code = code
+        self._field = pa.field(name, wanted)
+        self._incomplete_dates = 0
+
+    def to_array(self, values: Sequence[Any]) -> tuple[pa.Field, pa.Array]:
+        """Return the values in the type of the column."""
+        field = self._field
+        if self._code == BIT:
+            numbers = [None if value is None else str(int.from_bytes(value)) for value in values]
+            return field, cast_exactly(build(pa.field(self.name, pa.string()), numbers), field)
+        content = build(pa.field(self.name, pa.binary()), values)
+        if pa.types.is_binary(field.type):
+            return field, content
+        texts = cast_exactly(content, pa.field(self.name, pa.string()))
+        if pa.types.is_date(field.type) or pa.types.is_timestamp(field.type):
+            texts = self._without_incomplete_dates(texts)
+        return field, cast_exactly(texts, field)
+
+    def _without_incomplete_dates(self, texts: pa.Array) -> pa.Array:
+        is_incomplete = pc.match_substring_regex(texts, _INCOMPLETE_DATE)
+        self._incomplete_dates += pc.sum(is_incomplete).as_py() or 0
+        return pc.if_else(is_incomplete, pa.scalar(None, pa.string()), texts)
+
+    def declared(self, wanted: pa.DataType) -> Column:
+        """Return the column with another type."""
+        return _TextColumn(self.name, self._code, wanted)
+
+    def report(self) -> None:
+        """Log how many dates became NULL."""
+        if self._incomplete_dates:
+            log.warning(
+                "Column %r has %s dates with a zero as year, month or day; they became NULL",
+                self.name,
+                f"{self._incomplete_dates:,}",
+            )
+
+
+class MySQLDriver(Driver):
+    """What the three drivers have in common."""
+
+    def prepare(self, query: Query) -> None:  # noqa: ARG002 - not every driver asks before
+        """Make the session read-only, and its texts UTF-8."""
+        self.set_charset()
+        with closing(self.connection.cursor()) as cursor:
+            cursor.execute(_READ_ONLY)
+
+    def set_charset(self) -> None:
+        """Let the server send UTF-8."""
+        self.connection.set_character_set(CHARSET)
+
+    def columns(self, cursor: Any, query: Query) -> list[Column]:
+        """Return the columns with the types that the server reports."""
+        return [
+            _column(name, found, query.last.get(name, ""))
+            for name, found in zip(names_of(cursor), self.types(cursor), strict=True)
+        ]
+
+    def types(self, cursor: Any) -> list[MySQLType]:
+        """Return what the server reports of each column."""
+        raise NotImplementedError
+
+    def cancel(self) -> None:
+        """Cancel the query through a second connection."""
+        with closing(self.open_connection()) as second, closing(second.cursor()) as cursor:
+            cursor.execute(_KILL, (self.thread_id(),))
+
+    def thread_id(self) -> int:
+        """Return the server's number of the connection."""
+        number: int = self.connection.thread_id()
+        return number
+
+    def abandon(self, cursor: Any) -> None:
+        """End a query early: without `KILL`, closing the cursor would read all of its rows."""
+        self.cancel()
+        super().abandon(cursor)
+
+
+class MySQLdbDriver(MySQLDriver):
+    """mysqlclient."""
+
+    def open_cursor(self) -> Any:
+        """Return a cursor that streams, with what the server sends."""
+        constants = importlib.import_module("MySQLdb.constants")
+        by_charset = [(constants.FLAG.BINARY, _is_binary), (None, None)]
+        self.connection.converter = dict.fromkeys(_TEXTS, by_charset)
+        return self.connection.cursor(importlib.import_module("MySQLdb.cursors").SSCursor)
+
+    def types(self, cursor: Any) -> list[MySQLType]:
+        """Return what the server reports: the length of a decimal counts its sign and its point."""
+        converters = cursor._result.converter  # noqa: SLF001 - nothing else shows whether a column is binary
+        return [
+            _from_length(column, is_unsigned=bool(flags & UNSIGNED_FLAG), is_binary=converter is _is_binary)
+            for column, flags, converter in zip(cursor.description, cursor.description_flags, converters, strict=True)
+        ]
+
+
+class PyMySQLDriver(MySQLDriver):
+    """PyMySQL."""
+
+    def open_cursor(self) -> Any:
+        """Return a cursor that streams, with what the server sends."""
+        self.connection.decoders = {}
+        return self.connection.cursor(importlib.import_module("pymysql.cursors").SSCursor)
+
+    def types(self, cursor: Any) -> list[MySQLType]:
+        """Return what the server reports."""
+        return [
+            _from_length(
+                column,
+                is_unsigned=bool(packet.flags & UNSIGNED_FLAG),
+                is_binary=packet.charsetnr == BINARY_CHARSET,
+            )
+            for column, packet in zip(cursor.description, cursor._result.fields, strict=True)  # noqa: SLF001 - as for mysqlclient
+        ]
+
+
+def _column(name: str, found: MySQLType, last: str) -> Column:
+    wanted = found.to_arrow()
+    return InferredColumn(name, last, _to_decimal) if wanted is None else _TextColumn(name, found.code, wanted)
+
+
+def _to_decimal(value: bytes) -> Decimal:
+    return Decimal(value.decode())
+
+
+def _is_binary(value: bytes) -> bytes:
+    """Mark the columns of mysqlclient whose character set is binary."""
+    return value
+
+
+def _from_length(column: Sequence[Any], *, is_unsigned: bool, is_binary: bool) -> MySQLType:
+    code, length, places = column[1], column[3], column[5]
+    if code in DECIMALS:
+        length -= (not is_unsigned) + (places > 0)
+    return MySQLType(code, is_unsigned, is_binary, length, places if code in DECIMALS else 0)

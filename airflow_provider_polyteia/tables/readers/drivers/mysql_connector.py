@@ -1,0 +1,119 @@
+"""MySQL Connector/Python: as the other drivers of MySQL, but it does not report the digits of a decimal.
+
+The server does so in a recursive query: its columns have the types of its first part, and a number of the second part
+that is too large becomes the largest one of the type: 9999999999.99 for DECIMAL(12, 2), seven ones for BIT(7).
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_polyteia.tables.readers.drivers.mysql import (
+    BINARY_CHARSET,
+    BIT,
+    CHARSET,
+    DECIMALS,
+    UNSIGNED_FLAG,
+    MySQLDriver,
+    MySQLType,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_provider_polyteia.tables.readers.base import Query
+
+log = logging.getLogger(__name__)
+
+_HUGE = "1e66"  # more than any DECIMAL
+_STRICT = "STRICT_TRANS_TABLES", "STRICT_ALL_TABLES"
+
+
+class ConnectorDriver(MySQLDriver):
+    """A connection of MySQL Connector/Python, with or without its C extension."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._largest: dict[str, bytes] = {}  # name -> the largest value of its type, of decimals and BIT
+
+    def set_charset(self) -> None:
+        """Let the server send UTF-8."""
+        self.connection.set_charset_collation(CHARSET)
+
+    def thread_id(self) -> int:
+        """Return the server's number of the connection."""
+        number: int = self.connection.connection_id
+        return number
+
+    def prepare(self, query: Query) -> None:
+        """Make the session read-only, and ask for the types that the driver does not report."""
+        super().prepare(query)
+        try:
+            self._largest = self._find_largest(query)
+        except importlib.import_module("mysql.connector").Error as error:
+            # Not a query that can be part of another one, such as SHOW, or a server older than MySQL 8.
+            log.info("The digits of decimals are not known before the query runs (error %s)", error.errno)
+
+    def open_cursor(self) -> Any:
+        """Return a cursor that streams, with what the server sends."""
+        return self.connection.cursor(buffered=False, raw=True)
+
+    def types(self, cursor: Any) -> list[MySQLType]:
+        """Return what the server reports."""
+        return [self._type(*column) for column in cursor.description]
+
+    def _type(self, name: str, code: int, *others: Any) -> MySQLType:
+        flags, charset = others[-2:]
+        largest = self._largest.get(name)
+        size, places = None, None
+        if largest is not None and code == BIT:
+            size = int.from_bytes(largest).bit_length()
+        elif largest is not None:
+            whole, _, fraction = largest.decode().partition(".")
+            size, places = len(whole.lstrip("0") + fraction), len(fraction)
+        return MySQLType(code, bool(flags & UNSIGNED_FLAG), charset == BINARY_CHARSET, size, places)
+
+    def _find_largest(self, query: Query) -> dict[str, bytes]:
+        source = f"FROM (\n{query.sql}\n) AS q WHERE false"
+        with closing(self.connection.cursor(buffered=True, raw=True)) as cursor:
+            _run(cursor, f"SELECT * {source}", query)
+            names = [column[0] for column in cursor.description if column[1] in (BIT, *DECIMALS)]
+            if not names:
+                return {}
+            aliases = ", ".join(f"c{number}" for number, _ in enumerate(names))
+            first = ", ".join(f"max({_quoted(name, query)})" for name in names)
+            huge = ", ".join([_HUGE] * len(names))
+            with _lenient(cursor):
+                _run(
+                    cursor,
+                    f"WITH RECURSIVE types (n, {aliases}) AS (SELECT 0, {first} {source} "  # noqa: S608 - as above
+                    f"UNION ALL SELECT 1, {huge} FROM types WHERE n = 0) SELECT {aliases} FROM types WHERE n = 1",
+                    query,
+                )
+                return dict(zip(names, map(bytes, cursor.fetchone()), strict=True))
+
+
+def _run(cursor: Any, sql: str, query: Query) -> None:
+    cursor.execute(sql) if query.parameters is None else cursor.execute(sql, query.parameters)
+
+
+def _quoted(name: str, query: Query) -> str:
+    quoted = f"`{name.replace('`', '``')}`"
+    return quoted if query.parameters is None else quoted.replace("%", "%%")
+
+
+@contextmanager
+def _lenient(cursor: Any) -> Iterator[None]:
+    """Let the server adapt numbers that are too large instead of refusing them."""
+    cursor.execute("SELECT @@SESSION.sql_mode")
+    (before,) = cursor.fetchone()
+    modes = before.decode().split(",")
+    set_modes = "SET SESSION sql_mode = %s"
+    cursor.execute(set_modes, (",".join(mode for mode in modes if mode not in _STRICT),))
+    try:
+        yield
+    finally:
+        cursor.execute(set_modes, (before.decode(),))
