@@ -35,6 +35,88 @@ def test_queries(sql, query):
 
 
 @pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT q'[it's; ok]' FROM dual",
+        "SELECT q'{it's; ok}' FROM dual",
+        "SELECT nq'<it's; ok>' FROM dual",
+        "SELECT q'(it's; ok)' FROM dual",
+        "SELECT Q'!it's; ok!' FROM dual",
+        "SELECT Nq'|it's; -- ok|' AS a, q'[]' AS b FROM dual",
+        "SELECT 'q''[' AS a, freq'b', q'a;b' FROM dual",
+        "SELECT -- q'[\n 1 AS a /* q'[ */ FROM dual",
+        "SELECT q'[INSERT INTO t]' || q'[; DELETE FROM t]' FROM dual",
+    ],
+)
+def test_alternative_quotes(sql):
+    """A text in one of Oracle's other quotes may contain semicolons and quotes."""
+    assert single_query(f"{sql} ; -- done") == sql
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "WITH FUNCTION f RETURN NUMBER IS BEGIN RETURN 1; END; SELECT f FROM dual",
+        "with function f return number is begin return 1; end f; select f from dual",
+        "-- first\nwith /* a; */ function -- b;\n f return number is begin return 1; end; /* c; */ select f from dual",
+        """WITH PROCEDURE p IS BEGIN NULL; END;
+        FUNCTION f(a IN NUMBER) RETURN NUMBER IS
+            b NUMBER;
+        BEGIN
+            IF a > 1 THEN p; END IF;
+            FOR i IN 1..2 LOOP NULL; END LOOP;
+            SELECT 1 INTO b FROM dual;
+            RETURN CASE WHEN a = 1 THEN b ELSE 2 END;
+        END f;
+        SELECT f(1) FROM dual""",
+        """WITH FUNCTION f RETURN VARCHAR2 IS BEGIN RETURN q'[END; it's]'; END;
+        a AS (SELECT 1 AS x FROM dual), b (y) AS (SELECT 2 FROM dual)
+        SELECT f FROM a, b""",
+        "WITH FUNCTION f RETURN NUMBER IS BEGIN RETURN 1; END; (SELECT f FROM dual)",
+        "WITH FUNCTION f(x integer) RETURNS integer RETURN x + 1 SELECT f(1)",
+    ],
+)
+def test_functions_in_with(sql):
+    """A query may define functions, whose code has semicolons; only the last one of the SQL is removed."""
+    assert single_query(f"{sql};\n") == sql
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("SELECT q'[a]' FROM dual; DELETE FROM t", "contains 2 statements"),
+        ("SELECT q'[a FROM dual; DELETE FROM t", "contains 2 statements"),
+        ("SELECT freq'[a' FROM t; DELETE FROM t; --]'", "contains 2 statements"),
+        ("SELECT 'q'; DELETE FROM t WHERE a = 'q'", "contains 2 statements"),
+        ("DELETE FROM t WHERE a = q'[SELECT]'", "begins with DELETE"),
+        ("WITH FUNCTION f RETURN NUMBER IS BEGIN RETURN 1; END; DELETE FROM t", "begins with DELETE"),
+        (
+            "WITH FUNCTION f RETURN NUMBER IS BEGIN RETURN 1; END; UPDATE (SELECT 1 FROM t) SET a = 1",
+            "begins with UPDATE",
+        ),
+        ("WITH FUNCTION f RETURN NUMBER IS BEGIN RETURN 1; END; SELECT 1; DELETE FROM t", "contains 3 statements"),
+        (
+            "WITH FUNCTION f RETURN NUMBER IS BEGIN RETURN 1; END; SELECT 1 FROM a; SELECT 2 FROM b",
+            "contains 3 statements",
+        ),
+        ("WITH FUNCTION f RETURN NUMBER IS BEGIN RETURN 1; END; SELECT f INTO a FROM b", "contains INTO"),
+        ("WITH function AS (SELECT 1) SELECT * FROM function; DELETE FROM t", "contains 2 statements"),
+        ("WITH function (a) AS (SELECT 1) SELECT * FROM function; END; SELECT 1", "contains 3 statements"),
+        ("SELECT 1; END; SELECT 2", "contains 3 statements"),
+    ],
+)
+def test_no_statement_is_hidden(sql, expected):
+    """Neither Oracle's quotes nor functions hide another statement, or one that writes."""
+    with pytest.raises(PolyteiaConfigurationError, match=expected):
+        single_query(sql)
+
+
+def test_position():
+    """Empty statements before the query are not returned."""
+    assert single_query(";; -- a\n;\r\n SELECT q'[a]' ;;").strip() == "SELECT q'[a]'"
+
+
+@pytest.mark.parametrize(
     ("sql", "count"),
     [("SELECT 1; SELECT 2", 2), ("BEGIN; SELECT 1; END", 3), ("", 0), (" ;; ", 0), ("-- nothing", 0)],
 )
