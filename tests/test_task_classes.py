@@ -25,6 +25,7 @@ from airflow_provider_polyteia.version_compat import AIRFLOW_V_3_0_PLUS
 NOT_TEMPLATED = {
     "driver": "depends on what is installed, not on the run",
     "check": "decided by the DAG's author, not a value of the run",
+    "check_only": "decided by the DAG's author, not a value of the run",
     "max_xcom_bytes": "a number",
     "wait_for_upload": "decided by the DAG's author, not a value of the run",
     "deferrable": "decides in which process to wait, which depends on the deployment",

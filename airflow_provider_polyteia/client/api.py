@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from airflow_provider_polyteia.client.file_sink import Destination
     from airflow_provider_polyteia.client.multipart import UploadSource
     from airflow_provider_polyteia.client.operation import Creation, Flow, Listing
-    from airflow_provider_polyteia.client.records import Accepted, DatasetRef, Ingest, Record, Upload
+    from airflow_provider_polyteia.client.records import Accepted, DatasetRef, Ingest, Record, Upload, UploadCheck
     from airflow_provider_polyteia.client.sql_references import Query
     from airflow_provider_polyteia.client.upload_condition import UploadCondition
 
@@ -76,6 +76,19 @@ class PlatformAPI(Protocol):
         :param content_type: MIME type of the data.
         :param idle_timeout: maximum time in seconds without a byte in either direction. None: 300, or the connection's
             timeout if that is longer.
+        """
+
+    def check_upload(self, record: Record) -> Operation[UploadCheck]:
+        """Find out, by requests that only read, whether an upload would be accepted.
+
+        :param record: of the dataset, as just read.
+        :raises PolyteiaError: if it would not.
+        """
+
+    def check_creation(self, solution_id: str) -> Operation[UploadCheck]:
+        """Find out, by requests that only read, whether a dataset could be created in a solution, and filled.
+
+        :raises PolyteiaError: if not.
         """
 
     def ingest_status(self, dataset_id: str, ingest_id: str) -> Operation[Ingest]:

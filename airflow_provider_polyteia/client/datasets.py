@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow_provider_polyteia.client.api import PlatformAPI
-    from airflow_provider_polyteia.client.records import Upload
+    from airflow_provider_polyteia.client.records import Upload, UploadCheck
     from airflow_provider_polyteia.client.transports.requests_client import PolyteiaClient
     from airflow_provider_polyteia.client.upload_condition import UploadCondition
 
@@ -102,6 +102,17 @@ def delete_dataset(client: PolyteiaClient, api: PlatformAPI, dataset: DatasetRef
             raise
         return False
     return True
+
+
+def check_upload(client: PolyteiaClient, api: PlatformAPI, dataset: DatasetRef) -> tuple[Record | None, UploadCheck]:
+    """Return the record of a dataset, and whether an upload would be accepted; see `PolyteiaHook.check_upload`."""
+    try:
+        record = client.run(api.get_dataset(dataset))
+    except PolyteiaNotFoundError as error:
+        if error.from_gateway or dataset.solution_id is None:  # a gateway's 404 says nothing about the dataset
+            raise
+        return None, client.run(api.check_creation(dataset.solution_id))
+    return record, client.run(api.check_upload(record))
 
 
 def wait_for_upload(

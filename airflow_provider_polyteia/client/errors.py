@@ -119,6 +119,21 @@ def api_error(
     )
 
 
+def foreseen_rejection(
+    cls: type[PolyteiaAPIError], credentials: Credentials, name: str, event: str, identifiers: Mapping[str, str]
+) -> PolyteiaAPIError:
+    """Return the exception for a request that was not sent, because a query has shown that it would be rejected.
+
+    :param cls: the exception of the rejection.
+    :param name: the query.
+    :param event: what the query has shown, after its name.
+    """
+    conn_id = credentials.config.conn_id
+    sentences = [_sentence(credentials, name, event), _ADVICE[cls].format(conn_id)]
+    sentences.append(f"Requested: {credentials.excerpt(describe(identifiers))}.")
+    return cls(" ".join(sentences), method=name, conn_id=conn_id, not_applied=True)
+
+
 def _details(value: Any, credentials: Credentials) -> Sequence[Any]:
     details: Sequence[Any] = credentials.redact(to_encodable(value)) if isinstance(value, list) else ()
     return details

@@ -111,6 +111,19 @@ class Accepted(NamedTuple):
     ingest_id: str | None = None
 
 
+class UploadCheck(NamedTuple):
+    """What could be found out about an upload without sending it.
+
+    :param may_upload: True if the account may replace the dataset's data, or create the dataset that does not exist
+        yet; None if that is not known.
+    :param terms_acknowledged: True if the account has acknowledged the data-processing terms of the solution; None if
+        that is not known.
+    """
+
+    may_upload: bool | None
+    terms_acknowledged: bool | None
+
+
 class Ingest(NamedTuple):
     """The state of an ingest.
 

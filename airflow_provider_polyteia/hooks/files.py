@@ -49,6 +49,14 @@ class Uploaded(TypedDict):
     ingest_id: str | None
 
 
+class Checked(TypedDict):
+    """What could be found out about an upload without sending it, as JSON, so that a task may return it."""
+
+    dataset_id: str | None
+    may_upload: bool | None
+    terms_acknowledged: bool | None
+
+
 class Exported(TypedDict):
     """The result of an export, as JSON, so that a task may return it.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import IO, TYPE_CHECKING, Any
 
 from airflow_provider_polyteia.client import datasets as dataset_operations
+from airflow_provider_polyteia.client.records import DatasetRef
 from airflow_provider_polyteia.hooks import lineage
 from airflow_provider_polyteia.hooks.raw_access import RawAccessHook
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow_provider_polyteia.client.sql_references import Datasets
-    from airflow_provider_polyteia.hooks.files import Exported, Uploaded
+    from airflow_provider_polyteia.hooks.files import Checked, Exported, Uploaded
     from airflow_provider_polyteia.storage import AnyPath
 
 
@@ -79,6 +80,28 @@ class TransferHook(RawAccessHook):
             lineage.read_file(self, to_path(source))
         lineage.wrote_dataset(self, client.config.base_url, dataset_id, {"bytes": uploaded["bytes"]})
         return uploaded
+
+    def check_upload(
+        self, dataset_id: str | None = None, *, solution_id: str | None = None, slug: str | None = None
+    ) -> Checked:
+        """Find out, by requests that only read, whether an upload into a dataset would be accepted
+        (docs/transfers.md#checking-before-the-night).
+
+        A dataset that is identified by solution and slug need not exist: then, whether it could be created.
+
+        :return: ``dataset_id``, which is None if the dataset does not exist; ``may_upload`` and ``terms_acknowledged``,
+            which are True, or None if the API does not show it.
+        :raises PolyteiaNotFoundError: if the dataset (or its solution) does not exist, or is not visible to the key.
+        :raises PolyteiaPermissionError: if the account may not replace the dataset's data, or create the dataset.
+        :raises PolyteiaPreconditionError: if data-processing terms must be acknowledged first.
+        """
+        dataset = DatasetRef.of(dataset_id, solution_id, slug)
+        record, check = dataset_operations.check_upload(self.get_conn(), self.api, dataset)
+        return {
+            "dataset_id": record["id"] if record else None,
+            "may_upload": check.may_upload,
+            "terms_acknowledged": check.terms_acknowledged,
+        }
 
     def wait_for_ingest(
         self,

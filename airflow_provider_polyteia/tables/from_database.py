@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import pyarrow as pa
 
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError
 from airflow_provider_polyteia.tables.interruptible import run_interruptible
@@ -14,6 +17,7 @@ from airflow_provider_polyteia.tables.readers.dbapi import DbApiReader
 from airflow_provider_polyteia.tables.sql_connection import get_hook
 from airflow_provider_polyteia.tables.sql_statement import single_query
 from airflow_provider_polyteia.tables.sql_types import parse_columns
+from airflow_provider_polyteia.tables.staging import is_provisional_decimal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,6 +73,33 @@ def stage_query(
     return table
 
 
+def describe_query(
+    conn_id: str,
+    sql: str,
+    parameters: Parameters = None,
+    *,
+    driver: Driver = "auto",
+    columns: Mapping[str, str] | None = None,
+    last: Mapping[str, str] | None = None,
+    hook_params: Mapping[str, Any] | None = None,
+) -> dict[str, str]:
+    """Return the columns of a query and their types, as Arrow writes them, and read no rows.
+
+    The query is abandoned as soon as its types are known. PostgreSQL knows them before it runs the query; any other
+    database begins to run it, and may sort or aggregate before that. A type that only the values show is that of the
+    last load, or ``"null"``. Parameters and exceptions are those of `stage_query`.
+    """
+    query = Query(single_query(sql), parameters, parse_columns(columns or {}), last or {})
+    hook = get_hook(conn_id, hook_params)
+    reader_class = _choose_reader(hook, conn_id, driver)
+    # What PostgreSQL says about a query does not depend on who reads it.
+    reader = DbApiReader(hook, query)
+    schema = run_interruptible(lambda: _describe(reader, conn_id), reader.cancel)
+    if reader_class is not DbApiReader:
+        _check_for_duckdb(schema.names)
+    return {field.name: _type_of(field, query.last) for field in schema}
+
+
 def _choose_reader(hook: Any, conn_id: str, driver: Driver) -> type[DuckDBReader | DbApiReader]:
     if driver not in get_args(Driver):
         raise PolyteiaConfigurationError(
@@ -85,6 +116,33 @@ def _choose_reader(hook: Any, conn_id: str, driver: Driver) -> type[DuckDBReader
     from airflow_provider_polyteia.tables.readers.postgres_duckdb import DuckDBReader  # noqa: PLC0415 - optional packages
 
     return DuckDBReader
+
+
+def _check_for_duckdb(names: list[str]) -> None:
+    """Check that DuckDB, which would read the rows, regards all column names as different."""
+    from airflow_provider_polyteia.tables.readers import postgres_duckdb  # noqa: PLC0415 - optional packages
+
+    postgres_duckdb._check_names(names)  # noqa: SLF001 - the same check as of the load
+
+
+def _describe(reader: DbApiReader, conn_id: str) -> pa.Schema:
+    """Return the columns of a query; its first batch comes before the first row is fetched."""
+    try:
+        batches: Any = reader.read_batches()  # a generator, whose `close` ends the query
+        with closing(batches):
+            return next(batches).schema
+    except PolyteiaError:
+        raise
+    except Exception as error:
+        raise PolyteiaError(
+            f"The columns of the query on connection {conn_id!r} could not be found out: "
+            f"{type(error).__name__}: {str(error).strip()}"
+        ) from error
+
+
+def _type_of(field: pa.Field, last: Mapping[str, str]) -> str:
+    follows_values = pa.types.is_null(field.type) or is_provisional_decimal(field)
+    return last.get(field.name, str(pa.null())) if follows_values else str(field.type)
 
 
 def _stage(reader: Reader, conn_id: str, temp_dir: str | None) -> StagedTable:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import contextmanager
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
 from airflow_provider_polyteia.hooks import lineage
@@ -11,7 +13,7 @@ from airflow_provider_polyteia.tables.load_checks import Load
 from airflow_provider_polyteia.transfers.load import LoadOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from airflow.providers.common.compat.openlineage.facet import OutputDataset
     from airflow.providers.common.compat.sdk import Context
@@ -53,6 +55,9 @@ class FileToPolyteiaOperator(LoadOperator):
         ``"fail"`` or ``"allow"``.
     :param verify: whether to count the rows on the platform after the upload or its ingest, and to compare their number
         with what was sent, if that is known; needs pyarrow. Default: False.
+    :param check_only: whether to check only that the load would be possible, and to change nothing
+        (docs/transfers.md#checking-before-the-night). A check emits no asset events. (``dry_run`` is a method of
+        Airflow's operators, so it cannot be the name of an argument.) Default: False.
     :param deferrable: whether to wait for the ingest in the triggerer, without a worker, on the RPC API. Default:
         ``[operators] default_deferrable``.
     :param ingest_timeout: maximum time in seconds that the ingest may take, on the RPC API; then the task fails with
@@ -98,28 +103,43 @@ class FileToPolyteiaOperator(LoadOperator):
     def _run(self, context: Context) -> dict[str, Any]:
         """Upload the file, as it is or converted."""
         source = self.require_text("source") if isinstance(self.source, str) else self.source
-        from airflow_provider_polyteia.hooks import files  # noqa: PLC0415 - DAG files load faster without it
-        from airflow_provider_polyteia.storage import display_name, to_path  # noqa: PLC0415 - as above
+        from airflow_provider_polyteia.storage import display_name, to_path  # noqa: PLC0415 - DAG files load faster without it
 
-        kind, filename = self.optional_text("content_type"), self.optional_text("filename")
+        dataset_id = self.require_text("dataset_id")
+        if self.check_only:
+            found = self.hook.check_upload(dataset_id)
+            checked = self._check(context, found, partial(self._describe, source), self._load_checks())
+            return {**checked, "source": display_name(source)}
+        last = self._last_load(context, dataset_id) if self.convert else None
+        with self._open(source, last) as (file, content):
+            kind, filename = file.content_type, file.source.name
+            loaded = self._upload(
+                context, dataset_id, content, content_type=kind, filename=filename, load=_to_load(file)
+            )
         if self.convert:
-            last = self._last_load(context, self.require_text("dataset_id"))
-            previous, directory = last.columns if last else {}, self.optional_text("temp_dir")
-            with (
-                files.convert(source, self.convert, kind, filename, previous=previous, temp_dir=directory) as file,
-                file.source.open() as opened,
-            ):
-                loaded = self._upload_file(context, opened, file)
             lineage.read_file(self.hook, to_path(source))
-        else:
-            file = files.check(source, kind, filename, is_checked=self.check)
-            loaded = self._upload_file(context, source, file)
         return {**loaded, "source": display_name(source)}
 
-    def _upload_file(self, context: Context, source: AnyPath | IO[bytes], file: CheckedFile) -> dict[str, Any]:
-        load = Load(file.contents.rows, file.source.size, file.contents.columns)
-        dataset_id, filename = self.require_text("dataset_id"), file.source.name
-        return self._upload(context, dataset_id, source, content_type=file.content_type, filename=filename, load=load)
+    def _describe(self, source: AnyPath, last: Load | None) -> Load:
+        """Return what is known of the file after it was checked or converted."""
+        with self._open(source, last) as (file, _):
+            return _to_load(file)
+
+    @contextmanager
+    def _open(self, source: AnyPath, last: Load | None) -> Iterator[tuple[CheckedFile, AnyPath | IO[bytes]]]:
+        """Check or convert the file, and return it with the content that is sent."""
+        from airflow_provider_polyteia.hooks import files  # noqa: PLC0415 - DAG files load faster without it
+
+        kind, filename = self.optional_text("content_type"), self.optional_text("filename")
+        if not self.convert:
+            yield files.check(source, kind, filename, is_checked=self.check), source
+            return
+        previous, directory = last.columns if last else {}, self.optional_text("temp_dir")
+        with (
+            files.convert(source, self.convert, kind, filename, previous=previous, temp_dir=directory) as file,
+            file.source.open() as opened,
+        ):
+            yield file, opened
 
     def lineage_inputs(self, output: OutputDataset) -> OperatorLineage:
         """Add the file."""
@@ -127,3 +147,7 @@ class FileToPolyteiaOperator(LoadOperator):
         from airflow_provider_polyteia.transfers import openlineage  # noqa: PLC0415 - an optional package
 
         return openlineage.lineage([openlineage.file(lineage.file_uri(to_path(self.source)))], [output])
+
+
+def _to_load(file: CheckedFile) -> Load:
+    return Load(file.contents.rows, file.source.size, file.contents.columns)

@@ -14,14 +14,16 @@ from airflow_provider_polyteia.operators.asset_events import add_event_extra
 from airflow_provider_polyteia.operators.killable import KillableOperator
 from airflow_provider_polyteia.tables.load_checks import Load, LoadChecks
 from airflow_provider_polyteia.tables.optional_dependencies import require
+from airflow_provider_polyteia.transfers.load_report import last_load_in, report
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from airflow.providers.common.compat.openlineage.facet import OutputDataset
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
 
+    from airflow_provider_polyteia.hooks.files import Checked
     from airflow_provider_polyteia.storage import AnyPath
     from airflow_provider_polyteia.tables.load_checks import OnSchemaChange
 
@@ -45,6 +47,9 @@ class LoadOperator(KillableOperator):
         ``"fail"`` or ``"allow"``.
     :param verify: whether to count the rows on the platform after the upload or its ingest, and to compare their number
         with what was sent, if that is known; needs pyarrow. Default: False.
+    :param check_only: whether to check only that the load would be possible, and to change nothing
+        (docs/transfers.md#checking-before-the-night). A check emits no asset events. (``dry_run`` is a method of
+        Airflow's operators, so it cannot be the name of an argument.) Default: False.
     :param deferrable: whether to wait for the ingest in the triggerer, without a worker, on the RPC API. Default:
         ``[operators] default_deferrable``.
     :param ingest_timeout: maximum time in seconds that the ingest may take, on the RPC API; then the task fails with
@@ -65,6 +70,7 @@ class LoadOperator(KillableOperator):
         max_shrink: float | None = None,
         on_schema_change: OnSchemaChange = "warn",
         verify: bool = False,
+        check_only: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -76,14 +82,24 @@ class LoadOperator(KillableOperator):
         self.max_shrink = max_shrink
         self.on_schema_change = on_schema_change
         self.verify = verify
-        LoadChecks(min_rows, max_shrink, on_schema_change)  # raises for unusable values while the DAG is parsed
+        self.check_only = check_only
+        if check_only:
+            self.outlets = []  # so that Airflow does not regard the task as a producer of assets
+        self._load_checks()  # raises for unusable values while the DAG is parsed
         self._result: dict[str, Any] = {}
         self._base_url = ""
         self._as_of: str | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Load the data, and describe it in the asset events of the task's outlets."""
-        self._result = super().execute(context)
+        """Load the data, and describe it in the asset events of the task's outlets; or only check the load."""
+        self._timestamp()  # raises for an unusable one before anything is read or sent
+        if self.verify:
+            require("pyarrow", "parquet", "The argument 'verify'")
+        result = super().execute(context)
+        if self.check_only:
+            self.outlets = []  # those that were added later: Airflow would emit an event for each of them
+            return result
+        self._result = result
         if self.deferrable and self._result.get("ingest_id"):
             self._defer()
         return self._finish(context)
@@ -179,10 +195,7 @@ class LoadOperator(KillableOperator):
         load: Load,
     ) -> dict[str, Any]:
         """Check a load, upload it, and do what follows an upload; return the ids and sizes for XCom."""
-        if self.verify:
-            require("pyarrow", "parquet", "The argument 'verify'")
-        checks = LoadChecks(self.min_rows, self.max_shrink, self.on_schema_change)
-        checks.check(load, self._last_load(context, dataset_id), f"The data for dataset {dataset_id!r}")
+        self._load_checks().check(load, self._last_load(context, dataset_id), f"The data for dataset {dataset_id!r}")
         self._as_of = self._timestamp()
         self.set_link(context, {"dataset_id": dataset_id})
         self._base_url = self.hook.get_conn().config.base_url
@@ -207,6 +220,26 @@ class LoadOperator(KillableOperator):
             self._verify(result)
         return result
 
+    def _check(
+        self, context: Context, found: Checked, describe: Callable[[Load | None], Load], checks: LoadChecks
+    ) -> dict[str, Any]:
+        """Check a load instead of making it, and return what is known of it for XCom.
+
+        :param found: what the platform says about the dataset.
+        :param describe: returns what is known of the data; takes the last load, if there was one.
+        :param checks: those that are possible with that.
+        """
+        dataset_id = found["dataset_id"]
+        if dataset_id:
+            self.set_link(context, {"dataset_id": dataset_id})
+        last = self._last_load(context, dataset_id) if dataset_id else None
+        load = describe(last)
+        checks.check(load, last, f"The data for dataset {dataset_id or self.dataset_label()!r}")
+        return report(found, load, last, dataset_id or self.dataset_label())
+
+    def _load_checks(self) -> LoadChecks:
+        return LoadChecks(self.min_rows, self.max_shrink, self.on_schema_change)
+
     def _verify(self, result: dict[str, Any]) -> None:
         """Count the rows on the platform, if that is wanted, and store their number in the result."""
         if self.verify:
@@ -222,7 +255,8 @@ class LoadOperator(KillableOperator):
             return None
         task = context["ti"]
         last = task.xcom_pull(task_ids=self.task_id, map_indexes=task.map_index, include_prior_dates=True)
-        return Load.from_result(last) if isinstance(last, dict) and last.get("dataset_id") == dataset_id else None
+        is_same = isinstance(last, dict) and last.get("dataset_id") == dataset_id
+        return Load.from_result(last_load_in(last)) if is_same else None
 
     def _store_timestamp(self, dataset_id: str) -> None:
         """Store the as-of time of the data, if there is one."""

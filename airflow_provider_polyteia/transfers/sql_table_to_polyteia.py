@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_polyteia.client.datasets import check_if_exists
 from airflow_provider_polyteia.client.formats import PARQUET
-from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError
-from airflow_provider_polyteia.tables.load_checks import Load
+from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaConflictError
+from airflow_provider_polyteia.tables.load_checks import Load, LoadChecks
 from airflow_provider_polyteia.transfers.load import LoadOperator
 
 if TYPE_CHECKING:
@@ -61,6 +61,9 @@ class SqlTableToPolyteiaOperator(LoadOperator):
         ``"fail"`` or ``"allow"``.
     :param verify: whether to count the rows on the platform after the upload or its ingest, and to compare their number
         with what was sent; needs pyarrow. Default: False.
+    :param check_only: whether to check only that the load would be possible, and to change nothing
+        (docs/transfers.md#checking-before-the-night). A check emits no asset events. (``dry_run`` is a method of
+        Airflow's operators, so it cannot be the name of an argument.) Default: False.
     :param deferrable: whether to wait for the ingest in the triggerer, without a worker, on the RPC API. Default:
         ``[operators] default_deferrable``.
     :param ingest_timeout: maximum time in seconds that the ingest may take, on the RPC API; then the task fails with
@@ -130,6 +133,8 @@ class SqlTableToPolyteiaOperator(LoadOperator):
             # Airflow renders it after the task, but does not ask the class of a mapped task for a default.
             context["map_index_template"] = "{{ task.table }}"
         self.set_link(context, {"solution_id": self.require_text("solution_id")})
+        if self.check_only:
+            return self._check_table(context)
         with self._stage() as table:
             record = self._create()
             load = Load(table.rows, table.size, table.columns)
@@ -143,13 +148,33 @@ class SqlTableToPolyteiaOperator(LoadOperator):
             )
         return {**loaded, "slug": record["slug"], "table": self.table, "source_conn_id": self.conn_id}
 
-    def _create(self) -> dict[str, Any]:
+    def _check_table(self, context: Context) -> dict[str, Any]:
+        """Check that the dataset exists or can be created, and that the table can be read."""
+        _, slug = self._names()
+        found = self.hook.check_upload(solution_id=self.require_text("solution_id"), slug=slug)
+        if found["dataset_id"] and self.if_exists == "fail":
+            raise PolyteiaConflictError(
+                f"The slug {slug!r} is already used by dataset {found['dataset_id']!r}. Choose a different slug, or "
+                "use if_exists='reuse' or 'update'.",
+                code=409,
+                conn_id=self.polyteia_conn_id,
+                not_applied=True,
+            )
+        checked = self._check(context, found, self._describe, LoadChecks(on_schema_change=self.on_schema_change))
+        return {**checked, "slug": slug, "table": self.table, "source_conn_id": self.conn_id}
+
+    def _names(self) -> tuple[str, str]:
+        """Return the display name of a new dataset, and the slug."""
         from airflow_provider_polyteia.tables import catalog  # noqa: PLC0415 - DAG files load faster without it
 
         table = catalog.Table.parse(self.require_text("table"))
         slug = self.optional_text("slug") or next(catalog.slugs([table]))
+        return self.optional_text("name") or table.name, slug
+
+    def _create(self) -> dict[str, Any]:
+        name, slug = self._names()
         record = self.hook.create_dataset(
-            name=self.optional_text("name") or table.name,
+            name=name,
             solution_id=self.require_text("solution_id"),
             slug=slug,
             description=self.text_or_empty("description"),
@@ -157,34 +182,40 @@ class SqlTableToPolyteiaOperator(LoadOperator):
         )
         return {**record, "slug": slug}
 
+    def _describe(self, last: Load | None) -> Load:
+        """Return the columns of the table."""
+        query = self._query()
+        from airflow_provider_polyteia.tables.from_database import describe_query  # noqa: PLC0415 - imports Arrow
+
+        return Load(None, 0, describe_query(**query, last=last.columns if last else None))
+
     def _stage(self) -> StagedTable:
+        query = self._query()
+        from airflow_provider_polyteia.tables.from_database import stage_query  # noqa: PLC0415 - imports Arrow
+
+        return stage_query(**query, temp_dir=self.optional_text("temp_dir"))
+
+    def _query(self) -> dict[str, Any]:
+        """Return the query for the table and where it runs, as arguments of what reads it."""
         from airflow_provider_polyteia.tables.optional_dependencies import require  # noqa: PLC0415 - imported when the task runs
 
         require("pyarrow", "parquet", "SqlTableToPolyteiaOperator")
         require("airflow.providers.common.sql", "parquet", "SqlTableToPolyteiaOperator")
         from airflow_provider_polyteia.tables import catalog  # noqa: PLC0415 - DAG files load faster without it
-        from airflow_provider_polyteia.tables.from_database import stage_query  # noqa: PLC0415 - imports Arrow
         from airflow_provider_polyteia.tables.sql_connection import get_hook  # noqa: PLC0415 - as above
 
-        self._timestamp()
         conn_id = self.require_text("conn_id")
-        hook = get_hook(conn_id, self.hook_params)
         table = catalog.Table.parse(self.require_text("table"))
-        self._sql = catalog.select(
-            hook,
-            table,
-            self._columns(),
-            self.optional_text("where"),
-            has_parameters=self.parameters is not None,
-        )
-        return stage_query(
-            conn_id,
-            self._sql,
-            self.parameters,
-            driver=self.driver,
-            hook_params=self.hook_params,
-            temp_dir=self.optional_text("temp_dir"),
-        )
+        where, has_parameters = self.optional_text("where"), self.parameters is not None
+        hook = get_hook(conn_id, self.hook_params)
+        self._sql = catalog.select(hook, table, self._columns(), where, has_parameters=has_parameters)
+        return {
+            "conn_id": conn_id,
+            "sql": self._sql,
+            "parameters": self.parameters,
+            "driver": self.driver,
+            "hook_params": self.hook_params,
+        }
 
     def _columns(self) -> list[str] | None:
         """Return the names of the columns.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_polyteia.client.formats import PARQUET
-from airflow_provider_polyteia.tables.load_checks import Load
+from airflow_provider_polyteia.tables.load_checks import Load, LoadChecks
 from airflow_provider_polyteia.transfers.load import LoadOperator
 
 if TYPE_CHECKING:
@@ -50,6 +50,9 @@ class SqlToPolyteiaOperator(LoadOperator):
         ``"fail"`` or ``"allow"``.
     :param verify: whether to count the rows on the platform after the upload or its ingest, and to compare their number
         with what was sent, if that is known; needs pyarrow. Default: False.
+    :param check_only: whether to check only that the load would be possible, and to change nothing
+        (docs/transfers.md#checking-before-the-night). A check emits no asset events. (``dry_run`` is a method of
+        Airflow's operators, so it cannot be the name of an argument.) Default: False.
     :param deferrable: whether to wait for the ingest in the triggerer, without a worker, on the RPC API. Default:
         ``[operators] default_deferrable``.
     :param ingest_timeout: maximum time in seconds that the ingest may take, on the RPC API; then the task fails with
@@ -102,6 +105,10 @@ class SqlToPolyteiaOperator(LoadOperator):
         """Read the rows, then upload them."""
         dataset_id = self.require_text("dataset_id")
         filename = self.optional_text("filename") or f"{dataset_id}.parquet"
+        if self.check_only:
+            checks = LoadChecks(on_schema_change=self.on_schema_change)  # the rows are not counted
+            checked = self._check(context, self.hook.check_upload(dataset_id), self._describe, checks)
+            return {**checked, "source_conn_id": self.conn_id}
         with self._stage() as table:
             load = Load(table.rows, table.size, table.columns)
             loaded = self._upload(context, dataset_id, table.file, content_type=PARQUET, filename=filename, load=load)
@@ -113,19 +120,29 @@ class SqlToPolyteiaOperator(LoadOperator):
 
         return openlineage.lineage(openlineage.tables(self.sql, self.conn_id, self.hook_params), [output], self.sql)
 
+    def _describe(self, last: Load | None) -> Load:
+        """Return the columns of the query."""
+        query = self._query()
+        from airflow_provider_polyteia.tables.from_database import describe_query  # noqa: PLC0415 - imports Arrow
+
+        return Load(None, 0, describe_query(**query, last=last.columns if last else None))
+
     def _stage(self) -> StagedTable:
+        query = self._query()
+        from airflow_provider_polyteia.tables.from_database import stage_query  # noqa: PLC0415 - imports Arrow
+
+        return stage_query(**query, temp_dir=self.optional_text("temp_dir"))
+
+    def _query(self) -> dict[str, Any]:
+        """Return the query and where it runs, as arguments of what reads it."""
         from airflow_provider_polyteia.tables.optional_dependencies import require  # noqa: PLC0415 - imported when the task runs
 
         require("pyarrow", "parquet", "SqlToPolyteiaOperator")
         require("airflow.providers.common.sql", "parquet", "SqlToPolyteiaOperator")
-        from airflow_provider_polyteia.tables.from_database import stage_query  # noqa: PLC0415 - imports Arrow
-
-        self._timestamp()
-        return stage_query(
-            self.require_text("conn_id"),
-            self.require_text("sql"),
-            self.parameters,
-            driver=self.driver,
-            hook_params=self.hook_params,
-            temp_dir=self.optional_text("temp_dir"),
-        )
+        return {
+            "conn_id": self.require_text("conn_id"),
+            "sql": self.require_text("sql"),
+            "parameters": self.parameters,
+            "driver": self.driver,
+            "hook_params": self.hook_params,
+        }

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from airflow_provider_polyteia.client.credentials import Credentials
     from airflow_provider_polyteia.client.file_sink import Destination
     from airflow_provider_polyteia.client.multipart import UploadSource
-    from airflow_provider_polyteia.client.records import Accepted, Ingest
+    from airflow_provider_polyteia.client.records import Accepted, Ingest, UploadCheck
     from airflow_provider_polyteia.client.upload_condition import UploadCondition
 
 MAX_PAGE_SIZE = 100
@@ -109,6 +109,19 @@ class CommandAPI:
         from airflow_provider_polyteia.client.command_api import files  # noqa: PLC0415 - most tasks move no file
 
         return files.upload(self._credentials, dataset_id, source, content_type, idle_timeout)
+
+    def check_upload(self, record: Record) -> Operation[UploadCheck]:
+        """Find out whether the account may upload into a dataset."""
+        from airflow_provider_polyteia.client.command_api import upload_check  # noqa: PLC0415 - most tasks do not check
+
+        params = upload_check.editable_datasets(record)
+        return upload_check.check_upload(partial(self.pages, "list_resources", params), record)
+
+    def check_creation(self, solution_id: str) -> Operation[UploadCheck]:
+        """Find out whether a solution is visible to the account."""
+        from airflow_provider_polyteia.client.command_api import upload_check  # noqa: PLC0415 - most tasks do not check
+
+        return upload_check.check_creation(self._credentials, solution_id)
 
     def ingest_status(self, dataset_id: str, ingest_id: str) -> Operation[Ingest]:
         """Raise PolyteiaConfigurationError: this API has no ingests."""

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from airflow_provider_polyteia.client.credentials import Credentials
     from airflow_provider_polyteia.client.file_sink import Destination
     from airflow_provider_polyteia.client.multipart import UploadSource
-    from airflow_provider_polyteia.client.records import Accepted, Ingest
+    from airflow_provider_polyteia.client.records import Accepted, Ingest, UploadCheck
     from airflow_provider_polyteia.client.rpc_api.sessions import Session
     from airflow_provider_polyteia.client.sql_references import Query
     from airflow_provider_polyteia.client.upload_condition import UploadCondition
@@ -133,6 +133,18 @@ class RpcAPI:
         from airflow_provider_polyteia.client.rpc_api import files  # noqa: PLC0415 - most tasks move no file
 
         return files.upload(self._credentials, dataset_id, source, content_type, idle_timeout)
+
+    def check_upload(self, record: Record) -> Operation[UploadCheck]:
+        """Find out whether the account may upload into a dataset, and has acknowledged the terms of its solution."""
+        from airflow_provider_polyteia.client.rpc_api import upload_check  # noqa: PLC0415 - most tasks do not check
+
+        return upload_check.check_upload(self._credentials, record)
+
+    def check_creation(self, solution_id: str) -> Operation[UploadCheck]:
+        """Find out whether the account may create a dataset in a solution, and has acknowledged its terms."""
+        from airflow_provider_polyteia.client.rpc_api import upload_check  # noqa: PLC0415 - most tasks do not check
+
+        return upload_check.check_creation(self._credentials, solution_id)
 
     def ingest_status(self, dataset_id: str, ingest_id: str) -> Operation[Ingest]:
         """Return the state of an ingest."""

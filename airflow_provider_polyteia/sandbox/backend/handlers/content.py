@@ -43,6 +43,8 @@ def list_resources(session: Session, params: Params) -> dict[str, Any]:
         raise bad_request(f"params.resource_type must be one of {', '.join(_LISTABLE)}")
     containers = {item.get("container_id") for item in params["filters"] if isinstance(item, dict)} - {None}
     found = records.search(session.visible(params["resource_type"]), params)
+    if session.caller.read_only and not params["permission"].startswith("can_view"):
+        found = []
     if containers:
         found = [record for record in found if record["solution_id"] in containers]
     if params.get("tags"):
