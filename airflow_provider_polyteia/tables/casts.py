@@ -6,9 +6,11 @@ No exception contains a value, because it may be personal data: neither does one
 from __future__ import annotations
 
 import datetime as dt
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from airflow_provider_polyteia.exceptions import PolyteiaError
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 MAX_DIGITS = 38  # of a decimal128
 
-_FAILURES = (pa.ArrowException, TypeError, ValueError, OverflowError)
+_FAILURES = (pa.ArrowException, TypeError, ValueError, OverflowError, InvalidOperation)
 
 
 def unfit(field: pa.Field) -> PolyteiaError:
@@ -52,6 +54,8 @@ def cast(column: pa.Array, field: pa.Field) -> pa.Array:
     if pa.types.is_integer(column.type) and pa.types.is_decimal(field.type):
         column = column.cast(pa.string())  # a direct cast would require enough digits for the largest integer
     try:
+        if pa.types.is_string(column.type) and pa.types.is_decimal(field.type) and _may_overflow(column):
+            return pa.array([None if text is None else Decimal(text) for text in column.to_pylist()], field.type)
         return column.cast(field.type)
     except _FAILURES:
         raise unfit(field) from None
@@ -77,6 +81,12 @@ def cast_exactly(column: pa.Array, field: pa.Field) -> pa.Array:
     if _may_change(source, target) and not result.cast(source).equals(column):
         raise unfit(field)
     return result
+
+
+def _may_overflow(texts: pa.Array) -> bool:
+    """Return True if numbers have more digits than a decimal, or an exponent: Arrow would silently return others."""
+    is_long = (pc.max(pc.binary_length(texts)).as_py() or 0) > MAX_DIGITS
+    return is_long or bool(pc.any(pc.match_substring(texts, "e", ignore_case=True)).as_py())
 
 
 def _is_temporal(arrow_type: pa.DataType) -> bool:

@@ -17,11 +17,17 @@ if TYPE_CHECKING:
 # Package of a connection's class -> module here, and its class.
 _DRIVERS = {
     "MySQLdb": ("mysql", "MySQLdbDriver"),
+    "_duckdb": ("duckdb_driver", "DuckDBDriver"),
+    "duckdb": ("duckdb_driver", "DuckDBDriver"),
     "mysql": ("mysql_connector", "ConnectorDriver"),
+    "oracledb": ("oracle", "OracleDriver"),
     "psycopg": ("postgres", "PostgresDriver"),
     "psycopg2": ("postgres", "PostgresDriver"),
+    "pymssql": ("sql_server", "PymssqlDriver"),
     "pymysql": ("mysql", "PyMySQLDriver"),
+    "pyodbc": ("odbc", "choose_driver"),
     "sqlite3": ("sqlite", "SQLiteDriver"),
+    "trino": ("trino", "TrinoDriver"),
 }
 
 

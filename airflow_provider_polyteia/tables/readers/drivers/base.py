@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 _FIRST_ROWS = 1_000
 # Larger batches need more memory and also more time, because the garbage collector traverses their objects repeatedly.
 _MAX_ROWS = 4_000
+_QUOTED = re.compile("'([^']*)'|\"([^\"]*)\"")
+_FIRST_TO_LAST_QUOTE = re.compile("['\"].*['\"]", re.DOTALL)
 
 
 class Driver:
@@ -30,7 +34,10 @@ class Driver:
 
     :param connection: that a hook has opened; it is closed by the caller.
     :param open_connection: opens a second one.
+    :ivar first_rows: number of the rows that are fetched first, when their size is not known yet.
     """
+
+    first_rows = _FIRST_ROWS
 
     def __init__(self, connection: Any, open_connection: Callable[[], Any]) -> None:
         self.connection = connection
@@ -45,10 +52,10 @@ class Driver:
         self.prepare(query)
         cursor = self.open_cursor()
         try:
-            execute(cursor, query.sql, query.parameters)
+            execute(cursor, query.sql, query.parameters, self.first_rows)
             check_columns(cursor)
             columns = declare(self.columns(cursor, query), query.declared)
-            yield from fetch_batches(cursor, partial(to_batch, columns), query.batch_bytes)
+            yield from fetch_batches(cursor, partial(to_batch, columns), query.batch_bytes, self.first_rows)
         except BaseException:
             self.abandon(cursor)
             raise
@@ -80,10 +87,10 @@ class Driver:
                 return
 
 
-def execute(cursor: Any, sql: str, parameters: Parameters) -> None:
+def execute(cursor: Any, sql: str, parameters: Parameters, first_rows: int = _FIRST_ROWS) -> None:
     """Run a query."""
     with suppress(AttributeError):  # DuckDB's cursors do not have it
-        cursor.arraysize = _FIRST_ROWS
+        cursor.arraysize = first_rows
     # Drivers interpret % in the SQL as a placeholder only if parameters are passed.
     cursor.execute(sql) if parameters is None else cursor.execute(sql, parameters)
 
@@ -106,10 +113,39 @@ def check_columns(cursor: Any) -> None:
     check_names(names_of(cursor))
 
 
-def fetch_batches(cursor: Any, make_batch: MakeBatch, batch_bytes: int) -> Iterator[pa.RecordBatch]:
+def without_values(message: str, sql: str) -> str:
+    """Return the message of a database without what it quotes, unless that is part of the SQL: it may be a value."""
+    quotes = sum(map(message.count, "'\""))
+    parts = [found[1] or found[2] or "" for found in _QUOTED.finditer(message)]
+    if 2 * len(parts) == quotes and all(part in sql for part in parts):
+        return message
+    return _FIRST_TO_LAST_QUOTE.sub("'...'", message)  # a value may have quotes itself
+
+
+def days_to_iso(value: timedelta) -> str:
+    """Return an interval of days and seconds in the notation of ISO 8601, such as ``-P1DT2H0.5S``."""
+    size = abs(value)
+    minutes, seconds = divmod(size.seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    fraction = f"{seconds}.{size.microseconds:06}".rstrip("0").rstrip(".")
+    parts = [(str(size.days), "D"), ("", "T"), (str(hours), "H"), (str(minutes), "M"), (fraction, "S")]
+    text = "".join(number + unit for number, unit in parts if number != "0").rstrip("T")
+    return ("-" if value < timedelta() else "") + f"P{text or 'T0S'}"
+
+
+def months_to_iso(value: int) -> str:
+    """Return an interval of months in the notation of ISO 8601, such as ``-P1Y2M``."""
+    years, months = divmod(abs(value), 12)
+    text = "".join(f"{number}{unit}" for number, unit in ((years, "Y"), (months, "M")) if number)
+    return ("-" if value < 0 else "") + f"P{text or '0M'}"
+
+
+def fetch_batches(
+    cursor: Any, make_batch: MakeBatch, batch_bytes: int, first_rows: int = _FIRST_ROWS
+) -> Iterator[pa.RecordBatch]:
     """Yield an empty batch, then batches of about `batch_bytes`, regardless of how wide the rows are."""
     yield make_batch([])
-    count = _FIRST_ROWS
+    count = first_rows
     while rows := cursor.fetchmany(count):
         batch = make_batch(rows)
         fitting = len(rows) * batch_bytes // max(batch.nbytes, 1)

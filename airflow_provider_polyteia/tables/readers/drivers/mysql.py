@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import importlib
 import logging
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -36,7 +36,7 @@ from airflow_provider_polyteia.tables.columns import InferredColumn
 from airflow_provider_polyteia.tables.readers.drivers.base import Driver, names_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from airflow_provider_polyteia.tables.columns import Column
     from airflow_provider_polyteia.tables.readers.base import Query
@@ -44,11 +44,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # The protocol's numbers of types.
-BIT, _DATE, _DATETIME, _TIMESTAMP = 16, 10, 12, 7
+BIT, _DATE, _DATETIME, _TIMESTAMP, _YEAR = 16, 10, 12, 7, 13
 DECIMALS = (0, 246)
 _TEXTS = (15, 249, 250, 251, 252, 253, 254)  # binary if their character set is
 _GEOMETRY = 255
-_INTEGERS = {1: 8, 2: 16, 3: 32, 8: 64, 9: 32, 13: 16}  # type -> bits
+_INTEGERS = {1: 8, 2: 16, 3: 32, 8: 64, 9: 32}  # type -> bits
 _SIGNED = {8: pa.int8(), 16: pa.int16(), 32: pa.int32(), 64: pa.int64()}
 _UNSIGNED = {8: pa.int16(), 16: pa.int32(), 32: pa.int64(), 64: pa.decimal128(20, 0)}
 _BITS = {1: pa.bool_(), 64: pa.decimal128(20, 0)}
@@ -58,6 +58,7 @@ _OTHERS = {
     _TIMESTAMP: pa.timestamp("us"),
     _DATE: pa.date32(),
     _DATETIME: pa.timestamp("us"),
+    _YEAR: pa.int16(),
     _GEOMETRY: pa.binary(),
 }
 UNSIGNED_FLAG = 32
@@ -112,10 +113,9 @@ class _TextColumn:
     def to_array(self, values: Sequence[Any]) -> tuple[pa.Field, pa.Array]:
         """Return the values in the type of the column."""
         field = self._field
-        if self._code == BIT:
-            numbers = [None if value is None else str(int.from_bytes(value)) for value in values]
-            return field, cast_exactly(build(pa.field(self.name, pa.string()), numbers), field)
         content = build(pa.field(self.name, pa.binary()), values)
+        if self._code == BIT:
+            return field, _bits(content, field)
         if pa.types.is_binary(field.type):
             return field, content
         texts = cast_exactly(content, pa.field(self.name, pa.string()))
@@ -136,7 +136,7 @@ class _TextColumn:
         """Log how many dates became NULL."""
         if self._incomplete_dates:
             log.warning(
-                "Column %r has %s dates with a zero as year, month or day; they became NULL",
+                "Dates in column %r with a zero as year, month or day became NULL: %s",
                 self.name,
                 f"{self._incomplete_dates:,}",
             )
@@ -144,6 +144,10 @@ class _TextColumn:
 
 class MySQLDriver(Driver):
     """What the three drivers have in common."""
+
+    def __init__(self, connection: Any, open_connection: Callable[[], Any]) -> None:
+        super().__init__(connection, open_connection)
+        self._thread = self.thread_id()  # now, because mysqlclient refuses to say it to another thread
 
     def prepare(self, query: Query) -> None:  # noqa: ARG002 - not every driver asks before
         """Make the session read-only, and its texts UTF-8."""
@@ -169,7 +173,7 @@ class MySQLDriver(Driver):
     def cancel(self) -> None:
         """Cancel the query through a second connection."""
         with closing(self.open_connection()) as second, closing(second.cursor()) as cursor:
-            cursor.execute(_KILL, (self.thread_id(),))
+            cursor.execute(_KILL, (self._thread,))
 
     def thread_id(self) -> int:
         """Return the server's number of the connection."""
@@ -177,8 +181,9 @@ class MySQLDriver(Driver):
         return number
 
     def abandon(self, cursor: Any) -> None:
-        """End a query early: without `KILL`, closing the cursor would read all of its rows."""
-        self.cancel()
+        """End a query early: if it was not cancelled, closing the cursor would read all of its rows."""
+        with suppress(Exception):  # the server may be gone
+            self.cancel()
         super().abandon(cursor)
 
 
@@ -219,6 +224,14 @@ class PyMySQLDriver(MySQLDriver):
             )
             for column, packet in zip(cursor.description, cursor._result.fields, strict=True)  # noqa: SLF001 - as for mysqlclient
         ]
+
+
+def _bits(content: pa.Array, field: pa.Field) -> pa.Array:
+    """Return the numbers of a column of type BIT."""
+    if pa.types.is_boolean(field.type):
+        return pc.not_equal(content, pa.scalar(b"\0"))
+    numbers = [None if value is None else str(int.from_bytes(value)) for value in content.to_pylist()]
+    return cast_exactly(build(pa.field(field.name, pa.string()), numbers), field)
 
 
 def _column(name: str, found: MySQLType, last: str) -> Column:

@@ -53,7 +53,7 @@ class ConnectorDriver(MySQLDriver):
         super().prepare(query)
         try:
             self._largest = self._find_largest(query)
-        except importlib.import_module("mysql.connector").Error as error:
+        except importlib.import_module("mysql.connector").ProgrammingError as error:
             # Not a query that can be part of another one, such as SHOW, or a server older than MySQL 8.
             log.info("The digits of decimals are not known before the query runs (error %s)", error.errno)
 
@@ -77,19 +77,20 @@ class ConnectorDriver(MySQLDriver):
         return MySQLType(code, bool(flags & UNSIGNED_FLAG), charset == BINARY_CHARSET, size, places)
 
     def _find_largest(self, query: Query) -> dict[str, bytes]:
-        source = f"FROM (\n{query.sql}\n) AS q WHERE false"
+        # With LIMIT 0, the server does not run the query.
+        no_rows = f"SELECT * FROM (\n{query.sql}\n) AS q LIMIT 0"  # noqa: S608 - the DAG author's SQL
         with closing(self.connection.cursor(buffered=True, raw=True)) as cursor:
-            _run(cursor, f"SELECT * {source}", query)
+            _run(cursor, no_rows, query)
             names = [column[0] for column in cursor.description if column[1] in (BIT, *DECIMALS)]
             if not names:
                 return {}
             aliases = ", ".join(f"c{number}" for number, _ in enumerate(names))
-            first = ", ".join(f"max({_quoted(name, query)})" for name in names)
+            first = ", ".join(f"max({_quoted(name)})" for name in names)
             huge = ", ".join([_HUGE] * len(names))
             with _lenient(cursor):
                 _run(
                     cursor,
-                    f"WITH RECURSIVE types (n, {aliases}) AS (SELECT 0, {first} {source} "  # noqa: S608 - as above
+                    f"WITH RECURSIVE types (n, {aliases}) AS (SELECT 0, {first} FROM ({no_rows}) AS q "  # noqa: S608 - as above
                     f"UNION ALL SELECT 1, {huge} FROM types WHERE n = 0) SELECT {aliases} FROM types WHERE n = 1",
                     query,
                 )
@@ -100,9 +101,8 @@ def _run(cursor: Any, sql: str, query: Query) -> None:
     cursor.execute(sql) if query.parameters is None else cursor.execute(sql, query.parameters)
 
 
-def _quoted(name: str, query: Query) -> str:
-    quoted = f"`{name.replace('`', '``')}`"
-    return quoted if query.parameters is None else quoted.replace("%", "%%")
+def _quoted(name: str) -> str:
+    return f"`{name.replace('`', '``')}`"  # the driver leaves % as it is
 
 
 @contextmanager
