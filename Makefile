@@ -28,6 +28,7 @@ demo-ui: $(READY) ## Start Airflow with its web interface, and the sandbox, unti
 .PHONY: test
 test: $(READY) ## Run all tests, those with a real Airflow included
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory orpc || echo "Some tests will be skipped." >&2; fi
+	@if command -v mariadb_config >/dev/null; then $(MAKE) --no-print-directory mysql || echo "Some tests will be skipped." >&2; fi
 	@$(MAKE) --no-print-directory unit
 	@$(PYTHON) -m pytest -m "integration or soak"
 
@@ -39,6 +40,9 @@ unit: $(READY) ## Run the quick tests only, in four processes
 
 .PHONY: orpc
 orpc: $(ORPC)/.ready ## Install the RPC framework for the contract tests (needs Node.js 20 or later and npm)
+
+.PHONY: mysql
+mysql: $(VENV)/.mysql ## Install Airflow's MySQL provider for the tests (needs a C compiler and the headers of MariaDB or MySQL)
 
 .PHONY: soak
 soak: $(READY) ## Run the soak tests: 50,000 creates with faults, and 500 waits for ten minutes
@@ -58,7 +62,7 @@ celery: $(READY) ## Run the examples with CeleryExecutor and two workers; needs 
 	@$(PYTHON) .ci/celery.py
 
 .PHONY: bench
-bench: $(BENCH)/.ready ## Run the benchmarks against alternatives (needs nginx and PostgreSQL)
+bench: $(BENCH)/.ready ## Run the benchmarks against alternatives (needs nginx, PostgreSQL, MariaDB with its headers)
 	@$(BENCH)/bin/python tests/benchmarks/run.py
 
 .PHONY: lint
@@ -98,6 +102,11 @@ $(READY): pyproject.toml | $(PYTHON)
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check "uv>=0.10"
 	@$(PYTHON) -m uv pip install --quiet --compile-bytecode --python $(PYTHON) --editable ".[sandbox,postgres,files,socks]" --group dev
 	@touch $(READY)
+
+$(VENV)/.mysql: $(READY)
+	@$(PYTHON) -m uv pip install --quiet --compile-bytecode --python $(PYTHON) apache-airflow-providers-mysql \
+	  "$$($(PYTHON) -m uv pip freeze --python $(PYTHON) | grep '^apache-airflow==')"
+	@touch $@
 
 # The competitors of the benchmarks are installed into a separate environment, with the same Airflow.
 $(BENCH)/.ready: tests/benchmarks/requirements.txt $(READY)

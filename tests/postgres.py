@@ -69,12 +69,12 @@ class Postgres:
             "schema": self.database,
         }
 
-    def connect(self):
+    def connect(self, port=None):
         """A psycopg2 connection that commits each statement."""
         import psycopg2  # noqa: PLC0415 - only where a server runs
 
         connection = psycopg2.connect(
-            host="127.0.0.1", port=self.port, user=self.user, password=self.password, dbname=self.database
+            host="127.0.0.1", port=port or self.port, user=self.user, password=self.password, dbname=self.database
         )
         connection.autocommit = True
         return connection
@@ -98,18 +98,30 @@ class Postgres:
         password_file.chmod(0o644)
         initdb = [self._bin / "initdb", "-D", self._data, "-U", self.user, "-E", "UTF8", "--locale=C.UTF-8"]
         self._run([*initdb, "--auth=scram-sha-256", f"--pwfile={password_file}", "--no-sync"])
-        settings = [f"-c{name}={value}" for name, value in _SETTINGS.items()]
+        self._launch(_SETTINGS)
+        self._make_database()
+
+    def _launch(self, settings) -> None:
+        arguments = [f"-c{name}={value}" for name, value in settings.items()]
         log = (self._home / "log").open("wb")
         self._server = subprocess.Popen(
-            [*_as_postgres(), self._bin / "postgres", "-D", self._data, f"-p{self.port}", f"-k{self._home}", *settings],
+            [
+                *_as_postgres(),
+                self._bin / "postgres",
+                "-D",
+                self._data,
+                f"-p{self.port}",
+                f"-k{self._home}",
+                *arguments,
+            ],
             stdout=log,
             stderr=log,
         )
         self._wait_until_ready()
-        self._make_database()
 
     def _run(self, command) -> None:
-        subprocess.run([*_as_postgres(), *command], check=True, capture_output=True, timeout=60)
+        environment = {**os.environ, "PGPASSWORD": self.password}
+        subprocess.run([*_as_postgres(), *command], check=True, capture_output=True, timeout=60, env=environment)
 
     def _wait_until_ready(self) -> None:
         end = time.monotonic() + _START_TIMEOUT
@@ -129,6 +141,70 @@ class Postgres:
         with connection.cursor() as cursor:
             cursor.execute(f'CREATE DATABASE "{self.database}"')
         connection.close()
+
+
+class Standby(Postgres):
+    """A read-only replica, which cancels a query as soon as it is in the way of a change.
+
+    :param primary: the server that it follows.
+    """
+
+    def __init__(self, primary: Postgres) -> None:
+        super().__init__()
+        self._primary = primary
+
+    def _start(self) -> None:
+        if os.geteuid() == 0:
+            shutil.chown(self._home, "postgres", "postgres")
+        source = ["-h127.0.0.1", f"-p{self._primary.port}", f"-U{self.user}"]
+        self._run([self._bin / "pg_basebackup", *source, "-D", self._data, "-R", "--checkpoint=fast", "--no-sync"])
+        self._launch({**_SETTINGS, "max_standby_streaming_delay": "0"})
+
+
+class PgBouncer:
+    """pgbouncer in front of a server, in transaction mode; a context manager."""
+
+    def __init__(self, server: Postgres) -> None:
+        self._server = server
+        self._home = Path(tempfile.mkdtemp(prefix="pgbouncer-"))
+        self.port = _free_port()
+        self._process = None
+
+    def __enter__(self):
+        program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+        if program is None:
+            pytest.skip("pgbouncer is not installed (Debian: apt-get install pgbouncer)")
+        if os.geteuid() == 0:
+            shutil.chown(self._home, "postgres", "postgres")
+        login = f'"{self._server.user}" "{self._server.password}"\n'
+        (self._home / "users").write_text(login, encoding="utf-8")
+        (self._home / "settings").write_text(
+            f"[databases]\n* = host=127.0.0.1 port={self._server.port}\n"
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self.port}\npool_mode = transaction\n"
+            f"auth_type = scram-sha-256\nauth_file = {self._home / 'users'}\nunix_socket_dir =\n"
+            "ignore_startup_parameters = extra_float_digits\n",
+            encoding="utf-8",
+        )
+        log = (self._home / "log").open("wb")
+        command = [*_as_postgres(), program, self._home / "settings"]
+        self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        end = time.monotonic() + _START_TIMEOUT
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            except OSError:
+                if time.monotonic() > end or self._process.poll() is not None:
+                    self.__exit__()
+                    raise
+                time.sleep(0.05)
+            else:
+                return self
+
+    def __exit__(self, *exc_info):
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(20)
+        shutil.rmtree(self._home, ignore_errors=True)
 
 
 def _programs() -> Path:

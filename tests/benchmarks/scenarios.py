@@ -6,6 +6,7 @@ our operators after importing Airflow, like the process of a task before `execut
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -81,10 +82,10 @@ def _export(path):
     return partial(PolyteiaToFileOperator(task_id="save", sql=sql, datasets=[DATASET], destination=path).execute, {})
 
 
-def _table(driver, _):
+def _table(conn_id, driver, _):
     from airflow_provider_polyteia.transfers.sql_to_polyteia import SqlToPolyteiaOperator
 
-    task = SqlToPolyteiaOperator(task_id="load", sql=QUERY, conn_id="bench", dataset_id=DATASET, driver=driver)
+    task = SqlToPolyteiaOperator(task_id="load", sql=QUERY, conn_id=conn_id, dataset_id=DATASET, driver=driver)
     return partial(task.execute, {})
 
 
@@ -141,14 +142,14 @@ def _httpx(path):
     return send
 
 
-def _pandas(_):
+def _pandas(conn_id, _):
     """Like SqlToS3Operator of the Amazon provider: a data frame with converted types, as Parquet in memory."""
     import requests
     from airflow.providers.amazon.aws.transfers.sql_to_s3 import FILE_FORMAT, SqlToS3Operator
-    from airflow.providers.postgres.hooks.postgres import PostgresHook
+    from airflow.providers.common.compat.sdk import BaseHook
 
     def load():
-        frame = PostgresHook("bench").get_df(QUERY)
+        frame = BaseHook.get_connection(conn_id).get_hook().get_df(QUERY)
         SqlToS3Operator._fix_dtypes(frame, FILE_FORMAT.PARQUET)
         buffer = BytesIO()
         frame.to_parquet(buffer)
@@ -160,28 +161,37 @@ def _pandas(_):
 
 def _duckdb(_):
     """Like the vendor's connector: DuckDB copies the table to a Parquet file, which is then uploaded."""
-    import duckdb_extension_postgres_scanner as extension
-
-    (library,) = Path(extension.__file__).parent.rglob("*.duckdb_extension")
     database = json.loads(os.environ["AIRFLOW_CONN_BENCH"])
     quoted = database["password"].replace("\\", "\\\\").replace("'", "\\'")
-    dsn = (
+    target = (
         f"host={database['host']} port={database['port']} user={database['login']} "
         f"dbname={database['schema']} password='{quoted}'"
     )
+    return partial(_scan, "postgres", target, "source.public")
 
-    def load():
-        import duckdb
 
-        with tempfile.TemporaryDirectory() as directory, duckdb.connect() as connection:
-            file = f"{directory}/table.parquet"
-            connection.execute(f"LOAD '{library}'")
-            connection.execute("ATTACH '{}' AS source (TYPE postgres, READ_ONLY)".format(dsn.replace("'", "''")))
-            connection.execute("SET search_path = 'source.public'")
-            connection.execute(f"COPY ({QUERY}) TO '{file}' (FORMAT parquet)")
-            _curl_upload(file)()
+def _duckdb_mysql(_):
+    """The same for MariaDB."""
+    database = json.loads(os.environ["AIRFLOW_CONN_BENCH_MARIADB"])
+    target = (
+        f"host={database['host']} port={database['port']} user={database['login']} db={database['schema']} "
+        f"passwd={database['password']}"
+    )
+    return partial(_scan, "mysql", target, f"source.{database['schema']}")
 
-    return load
+
+def _scan(kind, target, schema):
+    import duckdb
+
+    package = importlib.import_module(f"duckdb_extension_{kind}_scanner")
+    (library,) = Path(package.__file__).parent.rglob("*.duckdb_extension")
+    with tempfile.TemporaryDirectory() as directory, duckdb.connect() as connection:
+        file = f"{directory}/table.parquet"
+        connection.execute(f"LOAD '{library}'")
+        connection.execute("ATTACH '{}' AS source (TYPE {}, READ_ONLY)".format(target.replace("'", "''"), kind))
+        connection.execute(f"SET search_path = '{schema}'")
+        connection.execute(f"COPY ({QUERY}) TO '{file}' (FORMAT parquet)")
+        _curl_upload(file)()
 
 
 SCENARIOS = {
@@ -196,10 +206,13 @@ SCENARIOS = {
     "httpx": _httpx,
     "our export": _export,
     "curl, download": _curl_download,
-    "ours, duckdb": partial(_table, "duckdb"),
-    "ours, dbapi": partial(_table, "dbapi"),
-    "pandas (Amazon's SqlToS3Operator)": _pandas,
+    "ours, duckdb": partial(_table, "bench", "duckdb"),
+    "ours, dbapi": partial(_table, "bench", "dbapi"),
+    "pandas (Amazon's SqlToS3Operator)": partial(_pandas, "bench"),
     "DuckDB's COPY (the vendor's connector)": _duckdb,
+    "ours, MariaDB": partial(_table, "bench_mariadb", "auto"),
+    "pandas, MariaDB": partial(_pandas, "bench_mariadb"),
+    "DuckDB's mysql scanner": _duckdb_mysql,
 }
 
 if __name__ == "__main__":

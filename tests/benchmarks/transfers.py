@@ -17,7 +17,8 @@ from nginx import certify
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from postgres import Postgres  # noqa: E402 - from the tests
+from mariadb_server import MariaDB  # noqa: E402 - from the tests
+from postgres import Postgres  # noqa: E402 - as above
 
 MIB = 1024 * 1024
 ROUNDS = 3
@@ -28,12 +29,22 @@ CREATE TABLE bookings AS SELECT
     'Straße ' || g AS street, g % 2 = 0 AS paid, g * 0.001::float8 AS share
 FROM generate_series(1, {rows}) AS g
 """
+MARIADB_TABLE = """
+CREATE TABLE bookings AS SELECT
+    seq AS id, cast(seq % 1000 AS int) AS department, cast(seq * 1.37 AS decimal(12, 2)) AS amount,
+    date '2020-01-01' + INTERVAL (seq % 2000) DAY AS booked,
+    timestamp '2020-01-01 00:00:00' + INTERVAL seq SECOND AS changed_at,
+    concat('Straße ', seq) AS street, seq % 2 = 0 AS paid, cast(seq * 0.001 AS double) AS share
+FROM seq_1_to_2000000;
+ANALYZE TABLE bookings;
+"""
 UNCHECKED = "our upload, unchecked"
 SDK = "requests, files= (the SDK's way)"
 ALL_ROWS = "DuckDB, all rows decide about types"
 SOME_ROWS = "DuckDB, 20,480 rows decide about types"
 PANDAS = "pandas (Amazon's SqlToS3Operator)"
 DUCKDB = "DuckDB's COPY (the vendor's connector)"
+MARIADB, MARIADB_PANDAS, MARIADB_DUCKDB = "ours, MariaDB", "pandas, MariaDB", "DuckDB's mysql scanner"
 
 Figures = dict[str, dict[str, float]]
 
@@ -59,6 +70,9 @@ def main() -> None:
             with Postgres() as database:
                 os.environ["AIRFLOW_CONN_BENCH"] = json.dumps(database.connection)
                 comparisons += _tables(database)
+            with MariaDB() as database:
+                os.environ["AIRFLOW_CONN_BENCH_MARIADB"] = json.dumps(database.connection)
+                comparisons += _mariadb_table(database)
     report(comparisons)
 
 
@@ -106,6 +120,13 @@ def _tables(database: Postgres) -> list[Comparison]:
         del figures["ours, duckdb"]
         lines += _lines(f"{title}, dbapi", "ours, dbapi", figures, seconds={}, mib=200)
     return lines
+
+
+def _mariadb_table(database: MariaDB) -> list[Comparison]:
+    database.run(MARIADB_TABLE)
+    figures = _measure([MARIADB, MARIADB_PANDAS, MARIADB_DUCKDB], "", ROUNDS)
+    wanted = {MARIADB_PANDAS: 1.0, MARIADB_DUCKDB: 1.0}
+    return _lines("MariaDB, table of 2 million rows", MARIADB, figures, seconds=wanted, mib=200)
 
 
 def _lines(

@@ -44,6 +44,12 @@ class Records:
         sql = "SELECT duration FROM task_instance WHERE dag_id = ? AND run_id = ? AND task_id = ?"
         return float(self._select(sql, dag_id, run_id, task_id)[0]["duration"])
 
+    def most_at_once(self, dag_id: str, run_id: str, task_id: str) -> int:
+        """Return how many instances of a mapped task ran at the same time, at the most."""
+        sql = "SELECT start_date, end_date FROM task_instance WHERE dag_id = ? AND run_id = ? AND task_id = ?"
+        spans = [(row["start_date"], row["end_date"]) for row in self._select(sql, dag_id, run_id, task_id)]
+        return max(sum(begin <= start < end for begin, end in spans) for start, _ in spans)
+
     def history(self, dag_id: str, run_id: str) -> list[TaskInstance]:
         """Return earlier tries: Airflow moves a try to the history when the next one begins."""
         return self._instances("task_instance_history", dag_id, run_id)
