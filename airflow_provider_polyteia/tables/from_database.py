@@ -122,7 +122,7 @@ def _check_for_duckdb(names: list[str]) -> None:
     """Check that DuckDB, which would read the rows, regards all column names as different."""
     from airflow_provider_polyteia.tables.readers import postgres_duckdb  # noqa: PLC0415 - optional packages
 
-    postgres_duckdb._check_names(names)  # noqa: SLF001 - the same check as of the load
+    postgres_duckdb.check_names_for_duckdb(names)
 
 
 def _describe(reader: DbApiReader, conn_id: str) -> pa.Schema:

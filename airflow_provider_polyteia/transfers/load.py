@@ -17,7 +17,7 @@ from airflow_provider_polyteia.tables.optional_dependencies import require
 from airflow_provider_polyteia.transfers.load_report import last_load_in, report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from airflow.providers.common.compat.openlineage.facet import OutputDataset
     from airflow.providers.common.compat.sdk import Context
@@ -251,12 +251,16 @@ class LoadOperator(KillableOperator):
 
     def _last_load(self, context: Context, dataset_id: str) -> Load | None:
         """Return what the last successful run of this task has loaded into the dataset; None without one."""
+        last = self._last_result(context)
+        return Load.from_result(last) if last.get("dataset_id") == dataset_id else None
+
+    def _last_result(self, context: Context) -> Mapping[str, Any]:
+        """Return the result of the last load by this task; empty without one."""
         if "ti" not in context:
-            return None
+            return {}
         task = context["ti"]
         last = task.xcom_pull(task_ids=self.task_id, map_indexes=task.map_index, include_prior_dates=True)
-        is_same = isinstance(last, dict) and last.get("dataset_id") == dataset_id
-        return Load.from_result(last_load_in(last)) if is_same else None
+        return last_load_in(last) if isinstance(last, dict) else {}
 
     def _store_timestamp(self, dataset_id: str) -> None:
         """Store the as-of time of the data, if there is one."""

@@ -36,9 +36,9 @@ def report(found: Checked, load: Load, last: Load | None, label: str) -> dict[st
     }
 
 
-def last_load_in(result: Mapping[str, Any]) -> Any:
+def last_load_in(result: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the result of the last load, of which the result of a check has a copy."""
-    return result.get("last_load") if result.get("check_only") else result
+    return {**result, **(result.get("last_load") or {})} if result.get("check_only") else result
 
 
 def _lines(found: Checked, load: Load, label: str) -> Iterator[str]:

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_polyteia.client.datasets import check_if_exists
 from airflow_provider_polyteia.client.formats import PARQUET
-from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaConflictError
+from airflow_provider_polyteia.exceptions import PolyteiaConflictError
 from airflow_provider_polyteia.tables.load_checks import Load, LoadChecks
-from airflow_provider_polyteia.transfers.load import LoadOperator
+from airflow_provider_polyteia.transfers.sql_load import SqlLoadOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from airflow.providers.common.compat.openlineage.facet import OutputDataset
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_polyteia.client.datasets import IfExists
-    from airflow_provider_polyteia.tables.staging import StagedTable
 
 
-class SqlTableToPolyteiaOperator(LoadOperator):
+class SqlTableToPolyteiaOperator(SqlLoadOperator):
     """Create a dataset for a table if it does not exist, and replace its data with the rows of the table.
 
     The rows are staged first, so that a table that cannot be read leaves everything as it is. The dataset is created
@@ -39,7 +39,9 @@ class SqlTableToPolyteiaOperator(LoadOperator):
     :param slug: slug of the dataset, unique within the solution (templated). Default: from the name of the table.
     :param name: display name of a new dataset (templated). Default: the name of the table.
     :param description: description of a new dataset (templated). Default: none.
-    :param columns: names of the columns to load (templated). Default: all.
+    :param columns: names of the columns to load (templated), or a mapping of their names to SQL types, e.g.
+        ``{"id": "VARCHAR", "street": None}``, with None where the database decides
+        (docs/transfers.md#types-of-columns). Default: all columns, with the types of the database.
     :param where: condition in SQL, to load some rows only (templated). Default: all rows.
     :param parameters: values for the placeholders in `where` (templated), in the style of the database's driver.
         Default: none.
@@ -87,6 +89,7 @@ class SqlTableToPolyteiaOperator(LoadOperator):
         "polyteia_conn_id",
     )
     template_fields_renderers = {  # noqa: RUF012 - Airflow's own declaration is a plain dict
+        "columns": "json",
         "where": "sql",
         "parameters": "json",
         "hook_params": "json",
@@ -95,24 +98,18 @@ class SqlTableToPolyteiaOperator(LoadOperator):
     def __init__(
         self,
         *,
-        conn_id: str,
         table: str,
         solution_id: str,
         slug: str | None = None,
         name: str | None = None,
         description: str | None = None,
-        columns: Sequence[str] | None = None,
+        columns: Sequence[str] | Mapping[str, str | None] | None = None,
         where: str | None = None,
-        parameters: Sequence[Any] | Mapping[str, Any] | None = None,
         if_exists: IfExists = "reuse",
-        driver: Literal["auto", "duckdb", "dbapi"] = "auto",
-        hook_params: Mapping[str, Any] | None = None,
-        temp_dir: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         check_if_exists(if_exists, f"Argument 'if_exists' of task {self.task_id!r}")
-        self.conn_id = conn_id
         self.table = table
         self.solution_id = solution_id
         self.slug = slug
@@ -120,11 +117,7 @@ class SqlTableToPolyteiaOperator(LoadOperator):
         self.description = description
         self.columns = columns
         self.where = where
-        self.parameters = parameters
         self.if_exists = if_exists
-        self.driver = driver
-        self.hook_params = hook_params
-        self.temp_dir = temp_dir
         self._sql = ""
 
     def _run(self, context: Context) -> dict[str, Any]:
@@ -135,7 +128,7 @@ class SqlTableToPolyteiaOperator(LoadOperator):
         self.set_link(context, {"solution_id": self.require_text("solution_id")})
         if self.check_only:
             return self._check_table(context)
-        with self._stage() as table:
+        with self.stage(self._last_load_of_table(context)) as table:
             record = self._create()
             load = Load(table.rows, table.size, table.columns)
             loaded = self._upload(
@@ -160,7 +153,7 @@ class SqlTableToPolyteiaOperator(LoadOperator):
                 conn_id=self.polyteia_conn_id,
                 not_applied=True,
             )
-        checked = self._check(context, found, self._describe, LoadChecks(on_schema_change=self.on_schema_change))
+        checked = self._check(context, found, self.describe, LoadChecks(on_schema_change=self.on_schema_change))
         return {**checked, "slug": slug, "table": self.table, "source_conn_id": self.conn_id}
 
     def _names(self) -> tuple[str, str]:
@@ -182,53 +175,36 @@ class SqlTableToPolyteiaOperator(LoadOperator):
         )
         return {**record, "slug": slug}
 
-    def _describe(self, last: Load | None) -> Load:
-        """Return the columns of the table."""
-        query = self._query()
-        from airflow_provider_polyteia.tables.from_database import describe_query  # noqa: PLC0415 - imports Arrow
+    def _last_load_of_table(self, context: Context) -> Load | None:
+        """Return the last load of the table by this task; its dataset is not looked up before the rows are read."""
+        last = self._last_result(context)
+        return Load.from_result(last) if last.get("table") == self.table else None
 
-        return Load(None, 0, describe_query(**query, last=last.columns if last else None))
-
-    def _stage(self) -> StagedTable:
-        query = self._query()
-        from airflow_provider_polyteia.tables.from_database import stage_query  # noqa: PLC0415 - imports Arrow
-
-        return stage_query(**query, temp_dir=self.optional_text("temp_dir"))
-
-    def _query(self) -> dict[str, Any]:
-        """Return the query for the table and where it runs, as arguments of what reads it."""
-        from airflow_provider_polyteia.tables.optional_dependencies import require  # noqa: PLC0415 - imported when the task runs
-
-        require("pyarrow", "parquet", "SqlTableToPolyteiaOperator")
-        require("airflow.providers.common.sql", "parquet", "SqlTableToPolyteiaOperator")
+    def statement(self) -> str:
+        """Return the query for the table."""
         from airflow_provider_polyteia.tables import catalog  # noqa: PLC0415 - DAG files load faster without it
         from airflow_provider_polyteia.tables.sql_connection import get_hook  # noqa: PLC0415 - as above
 
-        conn_id = self.require_text("conn_id")
         table = catalog.Table.parse(self.require_text("table"))
         where, has_parameters = self.optional_text("where"), self.parameters is not None
-        hook = get_hook(conn_id, self.hook_params)
-        self._sql = catalog.select(hook, table, self._columns(), where, has_parameters=has_parameters)
-        return {
-            "conn_id": conn_id,
-            "sql": self._sql,
-            "parameters": self.parameters,
-            "driver": self.driver,
-            "hook_params": self.hook_params,
-        }
+        hook = get_hook(self.require_text("conn_id"), self.hook_params)
+        self._sql = catalog.select(hook, table, self._column_names(), where, has_parameters=has_parameters)
+        return self._sql
 
-    def _columns(self) -> list[str] | None:
+    def declared(self) -> Mapping[str, Any]:
+        """Return the types in the argument `columns`."""
+        columns = self.columns if isinstance(self.columns, Mapping) else {}
+        return {name: sql_type for name, sql_type in columns.items() if sql_type is not None}
+
+    def _column_names(self) -> list[str] | None:
         """Return the names of the columns.
 
-        :raises PolyteiaConfigurationError: if they are not a list of names.
+        :raises PolyteiaConfigurationError: if they are not names.
         """
         if self.columns is None:
             return None
         if isinstance(self.columns, str) or not self.columns or not all(isinstance(name, str) for name in self.columns):
-            raise PolyteiaConfigurationError(
-                f"Argument 'columns' of task {self.task_id!r} is {self.columns!r} after templating; it must be a list "
-                "of names."
-            )
+            raise self.unusable_columns(self.columns, "a list of names, or a mapping of names to types")
         return list(self.columns)
 
     def dataset_label(self) -> str:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_polyteia.client.formats import PARQUET
 from airflow_provider_polyteia.tables.load_checks import Load, LoadChecks
-from airflow_provider_polyteia.transfers.load import LoadOperator
+from airflow_provider_polyteia.transfers.sql_load import SqlLoadOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from airflow.providers.common.compat.openlineage.facet import OutputDataset
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    from airflow_provider_polyteia.tables.staging import StagedTable
 
-
-class SqlToPolyteiaOperator(LoadOperator):
+class SqlToPolyteiaOperator(SqlLoadOperator):
     """Replace the data of a dataset with the result of a query, as Parquet, in constant memory.
 
     The rows are staged in a temporary Parquet file first, which is uploaded only when it is complete. Types are
@@ -33,6 +32,8 @@ class SqlToPolyteiaOperator(LoadOperator):
     :param dataset_id: id of the dataset, ``ds_...`` (templated).
     :param parameters: values for the placeholders in the query (templated), in the style of the database's driver.
         Default: none.
+    :param columns: name -> SQL type of the columns whose types are declared (templated), e.g. ``{"id": "VARCHAR"}``
+        (docs/transfers.md#types-of-columns). Default: none, the database decides.
     :param filename: file name for the platform (templated). Default: the dataset's id.
     :param driver: ``"duckdb"`` reads PostgreSQL through DuckDB; ``"dbapi"`` uses the connection's hook; ``"auto"``
         (default) uses DuckDB where it is installed and applicable.
@@ -65,6 +66,7 @@ class SqlToPolyteiaOperator(LoadOperator):
         "conn_id",
         "dataset_id",
         "parameters",
+        "columns",
         "filename",
         "hook_params",
         "temp_dir",
@@ -75,6 +77,7 @@ class SqlToPolyteiaOperator(LoadOperator):
     template_fields_renderers = {  # noqa: RUF012 - Airflow's own declaration is a plain dict
         "sql": "sql",
         "parameters": "json",
+        "columns": "json",
         "hook_params": "json",
     }
 
@@ -82,24 +85,16 @@ class SqlToPolyteiaOperator(LoadOperator):
         self,
         *,
         sql: str,
-        conn_id: str,
         dataset_id: str,
-        parameters: Sequence[Any] | Mapping[str, Any] | None = None,
+        columns: Mapping[str, str] | None = None,
         filename: str | None = None,
-        driver: Literal["auto", "duckdb", "dbapi"] = "auto",
-        hook_params: Mapping[str, Any] | None = None,
-        temp_dir: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.sql = sql
-        self.conn_id = conn_id
         self.dataset_id = dataset_id
-        self.parameters = parameters
+        self.columns = columns
         self.filename = filename
-        self.driver = driver
-        self.hook_params = hook_params
-        self.temp_dir = temp_dir
 
     def _run(self, context: Context) -> dict[str, Any]:
         """Read the rows, then upload them."""
@@ -107,9 +102,9 @@ class SqlToPolyteiaOperator(LoadOperator):
         filename = self.optional_text("filename") or f"{dataset_id}.parquet"
         if self.check_only:
             checks = LoadChecks(on_schema_change=self.on_schema_change)  # the rows are not counted
-            checked = self._check(context, self.hook.check_upload(dataset_id), self._describe, checks)
+            checked = self._check(context, self.hook.check_upload(dataset_id), self.describe, checks)
             return {**checked, "source_conn_id": self.conn_id}
-        with self._stage() as table:
+        with self.stage(self._last_load(context, dataset_id)) as table:
             load = Load(table.rows, table.size, table.columns)
             loaded = self._upload(context, dataset_id, table.file, content_type=PARQUET, filename=filename, load=load)
         return {**loaded, "source_conn_id": self.conn_id}
@@ -120,29 +115,13 @@ class SqlToPolyteiaOperator(LoadOperator):
 
         return openlineage.lineage(openlineage.tables(self.sql, self.conn_id, self.hook_params), [output], self.sql)
 
-    def _describe(self, last: Load | None) -> Load:
-        """Return the columns of the query."""
-        query = self._query()
-        from airflow_provider_polyteia.tables.from_database import describe_query  # noqa: PLC0415 - imports Arrow
+    def statement(self) -> str:
+        """Return the argument `sql`."""
+        return self.require_text("sql")
 
-        return Load(None, 0, describe_query(**query, last=last.columns if last else None))
-
-    def _stage(self) -> StagedTable:
-        query = self._query()
-        from airflow_provider_polyteia.tables.from_database import stage_query  # noqa: PLC0415 - imports Arrow
-
-        return stage_query(**query, temp_dir=self.optional_text("temp_dir"))
-
-    def _query(self) -> dict[str, Any]:
-        """Return the query and where it runs, as arguments of what reads it."""
-        from airflow_provider_polyteia.tables.optional_dependencies import require  # noqa: PLC0415 - imported when the task runs
-
-        require("pyarrow", "parquet", "SqlToPolyteiaOperator")
-        require("airflow.providers.common.sql", "parquet", "SqlToPolyteiaOperator")
-        return {
-            "conn_id": self.require_text("conn_id"),
-            "sql": self.require_text("sql"),
-            "parameters": self.parameters,
-            "driver": self.driver,
-            "hook_params": self.hook_params,
-        }
+    def declared(self) -> Mapping[str, Any]:
+        """Return the argument `columns`."""
+        columns = self.columns or {}
+        if not isinstance(columns, Mapping):
+            raise self.unusable_columns(columns, "a mapping of names to types")
+        return columns

@@ -91,7 +91,7 @@ class DuckDBReader:
     def stage(self, temp_dir: str | None) -> StagedTable:
         """Run the query and return its rows, with the types that PostgreSQL reported before, as a Parquet file."""
         query = self._describe()
-        _check_names(query.schema.names)
+        check_names_for_duckdb(query.schema.names)
         # The scanner reads the rows of a query in one thread, so a second one would only take memory.
         with Engine(temp_dir, threads=1) as engine:
             self._attach(engine, query.settings)
@@ -160,7 +160,7 @@ def _end_transaction(engine: Engine) -> None:
         log.debug("The read-only transaction could not be rolled back: %s", type(error).__name__)
 
 
-def _check_names(names: list[str]) -> None:
+def check_names_for_duckdb(names: list[str]) -> None:
     """Check that DuckDB regards all column names as different.
 
     :raises PolyteiaConfigurationError: if two differ in case only; it would rename one of them.
