@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import pyarrow as pa
 
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError
+from airflow_provider_polyteia.tables.error_texts import summary, without_values
 from airflow_provider_polyteia.tables.interruptible import run_interruptible
 from airflow_provider_polyteia.tables.optional_dependencies import is_installed, require
 from airflow_provider_polyteia.tables.readers.base import Query, ReadError
@@ -65,7 +66,7 @@ def stage_query(
     reader = reader_class(hook, query)
     started = time.monotonic()
     table = run_interruptible(
-        lambda: _stage(reader, conn_id, temp_dir),
+        lambda: _stage(reader, conn_id, query.sql, temp_dir),
         reader.cancel,
         lambda: log.info("Reading from connection %r: %s so far", conn_id, reader.progress()),
     )
@@ -94,7 +95,7 @@ def describe_query(
     reader_class = _choose_reader(hook, conn_id, driver)
     # What PostgreSQL says about a query does not depend on who reads it.
     reader = DbApiReader(hook, query)
-    schema = run_interruptible(lambda: _describe(reader, conn_id), reader.cancel)
+    schema = run_interruptible(lambda: _describe(reader, conn_id, query.sql), reader.cancel)
     if reader_class is not DbApiReader:
         _check_for_duckdb(schema.names)
     return {field.name: _type_of(field, query.last) for field in schema}
@@ -125,7 +126,7 @@ def _check_for_duckdb(names: list[str]) -> None:
     postgres_duckdb.check_names_for_duckdb(names)
 
 
-def _describe(reader: DbApiReader, conn_id: str) -> pa.Schema:
+def _describe(reader: DbApiReader, conn_id: str, sql: str) -> pa.Schema:
     """Return the columns of a query; its first batch comes before the first row is fetched."""
     try:
         batches: Any = reader.read_batches()  # a generator, whose `close` ends the query
@@ -133,11 +134,10 @@ def _describe(reader: DbApiReader, conn_id: str) -> pa.Schema:
             return next(batches).schema
     except PolyteiaError:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - each driver has exceptions of its own
         raise PolyteiaError(
-            f"The columns of the query on connection {conn_id!r} could not be found out: "
-            f"{type(error).__name__}: {str(error).strip()}"
-        ) from error
+            f"The columns of the query on connection {conn_id!r} could not be found out: {_why(error, sql)}"
+        ) from None
 
 
 def _type_of(field: pa.Field, last: Mapping[str, str]) -> str:
@@ -145,13 +145,18 @@ def _type_of(field: pa.Field, last: Mapping[str, str]) -> str:
     return last.get(field.name, str(pa.null())) if follows_values else str(field.type)
 
 
-def _stage(reader: Reader, conn_id: str, temp_dir: str | None) -> StagedTable:
+def _stage(reader: Reader, conn_id: str, sql: str, temp_dir: str | None) -> StagedTable:
     try:
         return reader.stage(temp_dir)
     except PolyteiaError:
         raise
-    except Exception as error:
-        why = str(error) if isinstance(error, ReadError) else f"{type(error).__name__}: {str(error).strip()}"
+    except Exception as error:  # noqa: BLE001 - each driver has exceptions of its own
         raise PolyteiaError(
-            f"Reading from connection {conn_id!r} failed after {reader.progress()}, so nothing was uploaded: {why}"
-        ) from error
+            f"Reading from connection {conn_id!r} failed after {reader.progress()}, so nothing was uploaded: "
+            f"{_why(error, sql)}"
+        ) from None
+
+
+def _why(error: Exception, sql: str) -> str:
+    """Return what an exception of a database says. It is not chained, because its own text may contain values."""
+    return without_values(str(error), sql) if isinstance(error, ReadError) else summary(error, sql)

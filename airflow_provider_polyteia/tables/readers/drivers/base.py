@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 _FIRST_ROWS = 1_000
 # Larger batches need more memory and also more time, because the garbage collector traverses their objects repeatedly.
 _MAX_ROWS = 4_000
-_QUOTED = re.compile("'([^']*)'|\"([^\"]*)\"")
-_FIRST_TO_LAST_QUOTE = re.compile("['\"].*['\"]", re.DOTALL)
 
 
 class Driver:
@@ -111,15 +108,6 @@ def check_columns(cursor: Any) -> None:
             "task (the connection may use autocommit)."
         )
     check_names(names_of(cursor))
-
-
-def without_values(message: str, sql: str) -> str:
-    """Return the message of a database without what it quotes, unless that is part of the SQL: it may be a value."""
-    quotes = sum(map(message.count, "'\""))
-    parts = [found[1] or found[2] or "" for found in _QUOTED.finditer(message)]
-    if 2 * len(parts) == quotes and all(part in sql for part in parts):
-        return message
-    return _FIRST_TO_LAST_QUOTE.sub("'...'", message)  # a value may have quotes itself
 
 
 def days_to_iso(value: timedelta) -> str:

@@ -38,9 +38,10 @@ import pyarrow as pa
 
 from airflow_provider_polyteia.tables.casts import MAX_DIGITS
 from airflow_provider_polyteia.tables.columns import DeclaredColumn, InferredColumn
+from airflow_provider_polyteia.tables.error_texts import without_values
 from airflow_provider_polyteia.tables.readers.base import ReadError
 from airflow_provider_polyteia.tables.readers.drivers import odbc_types as odbc
-from airflow_provider_polyteia.tables.readers.drivers.base import Driver, names_of, without_values
+from airflow_provider_polyteia.tables.readers.drivers.base import Driver, names_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

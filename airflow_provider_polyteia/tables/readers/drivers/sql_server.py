@@ -38,8 +38,9 @@ import pyarrow as pa
 
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError
 from airflow_provider_polyteia.tables.columns import DeclaredColumn, InferredColumn
+from airflow_provider_polyteia.tables.error_texts import without_values
 from airflow_provider_polyteia.tables.readers.base import ReadError
-from airflow_provider_polyteia.tables.readers.drivers.base import Driver, names_of, without_values
+from airflow_provider_polyteia.tables.readers.drivers.base import Driver, names_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -33,8 +33,9 @@ import pyarrow as pa
 
 from airflow_provider_polyteia.tables.casts import MAX_DIGITS
 from airflow_provider_polyteia.tables.columns import DeclaredColumn, InferredColumn
+from airflow_provider_polyteia.tables.error_texts import without_values
 from airflow_provider_polyteia.tables.readers.base import ReadError
-from airflow_provider_polyteia.tables.readers.drivers.base import Driver, days_to_iso, months_to_iso, without_values
+from airflow_provider_polyteia.tables.readers.drivers.base import Driver, days_to_iso, months_to_iso
 from airflow_provider_polyteia.tables.sql_types import parse_decimal
 
 if TYPE_CHECKING:
