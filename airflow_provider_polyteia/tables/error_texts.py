@@ -21,7 +21,12 @@ def without_values(message: str, sql: str) -> str:
 
 def summary(error: Exception, sql: str) -> str:
     """Return what an exception of a driver says: its class, and the first line, because excerpts of SQL follow it."""
-    first, *_ = [line for line in str(error).splitlines() if line.strip()] or [""]
+    match error.args:
+        case (int() as code, str() as message):  # of the drivers of MySQL
+            text = f"{code} {message}"
+        case _:
+            text = str(error)
+    first, *_ = [line for line in text.splitlines() if line.strip()] or [""]
     return f"{type(error).__name__}: {without_values(first.strip(), sql)}"
 
 

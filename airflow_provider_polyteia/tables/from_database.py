@@ -13,7 +13,7 @@ from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, Pol
 from airflow_provider_polyteia.tables.error_texts import summary, without_values
 from airflow_provider_polyteia.tables.interruptible import run_interruptible
 from airflow_provider_polyteia.tables.optional_dependencies import is_installed, require
-from airflow_provider_polyteia.tables.readers.base import Query, ReadError
+from airflow_provider_polyteia.tables.readers.base import ConnectError, Query, ReadError
 from airflow_provider_polyteia.tables.readers.dbapi import DbApiReader
 from airflow_provider_polyteia.tables.sql_connection import get_hook
 from airflow_provider_polyteia.tables.sql_statement import single_query
@@ -159,4 +159,6 @@ def _stage(reader: Reader, conn_id: str, sql: str, temp_dir: str | None) -> Stag
 
 def _why(error: Exception, sql: str) -> str:
     """Return what an exception of a database says. It is not chained, because its own text may contain values."""
+    if isinstance(error, ConnectError):
+        return str(error)
     return without_values(str(error), sql) if isinstance(error, ReadError) else summary(error, sql)

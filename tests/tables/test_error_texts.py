@@ -32,3 +32,6 @@ def test_summary():
     error = ValueError('\n relation "persons" is odd\nLINE 1: SELECT 4711 FROM persons\n               ^\n')
     assert summary(error, SQL) == 'ValueError: relation "persons" is odd'
     assert summary(ValueError(), SQL) == "ValueError: "
+    assert summary(OSError(1146, "Table 'city.persons' doesn't exist"), SQL).endswith(
+        ": 1146 Table 'city.persons' doesn't exist"
+    )

@@ -59,6 +59,21 @@ class ReadError(Exception):
     """The database failed. The text has no values of parameters, which the exception of a driver may have."""
 
 
+class ConnectError(ReadError):
+    """There is no connection. The text may quote: it is about the connection, not about rows."""
+
+
+def connect(hook: Any) -> Any:
+    """Open a connection to a database.
+
+    :raises ConnectError: if that fails.
+    """
+    try:
+        return hook.get_conn()
+    except Exception as error:
+        raise ConnectError(f"{type(error).__name__}: {str(error).strip()}") from error
+
+
 def check_names(names: Sequence[str]) -> None:
     """Check that a query returns at least one column and that all column names are unique.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_polyteia.tables.readers.base import connect
 from airflow_provider_polyteia.tables.readers.drivers import driver_of
 from airflow_provider_polyteia.tables.staging import ParquetStaging
 
@@ -50,6 +51,6 @@ class DbApiReader:
 
     def read_batches(self) -> Iterator[pa.RecordBatch]:
         """Run the query and yield its rows in at least one batch, which may be empty."""
-        with closing(self._hook.get_conn()) as connection:
+        with closing(connect(self._hook)) as connection:
             self._driver = driver_of(connection, self._hook.get_conn)
             yield from self._driver.read(self._query)

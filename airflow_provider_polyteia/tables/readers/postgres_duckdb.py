@@ -21,7 +21,7 @@ import pyarrow as pa
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError
 from airflow_provider_polyteia.tables.engine import Engine
 from airflow_provider_polyteia.tables.readers import postgres
-from airflow_provider_polyteia.tables.readers.base import ReadError
+from airflow_provider_polyteia.tables.readers.base import ReadError, connect
 from airflow_provider_polyteia.tables.readers.postgres_sessions import wrap_connection
 from airflow_provider_polyteia.tables.sql_parts import literal, quoted
 
@@ -110,7 +110,7 @@ class DuckDBReader:
         Only the hook knows how to log in (extras, cloud tokens), so its driver connects first, and DuckDB connects with
         the resulting parameters.
         """
-        with closing(self._hook.get_conn()) as connection:
+        with closing(connect(self._hook)) as connection:
             self._connection = connection
             session = wrap_connection(connection)
             described = postgres.describe(session, self._query, _PADDED)

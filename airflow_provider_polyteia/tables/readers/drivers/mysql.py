@@ -225,6 +225,12 @@ class PyMySQLDriver(MySQLDriver):
             for column, packet in zip(cursor.description, cursor._result.fields, strict=True)  # noqa: SLF001 - as for mysqlclient
         ]
 
+    def abandon(self, cursor: Any) -> None:
+        """End a query early. If the connection is lost, PyMySQL would fail once more when it deletes the cursor."""
+        super().abandon(cursor)
+        if cursor._result is not None:  # noqa: SLF001 - nothing else ends it
+            cursor._result.unbuffered_active = False  # noqa: SLF001 - as above
+
 
 def _bits(content: pa.Array, field: pa.Field) -> pa.Array:
     """Return the numbers of a column of type BIT."""
