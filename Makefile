@@ -100,7 +100,7 @@ clean: ## Remove .venv and everything that was built
 $(READY): pyproject.toml | $(PYTHON)
 	@echo "Installing the provider and its tools into $(VENV) ..."
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check "uv>=0.10"
-	@$(PYTHON) -m uv pip install --quiet --compile-bytecode --python $(PYTHON) --editable ".[sandbox,postgres,files,socks]" --group dev
+	@$(PYTHON) -m uv pip install --quiet --compile-bytecode --python $(PYTHON) --editable ".[sandbox,postgres,odbc,files,socks]" --group dev
 	@touch $(READY)
 
 $(VENV)/.mysql: $(READY)

@@ -104,8 +104,8 @@ class SqlTablesOperator(BaseOperator):
 
     Returns a list of mappings with ``table`` (its name, with the schema if `schema` is set), ``slug`` (from the name:
     lower case, ASCII, unique in the list), ``name`` and ``description`` (the table's comment), sorted by name. Only
-    tables that the connection may read are listed, of PostgreSQL, MySQL, MariaDB and SQLite. The log says which tables
-    are new, or gone, since the last run; the dataset of a table that is gone keeps its data.
+    tables that the connection may read are listed, of the databases in docs/transfers.md#many-tables. The log says
+    which tables are new, or gone, since the last run; the dataset of a table that is gone keeps its data.
 
     :param conn_id: Airflow connection to the database (templated).
     :param schema: name of the schema (templated). Default: that of the connection.

@@ -36,6 +36,27 @@ _CATALOGS = {
         FROM information_schema.tables
         WHERE table_type IN ('BASE TABLE', 'VIEW') AND table_schema = coalesce(%s, database())
     """,
+    "duckdb": """
+        SELECT * FROM (
+            SELECT schema_name, table_name, comment FROM duckdb_tables()
+            WHERE NOT internal AND database_name = current_database()
+            UNION ALL SELECT schema_name, view_name, comment FROM duckdb_views()
+            WHERE NOT internal AND database_name = current_database()
+        ) WHERE schema_name = coalesce(?, current_schema())
+    """,
+    "mssql": """
+        SELECT s.name, o.name, CAST(p.value AS nvarchar(4000))
+        FROM sys.objects AS o JOIN sys.schemas AS s ON s.schema_id = o.schema_id
+            LEFT JOIN sys.extended_properties AS p
+            ON p.class = 1 AND p.major_id = o.object_id AND p.minor_id = 0 AND p.name = 'MS_Description'
+        WHERE o.type IN ('U', 'V') AND o.is_ms_shipped = 0 AND s.name = coalesce(%s, SCHEMA_NAME())
+            AND HAS_PERMS_BY_NAME(QUOTENAME(s.name) + '.' + QUOTENAME(o.name), 'OBJECT', 'SELECT') = 1
+    """,
+    "oracle": """
+        SELECT owner, table_name, comments FROM all_tab_comments
+        WHERE table_type IN ('TABLE', 'VIEW') AND table_name NOT LIKE 'BIN$%'
+            AND owner = coalesce(:1, SYS_CONTEXT('USERENV', 'CURRENT_SCHEMA'))
+    """,
     "sqlite": """
         SELECT coalesce(?, 'main'), name, '' FROM sqlite_master
         WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'

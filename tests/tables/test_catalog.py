@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import duckdb
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -95,5 +96,35 @@ def test_patterns():
 
 def test_unknown_databases():
     """If the tables cannot be listed, the exception says of which databases they can."""
-    with pytest.raises(PolyteiaConfigurationError, match="of type 'oracle' cannot be listed, only those of postgres"):
-        list_tables(SimpleNamespace(conn_type="oracle"), None)
+    with pytest.raises(PolyteiaConfigurationError, match="of type 'teradata' cannot be listed, only those of postgres"):
+        list_tables(SimpleNamespace(conn_type="teradata"), None)
+
+
+@pytest.mark.parametrize(("schema", "prefix"), [(None, ()), ("main", ("main",)), ("other", ("other",))])
+def test_list_of_duckdb(schema, prefix):
+    """Tables and views of one schema are listed, with their comments, and those of the system are not."""
+    connection = duckdb.connect()
+    connection.execute("CREATE TABLE trees (id int); CREATE VIEW old_trees AS FROM trees; CREATE SCHEMA other")
+    connection.execute("COMMENT ON TABLE trees IS ' Trees of the city '; CREATE TABLE other.parks (id int)")
+
+    def get_records(sql, parameters):
+        return connection.execute(sql, parameters).fetchall()
+
+    found = list_tables(SimpleNamespace(conn_type="duckdb", get_records=get_records), schema)
+    expected = [("parks", "")] if schema == "other" else [("old_trees", ""), ("trees", "Trees of the city")]
+    assert [(table.parts, table.comment) for table in found] == [((*prefix, name), text) for name, text in expected]
+
+
+@pytest.mark.parametrize(("conn_type", "placeholder"), [("mssql", "%s"), ("oracle", ":1")])
+def test_list_of_databases_without_a_server(conn_type, placeholder):
+    """The schema is passed as a parameter in the style of the driver; without one, the connection's own is listed."""
+    asked = []
+
+    def get_records(sql, parameters):
+        asked.append((sql.count(placeholder), parameters))
+        return [("HR", "TREES", None), ("HR", "B", "x")]
+
+    hook = SimpleNamespace(conn_type=conn_type, get_records=get_records)
+    assert [table.parts for table in list_tables(hook, None)] == [("B",), ("TREES",)]
+    assert [table.parts for table in list_tables(hook, "HR")] == [("HR", "B"), ("HR", "TREES")]
+    assert asked == [(1, [None]), (1, ["HR"])]

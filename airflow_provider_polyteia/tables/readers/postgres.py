@@ -15,7 +15,7 @@ date, timestamp, timestamptz           the same, also BC and after 9999; timesta
 time                                   the same; ``24:00`` is an error
 bytea                                  binary
 arrays, composites, json, jsonb        text, as JSON
-uuid, enums, interval, inet and others text, as PostgreSQL formats it
+uuid, enums, interval, inet and more   text, as PostgreSQL formats it
 =====================================  ==============================================================
 """
 

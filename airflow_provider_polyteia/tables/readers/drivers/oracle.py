@@ -5,7 +5,6 @@ The types are those that the server reports before the query runs, so that they 
 =====================================  ================================================================
 Oracle                                 Parquet
 =====================================  ================================================================
-NUMBER(p, 0)                           integer of 64 bits up to 18 digits, otherwise decimal(p, 0)
 NUMBER(p, s)                           decimal(p, s), p up to 38; a negative s counts as more digits
 NUMBER, FLOAT, and most expressions    decimal with 38 digits, as many decimal places as the values need, and never
                                        fewer than at the last load
@@ -65,7 +64,6 @@ _READ_ONLY = "SET TRANSACTION READ ONLY"
 _NUMBER = "DB_TYPE_NUMBER"
 _OBJECT = "DB_TYPE_OBJECT"
 _NO_SCALE = -127  # NUMBER without digits, and FLOAT, whose digits are binary
-_INT64_DIGITS = 18
 _ANY_DECIMAL = f"decimal128({MAX_DIGITS}, "
 
 _TYPES = {
@@ -246,8 +244,7 @@ def _choose_variable(cursor: Any, column: Any) -> Any:
     """Return the variable that fetches a column; None for the driver's default. It is the output type handler."""
     oracledb, name = importlib.import_module("oracledb"), _name_of(column)
     if name == _NUMBER:  # the default would be a float for some, and depends on settings of the connection
-        wanted = int if _to_number(column[4], column[5]) == pa.int64() else Decimal
-        return cursor.var(wanted, arraysize=cursor.arraysize)
+        return cursor.var(Decimal, arraysize=cursor.arraysize)
     if name in _INLINE:
         return cursor.var(getattr(oracledb, _INLINE[name]), arraysize=cursor.arraysize)
     if _is_json(column):  # the default would be Python objects
@@ -270,8 +267,6 @@ def _to_number(precision: int | None, scale: int | None) -> pa.DataType | None:
     if not precision or scale is None or scale == _NO_SCALE or scale > MAX_DIGITS:
         return None
     digits, places = max(precision, precision - scale, scale), max(scale, 0)
-    if places == 0 and digits <= _INT64_DIGITS:
-        return pa.int64()
     return pa.decimal128(min(digits, MAX_DIGITS), places)
 
 

@@ -77,7 +77,7 @@ class Variable:
     def get(self, value):
         if value is None:
             return None
-        return self.wanted(value) if self.wanted in (Decimal, int) else value
+        return self.wanted(value) if self.wanted is Decimal else value
 
 
 class Cursor:
@@ -176,13 +176,13 @@ def load_one(info, *values, **options):
 @pytest.mark.parametrize(
     ("precision", "scale", "expected"),
     [
-        (17, 0, pa.int64()),
-        (18, 0, pa.int64()),
+        (17, 0, pa.decimal128(17, 0)),
+        (1, 0, pa.decimal128(1, 0)),
         (19, 0, pa.decimal128(19, 0)),
         (38, 0, pa.decimal128(38, 0)),
         (12, 2, pa.decimal128(12, 2)),
         (2, 5, pa.decimal128(5, 5)),
-        (5, -2, pa.int64()),
+        (5, -2, pa.decimal128(7, 0)),
         (20, -2, pa.decimal128(22, 0)),
         (38, -84, pa.decimal128(38, 0)),
     ],
@@ -194,7 +194,7 @@ def test_number_with_digits(precision, scale, expected):
 
 
 def test_number_is_exact():
-    """A number of 17 digits or 38 digits is read exactly, as a decimal or as an integer."""
+    """A number of 17 digits or 38 digits is read exactly."""
     assert load_one(column("N", "NUMBER", 17, 0), "12345678901234567", None)[1] == [12345678901234567, None]
     value = "1234567890123456789012345678901234.5678"
     assert load_one(column("N", "NUMBER", 38, 4), value)[1] == [Decimal(value)]
@@ -309,7 +309,7 @@ def test_handlers(oracledb):
     connection = Connection(infos)
     load(connection)
     wanted = {name: variable and variable.wanted for name, variable in connection.variables.items()}
-    assert wanted == {"I": int, "D": Decimal, "N": Decimal, "V": None, "J": oracledb.DB_TYPE_VARCHAR}
+    assert wanted == {"I": Decimal, "D": Decimal, "N": Decimal, "V": None, "J": oracledb.DB_TYPE_VARCHAR}
     assert connection.variables["J"].size == 10
     assert {variable.arraysize for variable in connection.variables.values() if variable} == {1000}
     assert connection.fetched_with == (1000, 1000)
