@@ -65,7 +65,7 @@ UNSIGNED_FLAG = 32
 BINARY_CHARSET = 63
 _INCOMPLETE_DATE = "^0000|-00"  # the time has colons
 
-_READ_ONLY = "SET SESSION TRANSACTION READ ONLY"
+READ_ONLY = "SET SESSION TRANSACTION READ ONLY"
 CHARSET = "utf8mb4"
 _KILL = "KILL QUERY %s"
 
@@ -153,7 +153,7 @@ class MySQLDriver(Driver):
         """Make the session read-only, and its texts UTF-8."""
         self.set_charset()
         with closing(self.connection.cursor()) as cursor:
-            cursor.execute(_READ_ONLY)
+            cursor.execute(READ_ONLY)
 
     def set_charset(self) -> None:
         """Let the server send UTF-8."""
@@ -162,7 +162,7 @@ class MySQLDriver(Driver):
     def columns(self, cursor: Any, query: Query) -> list[Column]:
         """Return the columns with the types that the server reports."""
         return [
-            _column(name, found, query.last.get(name, ""))
+            to_column(name, found, query.last.get(name, ""))
             for name, found in zip(names_of(cursor), self.types(cursor), strict=True)
         ]
 
@@ -240,7 +240,11 @@ def _bits(content: pa.Array, field: pa.Field) -> pa.Array:
     return cast_exactly(build(pa.field(field.name, pa.string()), numbers), field)
 
 
-def _column(name: str, found: MySQLType, last: str) -> Column:
+def to_column(name: str, found: MySQLType, last: str) -> Column:
+    """Return the column of a type, whose values are what the server sends.
+
+    :param last: its type at the last load, for a decimal whose digits are not known.
+    """
     wanted = found.to_arrow()
     return InferredColumn(name, last, _to_decimal) if wanted is None else _TextColumn(name, found.code, wanted)
 

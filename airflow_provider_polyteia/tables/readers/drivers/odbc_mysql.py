@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_polyteia.tables.readers.drivers import odbc_types as odbc
 from airflow_provider_polyteia.tables.readers.drivers.base import names_of
-from airflow_provider_polyteia.tables.readers.drivers.mysql import _READ_ONLY, BIT, MySQLType, _column
+from airflow_provider_polyteia.tables.readers.drivers.mysql import BIT, READ_ONLY, MySQLType, to_column
 from airflow_provider_polyteia.tables.readers.drivers.odbc import OdbcDriver
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class OdbcMySQLDriver(OdbcDriver):
     def prepare(self, query: Query) -> None:  # noqa: ARG002 - as for the other databases
         """Make the session read-only."""
         with closing(self.connection.cursor()) as cursor:
-            cursor.execute(_READ_ONLY)
+            cursor.execute(READ_ONLY)
 
     def columns(self, cursor: Any, query: Query) -> list[Column]:
         """Return the columns with the types that the ODBC driver reports, and let pyodbc return what the server sends.
@@ -65,7 +65,7 @@ class OdbcMySQLDriver(OdbcDriver):
         for code in _CODES:
             self.connection.add_output_converter(code, bytes)
         return [
-            _column(name, to_mysql(column), query.last.get(name, ""))
+            to_column(name, to_mysql(column), query.last.get(name, ""))
             for name, column in zip(names_of(cursor), found, strict=True)
         ]
 
