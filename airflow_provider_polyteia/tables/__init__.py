@@ -10,7 +10,7 @@ timeout reaches them. The main thread waits, and cancels the query if it is inte
 Temporary files have no name. They are created in a directory of the user's choice and disappear when the process ends,
 even if it crashes.
 
-If the database reports column types before the query runs (PostgreSQL), the schema is fixed. Otherwise `schema` infers
-it while reading: a column without values has no type yet, and a column whose values do not fit its type is promoted to
-a wider one. When the schema changes, the staging starts a new segment, and finally merges all segments into one file.
+The drivers of databases (`readers.drivers`) know the types of a query's columns. A column whose type only the values
+show (`columns`) begins with that of the last load, or without one, and is promoted to a wider one if its values do not
+fit. When the schema changes, the staging starts a new segment, and finally merges all segments into one file.
 """
