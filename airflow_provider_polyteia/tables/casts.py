@@ -1,11 +1,12 @@
 """Converts columns of Arrow to other types, and says which one does not fit.
 
-No exception contains a value, because it may be personal data: neither does one refer to that of Arrow, which does.
+No exception contains a value, because it may be personal data. Neither does one refer to that of Arrow, which does.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 MAX_DIGITS = 38  # of a decimal128
 
+_INTEGER = r"^[+-]?[0-9]+$"
+_TIME = r"^[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?$"
+_INFINITE = r"^[+-]?inf(inity)?$"
 _FAILURES = (pa.ArrowException, TypeError, ValueError, OverflowError, InvalidOperation)
 
 
@@ -38,10 +42,9 @@ def build(field: pa.Field, values: Iterable[Any]) -> pa.Array:
 
     :raises PolyteiaError: if a value does not fit the type; the error names the column.
     """
-    try:
+    with suppress(*_FAILURES):
         return pa.array(values, field.type)
-    except _FAILURES:
-        raise unfit(field) from None
+    raise unfit(field)
 
 
 def cast(column: pa.Array, field: pa.Field) -> pa.Array:
@@ -53,12 +56,11 @@ def cast(column: pa.Array, field: pa.Field) -> pa.Array:
         column = column.cast(pa.int8())  # Arrow cannot cast booleans to decimals directly
     if pa.types.is_integer(column.type) and pa.types.is_decimal(field.type):
         column = column.cast(pa.string())  # a direct cast would require enough digits for the largest integer
-    try:
-        if pa.types.is_string(column.type) and pa.types.is_decimal(field.type) and _may_overflow(column):
+    with suppress(*_FAILURES):
+        if pa.types.is_string(column.type) and pa.types.is_decimal(field.type) and _may_overflow(column, field.type):
             return pa.array([None if text is None else Decimal(text) for text in column.to_pylist()], field.type)
         return column.cast(field.type)
-    except _FAILURES:
-        raise unfit(field) from None
+    raise unfit(field)
 
 
 def cast_exactly(column: pa.Array, field: pa.Field) -> pa.Array:
@@ -69,23 +71,70 @@ def cast_exactly(column: pa.Array, field: pa.Field) -> pa.Array:
     source, target = column.type, field.type
     if source == target:
         return column
-    if _is_temporal(target) and not (_is_temporal(source) or pa.types.is_string(source) or pa.types.is_null(source)):
-        raise unfit(field)  # Arrow would take a number for microseconds
-    if _is_temporal(source) and not (_is_temporal(target) or pa.types.is_string(target)):
+    if _is_forbidden(source, target):
         raise unfit(field)
-    if pa.types.is_string(source) and pa.types.is_time(target):
-        return _parse_times(column, field)
+    if pa.types.is_string(source):
+        column = _checked_texts(column, field)
+        if pa.types.is_time(target):
+            return _parse_times(column, field)
     if pa.types.is_floating(source) and pa.types.is_decimal(target):
         column = column.cast(pa.string())  # Arrow would round
     result = cast(column, field)
     if _may_change(source, target) and not result.cast(source).equals(column):
         raise unfit(field)
+    if pa.types.is_floating(target) and _count_infinite(result) > _count_infinite(column):
+        raise unfit(field)
     return result
 
 
-def _may_overflow(texts: pa.Array) -> bool:
-    """Return True if numbers have more digits than a decimal, or an exponent: Arrow would silently return others."""
-    is_long = (pc.max(pc.binary_length(texts)).as_py() or 0) > MAX_DIGITS
+def _is_forbidden(source: pa.DataType, target: pa.DataType) -> bool:
+    """Return True if no value of a type is one of the other: Arrow would take a number for microseconds."""
+    if pa.types.is_string(source) or pa.types.is_null(source) or pa.types.is_string(target):
+        return False
+    if not (_is_temporal(source) and _is_temporal(target)):
+        return _is_temporal(source) or _is_temporal(target)
+    if pa.types.is_timestamp(source) and pa.types.is_timestamp(target):
+        return source.tz is None and target.tz is not None  # of an unknown zone
+    return bool(pa.types.is_time(source) or pa.types.is_time(target))
+
+
+def _checked_texts(texts: pa.Array, field: pa.Field) -> pa.Array:
+    """Return texts that Arrow can parse; it would accept more than numbers and times, such as ``0xff``.
+
+    :raises PolyteiaError: if another one is among them.
+    """
+    if pa.types.is_integer(field.type):
+        texts, pattern = pc.replace_substring_regex(texts, r"\.0+$", ""), _INTEGER
+    elif pa.types.is_time(field.type):
+        pattern = _TIME
+    else:
+        return texts
+    if not pc.all(pc.match_substring_regex(texts, pattern)).as_py() and texts.null_count < len(texts):
+        raise unfit(field)
+    return texts
+
+
+def _parse_times(texts: pa.Array, field: pa.Field) -> pa.Array:
+    """Return times of a text column, which Arrow cannot parse."""
+    with suppress(ValueError):
+        return build(field, [None if text is None else dt.time.fromisoformat(text) for text in texts.to_pylist()])
+    raise unfit(field)
+
+
+def _count_infinite(column: pa.Array) -> int:
+    """Return how many numbers are infinite, also as texts."""
+    if pa.types.is_string(column.type):
+        infinite = pc.match_substring_regex(column, _INFINITE, ignore_case=True)
+    elif pa.types.is_floating(column.type):
+        infinite = pc.is_inf(column)
+    else:
+        return 0
+    return pc.sum(infinite).as_py() or 0
+
+
+def _may_overflow(texts: pa.Array, decimal: pa.DataType) -> bool:
+    """Return True if numbers may have too many digits, or an exponent: Arrow would silently return others."""
+    is_long = (pc.max(pc.binary_length(texts)).as_py() or 0) + decimal.scale > MAX_DIGITS
     return is_long or bool(pc.any(pc.match_substring(texts, "e", ignore_case=True)).as_py())
 
 
@@ -98,12 +147,3 @@ def _may_change(source: pa.DataType, target: pa.DataType) -> bool:
     if pa.types.is_timestamp(source):
         return bool(pa.types.is_date(target))
     return bool(pa.types.is_boolean(target) and (pa.types.is_integer(source) or pa.types.is_floating(source)))
-
-
-def _parse_times(column: pa.Array, field: pa.Field) -> pa.Array:
-    """Return times of a text column, which Arrow cannot parse."""
-    try:
-        times = [None if text is None else dt.time.fromisoformat(text) for text in column.to_pylist()]
-        return pa.array(times, field.type)
-    except _FAILURES:
-        raise unfit(field) from None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
-from airflow_provider_polyteia.tables.casts import build, cast_exactly
+from airflow_provider_polyteia.tables.casts import build, cast_exactly, unfit
 from airflow_provider_polyteia.tables.schema import ColumnType, find_types, promote_all, transpose
 from airflow_provider_polyteia.tables.staging import provisional_decimal
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _EXACT = {
     ColumnType.BOOLEAN: pa.types.is_boolean,
     ColumnType.INTEGER: pa.types.is_integer,
-    ColumnType.FLOAT: pa.types.is_floating,
+    ColumnType.FLOAT: pa.types.is_float64,
     ColumnType.DECIMAL: pa.types.is_decimal,
     ColumnType.DATE: pa.types.is_date,
     ColumnType.TIME: pa.types.is_time,
@@ -125,6 +125,8 @@ def to_declared(field: pa.Field, values: Sequence[Any]) -> pa.Array:
     if all(kind in _EXACT and _EXACT[kind](field.type) for kind in found):
         return build(field, values)
     kind = promote_all(ColumnType.NULL, found)
+    if kind is ColumnType.DECIMAL and pa.types.is_temporal(field.type):
+        raise unfit(field)  # its values are texts until here
     return cast_exactly(_convert(kind, kind.to_field(field.name), values, found), field)
 
 

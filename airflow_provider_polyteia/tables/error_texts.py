@@ -6,6 +6,10 @@ import re
 
 _APOSTROPHE = re.compile(r"(?<=\w)'(?=\w)")
 _QUOTED = re.compile("'([^']*)'|\"([^\"]*)\"")
+_WORD = re.compile(r"[\w$]+")
+_NAME = re.compile(r"[\w$]+(\.[\w$]+)*")
+_QUOTES = (('"', '"'), ("`", "`"), ("[", "]"))  # of names in SQL
+_CLAUSES = ("SELECT", "field list", "where clause", "order clause", "group statement", "having clause", "on clause")
 _FIRST_TO_LAST_QUOTE = re.compile("['\"].*['\"]|['\"].*", re.DOTALL)
 
 
@@ -31,5 +35,7 @@ def summary(error: Exception, sql: str) -> str:
 
 
 def _is_part(quoted: str, sql: str) -> bool:
-    """Return True if a quoted text is a name in the SQL, perhaps after those of the database and the schema."""
-    return quoted in sql or quoted.rpartition(".")[2] in sql
+    """Return True if a quoted text is a clause, or a name in the SQL, perhaps after that of the database."""
+    if quoted in _CLAUSES or any(f"{opening}{quoted}{closing}" in sql for opening, closing in _QUOTES):
+        return True
+    return bool(_NAME.fullmatch(quoted)) and quoted.rpartition(".")[2] in _WORD.findall(sql)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from sqlparse.engine import FilterStack
@@ -38,7 +37,7 @@ class _Statement(NamedTuple):
 
 
 def single_query(sql: str) -> str:
-    """Return the only statement in `sql`, without trailing semicolons, comments and whitespace.
+    """Return the only statement in `sql`, without the semicolon at its end and what follows that.
 
     What only the database can parse for sure is left to it: texts in Oracle's own quotes, and functions in `WITH`.
 
@@ -58,7 +57,7 @@ def single_query(sql: str) -> str:
         )
     (statement,) = statements
     _check_reads_only(statement.words)
-    return sql[statement.start : statement.end]
+    return sql[statement.start : statement.end].rstrip()
 
 
 def _split(sql: str) -> list[_Statement]:
@@ -68,9 +67,20 @@ def _split(sql: str) -> list[_Statement]:
         tokens = list(statement.flatten())
         kept = _strip_end(tokens)
         words = [" ".join(token.value.upper().split()) for token in kept if not _is_skipped(token)]
-        statements.append(_Statement(start, start + _length(kept), words))
+        statements.append(_Statement(start, start + _length(_up_to_semicolon(tokens, len(kept))), words))
         start += _length(tokens)
     return [statement for statement in statements if statement.words]
+
+
+def _up_to_semicolon(tokens: list[Token], kept: int) -> list[Token]:
+    """Return the tokens before the semicolon that ends a statement.
+
+    What seems to be a comment before it stays: the database may read ``5--1`` or ``5 # 3`` as a number.
+
+    :param kept: number of the tokens that belong to the statement in any case.
+    """
+    end = next((place for place in range(kept, len(tokens)) if tokens[place].value == ";"), len(tokens))
+    return tokens[:end]
 
 
 def _length(tokens: list[Token]) -> int:
@@ -86,8 +96,9 @@ def _check_reads_only(words: list[str]) -> None:
     first = next((word for word in words if word != "("), "(")
     if first not in _QUERIES:
         raise PolyteiaConfigurationError(f"The SQL begins with {first}. {_EXPECTATION}")
-    for before, word in pairwise(words):
-        if word == "INTO" or (before in _BEFORE_NESTED and word in _WRITES):
+    for before, word, after in zip(["", *words], words, [*words[1:], ""], strict=False):
+        is_write = word in _WRITES and after != "("  # otherwise a function, such as INSERT() of MySQL
+        if word == "INTO" or (before in _BEFORE_NESTED and is_write):
             raise PolyteiaConfigurationError(f"The SQL contains {word}. {_EXPECTATION}")
 
 

@@ -20,6 +20,13 @@ SQL = "SELECT name::int FROM persons WHERE \"Größe\" > 'a'"
         ("Incorrect value: 'it\"s 'odd'' for 'name'", "Incorrect value: '...'"),
         ("Incorrect value: 'open", "Incorrect value: '...'"),
         ("server closed the connection", "server closed the connection"),
+        ("Unknown column 'x' in 'SELECT'", "Unknown column '...'"),
+        ("Unknown column 'name' in 'field list'", "Unknown column 'name' in 'field list'"),
+        ('column "Größe" is odd', 'column "Größe" is odd'),
+        ('wrong: "Hans Muster."', "wrong: '...'"),
+        ('wrong: "hans@muster.a"', "wrong: '...'"),
+        ("near 'e'", "near '...'"),
+        ("near ''", "near '...'"),
     ],
 )
 def test_values_are_left_out(message, kept):

@@ -22,7 +22,10 @@ from airflow_provider_polyteia.tables.sql_statement import single_query
         ("-- insert into\nVALUES (1)", "-- insert into\nVALUES (1)"),
         ("(SELECT 1) UNION (SELECT 2)", "(SELECT 1) UNION (SELECT 2)"),
         ("TABLE bookings", "TABLE bookings"),
-        ("SELECT 1 -- the last line", "SELECT 1"),
+        ("SELECT 1 -- the last line", "SELECT 1 -- the last line"),
+        ("SELECT 5--1 AS x", "SELECT 5--1 AS x"),  # 6 for MySQL
+        ("SELECT 5 # 3", "SELECT 5 # 3"),  # 6 for PostgreSQL
+        ("SELECT (INSERT('abc', 1, 1, 'x'))", "SELECT (INSERT('abc', 1, 1, 'x'))"),  # a function of MySQL
         ("((SELECT 1))", "((SELECT 1))"),
         ("SELECT replace(a, 'x', 'y') FROM t FOR UPDATE", "SELECT replace(a, 'x', 'y') FROM t FOR UPDATE"),
         ("SELECT \"delete\", t.update, 'INTO' FROM t", "SELECT \"delete\", t.update, 'INTO' FROM t"),

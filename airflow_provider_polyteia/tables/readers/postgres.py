@@ -29,6 +29,7 @@ import pyarrow.compute as pc
 
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError
 from airflow_provider_polyteia.tables.casts import MAX_DIGITS
+from airflow_provider_polyteia.tables.error_texts import summary
 from airflow_provider_polyteia.tables.readers.base import check_declared, check_names
 from airflow_provider_polyteia.tables.schema import rows_to_batch
 
@@ -144,8 +145,9 @@ def _fetch_columns(cursor: Any, sql: str, parameters: Parameters) -> Sequence[An
         if code not in _NOT_A_QUERY:
             raise
         raise PolyteiaConfigurationError(
-            f"PostgreSQL does not accept the SQL as a query that returns rows and changes nothing: {str(error).strip()}"
-        ) from error
+            "PostgreSQL does not accept the SQL as a query that returns rows and changes nothing: "
+            f"{summary(error, sql)}"
+        ) from None
     columns: Sequence[Any] = cursor.description
     return columns
 

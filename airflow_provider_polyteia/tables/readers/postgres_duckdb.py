@@ -38,6 +38,7 @@ _SOURCE = "source"
 _NO_ENCODING = "SQL_ASCII"
 _PADDED = {1042: "CASE WHEN {0} IS NOT NULL THEN concat({0}) END"}  # char(n), whose spaces DuckDB would remove
 _NAN, _RANGE, _ENCODING = "nan", "range", "encoding"
+_ERROR = re.compile(r"\b(?:ERROR|FATAL): +(.*)")  # of PostgreSQL
 _UNFIT = re.compile(rf"unfit:({_NAN}|{_RANGE}|{_ENCODING}):(\d+)")
 
 
@@ -245,8 +246,10 @@ def _too_wide(error: duckdb.Error) -> PolyteiaError:
 
 
 def _without_sql(text: str, sql: str) -> str:
-    """Return an error without the query, which contains the parameters, and without excerpts of it."""
-    return text.replace(sql, "...").partition("\nLINE ")[0].strip()
+    """Return what PostgreSQL, or else DuckDB, says in one line: the query has the parameters, and DETAIL has values."""
+    found = _ERROR.findall(text)
+    first, *_ = found[-1:] or text.replace(sql, "...").strip().splitlines() or [""]
+    return first
 
 
 def _from(sql: str) -> str:

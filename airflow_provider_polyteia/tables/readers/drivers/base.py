@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     MakeBatch = Callable[[Sequence[Sequence[Any]]], pa.RecordBatch]
 
-_FIRST_ROWS = 1_000
+_ARRAY_SIZE = 1_000
+_FIRST_ROWS = 16  # because it is not known yet how wide they are
 # Larger batches need more memory and also more time, because the garbage collector traverses their objects repeatedly.
 _MAX_ROWS = 4_000
 
@@ -31,10 +32,10 @@ class Driver:
 
     :param connection: that a hook has opened; it is closed by the caller.
     :param open_connection: opens a second one.
-    :ivar first_rows: number of the rows that are fetched first, when their size is not known yet.
+    :ivar array_size: number of rows that the driver may fetch at a time.
     """
 
-    first_rows = _FIRST_ROWS
+    array_size = _ARRAY_SIZE
 
     def __init__(self, connection: Any, open_connection: Callable[[], Any]) -> None:
         self.connection = connection
@@ -49,10 +50,10 @@ class Driver:
         self.prepare(query)
         cursor = self.open_cursor()
         try:
-            execute(cursor, query.sql, query.parameters, self.first_rows)
+            execute(cursor, query.sql, query.parameters, self.array_size)
             check_columns(cursor)
             columns = declare(self.columns(cursor, query), query.declared)
-            yield from fetch_batches(cursor, partial(to_batch, columns), query.batch_bytes, self.first_rows)
+            yield from fetch_batches(cursor, partial(to_batch, columns), query.batch_bytes)
         except BaseException:
             self.abandon(cursor)
             raise
@@ -84,10 +85,10 @@ class Driver:
                 return
 
 
-def execute(cursor: Any, sql: str, parameters: Parameters, first_rows: int = _FIRST_ROWS) -> None:
+def execute(cursor: Any, sql: str, parameters: Parameters, array_size: int = _ARRAY_SIZE) -> None:
     """Run a query."""
     with suppress(AttributeError):  # DuckDB's cursors do not have it
-        cursor.arraysize = first_rows
+        cursor.arraysize = array_size
     # Drivers interpret % in the SQL as a placeholder only if parameters are passed.
     cursor.execute(sql) if parameters is None else cursor.execute(sql, parameters)
 
@@ -128,12 +129,10 @@ def months_to_iso(value: int) -> str:
     return ("-" if value < 0 else "") + f"P{text or '0M'}"
 
 
-def fetch_batches(
-    cursor: Any, make_batch: MakeBatch, batch_bytes: int, first_rows: int = _FIRST_ROWS
-) -> Iterator[pa.RecordBatch]:
+def fetch_batches(cursor: Any, make_batch: MakeBatch, batch_bytes: int) -> Iterator[pa.RecordBatch]:
     """Yield an empty batch, then batches of about `batch_bytes`, regardless of how wide the rows are."""
     yield make_batch([])
-    count = first_rows
+    count = _FIRST_ROWS
     while rows := cursor.fetchmany(count):
         batch = make_batch(rows)
         fitting = len(rows) * batch_bytes // max(batch.nbytes, 1)

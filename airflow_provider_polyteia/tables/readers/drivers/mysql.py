@@ -8,9 +8,12 @@ MySQL and MariaDB                      Parquet
 =====================================  ================================================================
 TINYINT to BIGINT, also BOOLEAN, YEAR  integers of the same size; unsigned ones of the next larger size,
                                        BIGINT UNSIGNED decimal(20, 0)
-BIT(1); BIT(n)                         boolean; integer of 64 bits, BIT(64) decimal(20, 0)
+BIT(1); BIT(n)                         boolean; integer of 64 bits, BIT(64) decimal(20, 0); of an expression, only
+                                       BIT(1)
 DECIMAL(p, s)                          decimal(p, s), p up to 38; values with more digits are an error
-FLOAT, DOUBLE                          the same
+FLOAT                                  floating-point number of 32 bits, with the six digits that the server sends,
+                                       which is logged
+DOUBLE                                 floating-point number of 64 bits
 DATE, DATETIME, TIMESTAMP              date, timestamp (of the session's time zone); those with a zero as year, month
                                        or day become NULL, which is logged
 TIME                                   text, as the database writes it: it may be negative, or above 24 hours
@@ -31,12 +34,14 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError
 from airflow_provider_polyteia.tables.casts import MAX_DIGITS, build, cast_exactly
 from airflow_provider_polyteia.tables.columns import InferredColumn
+from airflow_provider_polyteia.tables.error_texts import without_values
 from airflow_provider_polyteia.tables.readers.drivers.base import Driver, names_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from airflow_provider_polyteia.tables.columns import Column
     from airflow_provider_polyteia.tables.readers.base import Query
@@ -44,7 +49,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # The protocol's numbers of types.
-BIT, _DATE, _DATETIME, _TIMESTAMP, _YEAR = 16, 10, 12, 7, 13
+BIT, _DATE, _DATETIME, _TIMESTAMP, _YEAR, _FLOAT = 16, 10, 12, 7, 13, 4
 DECIMALS = (0, 246)
 _TEXTS = (15, 249, 250, 251, 252, 253, 254)  # binary if their character set is
 _GEOMETRY = 255
@@ -53,7 +58,7 @@ _SIGNED = {8: pa.int8(), 16: pa.int16(), 32: pa.int32(), 64: pa.int64()}
 _UNSIGNED = {8: pa.int16(), 16: pa.int32(), 32: pa.int64(), 64: pa.decimal128(20, 0)}
 _BITS = {1: pa.bool_(), 64: pa.decimal128(20, 0)}
 _OTHERS = {
-    4: pa.float32(),
+    _FLOAT: pa.float32(),
     5: pa.float64(),
     _TIMESTAMP: pa.timestamp("us"),
     _DATE: pa.date32(),
@@ -61,9 +66,10 @@ _OTHERS = {
     _YEAR: pa.int16(),
     _GEOMETRY: pa.binary(),
 }
-UNSIGNED_FLAG = 32
+UNSIGNED_FLAG, COMPUTED_FLAG = 32, 128
 BINARY_CHARSET = 63
-_INCOMPLETE_DATE = "^0000|-00"  # the time has colons
+_DATES = (_DATE, _DATETIME, _TIMESTAMP)
+_INCOMPLETE_DATE = r"^0000|^\d{4}-00|^\d{4}-\d\d-00"
 
 READ_ONLY = "SET SESSION TRANSACTION READ ONLY"
 CHARSET = "utf8mb4"
@@ -77,11 +83,13 @@ class MySQLType:
     :ivar code: number of the type.
     :ivar size: of decimals, the number of digits; of BIT, the number of bits; None if it is not known.
     :ivar places: of decimals, the number of decimal places; None if it is not known.
+    :ivar is_computed: of BIT, whether the values are digits instead of bytes, as they may be for an expression.
     """
 
     code: int
     is_unsigned: bool = False
     is_binary: bool = False
+    is_computed: bool = False
     size: int | None = None
     places: int | None = 0
 
@@ -119,7 +127,7 @@ class _TextColumn:
         if pa.types.is_binary(field.type):
             return field, content
         texts = cast_exactly(content, pa.field(self.name, pa.string()))
-        if pa.types.is_date(field.type) or pa.types.is_timestamp(field.type):
+        if self._code in _DATES and not pa.types.is_string(field.type):
             texts = self._without_incomplete_dates(texts)
         return field, cast_exactly(texts, field)
 
@@ -148,6 +156,15 @@ class MySQLDriver(Driver):
     def __init__(self, connection: Any, open_connection: Callable[[], Any]) -> None:
         super().__init__(connection, open_connection)
         self._thread = self.thread_id()  # now, because mysqlclient refuses to say it to another thread
+
+    def read(self, query: Query) -> Iterator[pa.RecordBatch]:
+        """Run a query, and log what the server warns of, such as texts that it has cut off."""
+        yield from super().read(query)
+        with closing(self.connection.cursor()) as cursor:
+            cursor.execute("SHOW WARNINGS")
+            warnings = {int(code): _to_text(message) for _, code, message in cursor.fetchall()}
+        for code, message in warnings.items():
+            log.warning("The server warns (%d): %s", code, without_values(message, query.sql))
 
     def prepare(self, query: Query) -> None:  # noqa: ARG002 - not every driver asks before
         """Make the session read-only, and its texts UTF-8."""
@@ -201,7 +218,7 @@ class MySQLdbDriver(MySQLDriver):
         """Return what the server reports: the length of a decimal counts its sign and its point."""
         converters = cursor._result.converter  # noqa: SLF001 - nothing else shows whether a column is binary
         return [
-            _from_length(column, is_unsigned=bool(flags & UNSIGNED_FLAG), is_binary=converter is _is_binary)
+            _from_length(column, flags, is_binary=converter is _is_binary)
             for column, flags, converter in zip(cursor.description, cursor.description_flags, converters, strict=True)
         ]
 
@@ -217,11 +234,7 @@ class PyMySQLDriver(MySQLDriver):
     def types(self, cursor: Any) -> list[MySQLType]:
         """Return what the server reports."""
         return [
-            _from_length(
-                column,
-                is_unsigned=bool(packet.flags & UNSIGNED_FLAG),
-                is_binary=packet.charsetnr == BINARY_CHARSET,
-            )
+            _from_length(column, packet.flags, is_binary=packet.charsetnr == BINARY_CHARSET)
             for column, packet in zip(cursor.description, cursor._result.fields, strict=True)  # noqa: SLF001 - as for mysqlclient
         ]
 
@@ -235,7 +248,8 @@ class PyMySQLDriver(MySQLDriver):
 def _bits(content: pa.Array, field: pa.Field) -> pa.Array:
     """Return the numbers of a column of type BIT."""
     if pa.types.is_boolean(field.type):
-        return pc.not_equal(content, pa.scalar(b"\0"))
+        is_set = [pc.not_equal(content, pa.scalar(zero)) for zero in (b"\0", b"0")]  # a digit for an expression
+        return pc.and_(*is_set)
     numbers = [None if value is None else str(int.from_bytes(value)) for value in content.to_pylist()]
     return cast_exactly(build(pa.field(field.name, pa.string()), numbers), field)
 
@@ -244,7 +258,17 @@ def to_column(name: str, found: MySQLType, last: str) -> Column:
     """Return the column of a type, whose values are what the server sends.
 
     :param last: its type at the last load, for a decimal whose digits are not known.
+    :raises PolyteiaConfigurationError: if its values are ambiguous.
     """
+    if found.code == BIT and found.is_computed and found.size != 1:
+        raise PolyteiaConfigurationError(
+            f"Column {name!r} is computed from BIT, which the server sends in several forms. Convert it in the SQL "
+            "with CAST(column AS UNSIGNED)."
+        )
+    if found.code == _FLOAT:
+        log.warning(
+            "Column %r is a FLOAT, of which the server sends six digits. To load all of them, select column + 0e0", name
+        )
     wanted = found.to_arrow()
     return InferredColumn(name, last, _to_decimal) if wanted is None else _TextColumn(name, found.code, wanted)
 
@@ -253,13 +277,18 @@ def _to_decimal(value: bytes) -> Decimal:
     return Decimal(value.decode())
 
 
+def _to_text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
 def _is_binary(value: bytes) -> bytes:
     """Mark the columns of mysqlclient whose character set is binary."""
     return value
 
 
-def _from_length(column: Sequence[Any], *, is_unsigned: bool, is_binary: bool) -> MySQLType:
+def _from_length(column: Sequence[Any], flags: int, *, is_binary: bool) -> MySQLType:
+    is_unsigned, is_computed = bool(flags & UNSIGNED_FLAG), bool(flags & COMPUTED_FLAG)
     code, length, places = column[1], column[3], column[5]
     if code in DECIMALS:
         length -= (not is_unsigned) + (places > 0)
-    return MySQLType(code, is_unsigned, is_binary, length, places if code in DECIMALS else 0)
+    return MySQLType(code, is_unsigned, is_binary, is_computed, length, places if code in DECIMALS else 0)

@@ -1,7 +1,9 @@
 """MySQL Connector/Python: as the other drivers of MySQL, but it does not report the digits of a decimal.
 
 The server does so in a recursive query: its columns have the types of its first part, and a number of the second part
-that is too large becomes the largest one of the type: 9999999999.99 for DECIMAL(12, 2), seven ones for BIT(7).
+that is too large becomes the largest one of the type: 9999999999.99 for DECIMAL(12, 2), seven ones for BIT(7). No row
+is read for that, but constant parts of the query may be computed. Where that is not possible, a decimal has as many
+decimal places as its values.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from airflow_provider_polyteia.tables.readers.drivers.mysql import (
     BINARY_CHARSET,
     BIT,
     CHARSET,
+    COMPUTED_FLAG,
     DECIMALS,
     UNSIGNED_FLAG,
     MySQLDriver,
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _HUGE = "1e66"  # more than any DECIMAL
-_STRICT = "STRICT_TRANS_TABLES", "STRICT_ALL_TABLES"
+_STRICT = "STRICT_TRANS_TABLES", "STRICT_ALL_TABLES", "TRADITIONAL"
 
 
 class ConnectorDriver(MySQLDriver):
@@ -51,9 +54,12 @@ class ConnectorDriver(MySQLDriver):
     def prepare(self, query: Query) -> None:
         """Make the session read-only, and ask for the types that the driver does not report."""
         super().prepare(query)
+        if "@" in query.sql:
+            return  # a variable may be set by the query
+        connector = importlib.import_module("mysql.connector")
         try:
             self._largest = self._find_largest(query)
-        except importlib.import_module("mysql.connector").ProgrammingError as error:
+        except (connector.ProgrammingError, connector.DataError) as error:
             # Not a query that can be part of another one, such as SHOW, or a server older than MySQL 8.
             log.info("The digits of decimals are not known before the query runs (error %s)", error.errno)
 
@@ -74,7 +80,8 @@ class ConnectorDriver(MySQLDriver):
         elif largest is not None:
             whole, _, fraction = largest.decode().partition(".")
             size, places = len(whole.lstrip("0") + fraction), len(fraction)
-        return MySQLType(code, bool(flags & UNSIGNED_FLAG), charset == BINARY_CHARSET, size, places)
+        is_unsigned, is_computed = bool(flags & UNSIGNED_FLAG), bool(flags & COMPUTED_FLAG)
+        return MySQLType(code, is_unsigned, charset == BINARY_CHARSET, is_computed, size, places)
 
     def _find_largest(self, query: Query) -> dict[str, bytes]:
         # With LIMIT 0, the server does not run the query.

@@ -156,7 +156,7 @@ def _without_values(sql: str) -> Iterator[None]:
     except Exception as error:
         if type(error).__module__.partition(".")[0] != "pyodbc":
             raise
-        message = str(error.args[-1]) if error.args else ""
+        message = max(map(str, error.args), key=len, default="")  # the other one is the state
         raise ReadError(f"{type(error).__name__}: {without_values(message, sql)}") from None
 
 

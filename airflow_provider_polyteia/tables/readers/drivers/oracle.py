@@ -107,7 +107,7 @@ _INLINE = {
     "DB_TYPE_NCLOB": "DB_TYPE_LONG_NVARCHAR",
 }
 _LARGE = {*_INLINE, *_INLINE.values(), "DB_TYPE_JSON", "DB_TYPE_XMLTYPE"}
-_LARGE_FIRST_ROWS = 100
+_LARGE_ARRAY_SIZE = 100
 
 _GEOMETRY = "SDO_GEOMETRY"
 _FUNCTIONS = {
@@ -140,7 +140,7 @@ class OracleDriver(Driver):
             self._begin()
             self._described = self._describe(query.sql)
             if any(_name_of(column) in _LARGE for column in self._described):
-                self.first_rows = _LARGE_FIRST_ROWS
+                self.array_size = _LARGE_ARRAY_SIZE
             yield from super().read(replace(query, sql=_with_conversions(query.sql, self._described)))
         except errors as error:
             raise _without_values(error, query.sql) from None
@@ -149,7 +149,7 @@ class OracleDriver(Driver):
         """Return a cursor that fetches values without changing them, and large ones with their rows."""
         cursor = self.connection.cursor()
         cursor.outputtypehandler = _choose_variable
-        cursor.prefetchrows = self.first_rows
+        cursor.prefetchrows = self.array_size
         return cursor
 
     def columns(self, cursor: Any, query: Query) -> list[Column]:  # noqa: ARG002 - known before

@@ -13,12 +13,14 @@ BOOLEAN                                boolean, of 0 and 1
 DATE, TIME, DATETIME, TIMESTAMP        date, time, timestamp, of texts in ISO 8601
 a type with CHAR, CLOB or TEXT         text
 BLOB                                   binary
-anything else, and expressions         the narrowest type that holds all values
+anything else, expressions, and        the narrowest type that holds all values
+queries with UNION and the like
 =====================================  ================================================================
 """
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from airflow_provider_polyteia.tables.columns import Column
     from airflow_provider_polyteia.tables.readers.base import Query
 
+_COMPOUND = re.compile(r"\b(UNION|INTERSECT|EXCEPT)\b", re.IGNORECASE)
 _VIEW = "temp.polyteia_types"
 _NAMED = {
     "BOOLEAN": pa.bool_(),
@@ -77,7 +80,12 @@ class SQLiteDriver(Driver):
         ]
 
     def _find_declared(self, query: Query) -> list[str]:
-        """Return the declared types of the query's columns; an empty list if it cannot be a view."""
+        """Return the declared types of the query's columns; an empty list if it cannot be a view.
+
+        The view of several queries would only have the types of the first one.
+        """
+        if _COMPOUND.search(query.sql):
+            return []
         try:
             self.connection.execute(f"CREATE TEMP VIEW {_VIEW.partition('.')[2]} AS {self._with_literals(query)}")
         except sqlite3.Error:

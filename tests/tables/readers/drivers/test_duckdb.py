@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError
-from airflow_provider_polyteia.tables.readers.base import Query
+from airflow_provider_polyteia.tables.readers.base import Query, ReadError
 from airflow_provider_polyteia.tables.readers.dbapi import DbApiReader
 
 TYPES = """
@@ -78,6 +78,32 @@ def test_infinite_dates():
     assert found.to_pylist() == [{"a": None, "b": None, "c": None}]
 
 
+def test_times():
+    """A time with an offset is text; the time 24:00, which Parquet does not have, is an error."""
+    assert read("SELECT timetz '10:00:00+02' AS t").to_pylist() == [{"t": "10:00:00+02"}]
+    with pytest.raises(PolyteiaError, match="Column 'a b' contains 24:00"):
+        read("SELECT time '24:00:00' AS \"a b\"")
+
+
+def test_lists_of_dates():
+    """Lists are JSON, whatever they contain."""
+    assert read("SELECT [date '2026-01-01'] AS a, [timestamp 'infinity'] AS b").to_pylist() == [
+        {"a": '["2026-01-01"]', "b": '["infinity"]'}
+    ]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["SELECT n::int FROM (VALUES (7561234567897)) AS t(n)", "SELECT error(n) FROM (VALUES ('7561234567897')) AS t(n)"],
+)
+def test_no_values_in_exceptions(sql):
+    """What DuckDB says about a value is left out, because it contains the value."""
+    with pytest.raises(ReadError) as caught:
+        read(sql.replace("7561234567897", "756123456789' || '7") if "error" in sql else sql)
+    assert "756123" not in str(caught.value)
+    assert caught.value.__context__ is None
+
+
 def test_parameters():
     """Values of placeholders, by position and by name."""
     assert read("SELECT ?::int AS a, '100%' AS b", [7]).to_pylist() == [{"a": 7, "b": "100%"}]
@@ -105,7 +131,7 @@ def test_names():
 def test_show():
     """Statements that are no part of another one."""
     assert read("SHOW TABLES").schema.names == ["name"]
-    with pytest.raises(duckdb.ParserException):
+    with pytest.raises(ReadError, match="ParserException: Parser Error: syntax error"):
         read("SELECT FROM WHERE")
 
 

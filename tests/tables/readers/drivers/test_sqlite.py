@@ -139,6 +139,22 @@ def test_values_of_other_types(path, column, value):
     assert read(path, f"SELECT {column} FROM loose", declared=declared).to_pylist() == [{column: str(value)}]  # noqa: S608 - as above
 
 
+def test_compound_queries(path):
+    """The declared types of one part say nothing about the others, so the values decide."""
+    insert(path, ROW)
+    found = read(path, "SELECT paid AS a, day AS b FROM bookings UNION SELECT 7, 'never'")
+    assert [str(arrow_type) for arrow_type in found.schema.types] == ["int64", "string"]
+
+
+def test_wide_rows(path):
+    """How wide the rows are is not known before the first ones are fetched, so these are few."""
+    numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200)"
+    sql = f"{numbers} SELECT hex(zeroblob(50000)) AS x FROM n"  # noqa: S608 - a test's own SQL
+    batches = list(DbApiReader(Hook(path), Query(sql)).read_batches())
+    assert sum(batch.num_rows for batch in batches) == 200
+    assert max(batch.nbytes for batch in batches) < 8_000_000
+
+
 def test_texts_in_columns_of_text(path):
     """A column of texts takes numbers as they are written."""
     with sqlite3.connect(path) as database:
