@@ -1,4 +1,7 @@
-"""JSON interface of the sandbox under `/_sandbox`, for tests that run it in another process. It needs no key."""
+"""JSON interface of the sandbox under `/_sandbox`, for tests that run it in another process. It needs no key.
+
+`request_guard` refuses changes that pages of other sites request.
+"""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from starlette.requests import Request
 from starlette.responses import Response
 
+from airflow_provider_polyteia.sandbox.backend.errors import BAD_REQUEST, INTERNAL
 from airflow_provider_polyteia.sandbox.backend.platform import Platform, Session
 
 if TYPE_CHECKING:
@@ -106,6 +107,11 @@ class Api:
     errors: ErrorResponses
     unknown_path: Endpoint
     call: DirectCall
+
+
+def http_status(code: int) -> int:
+    """Return the HTTP status of an error. Codes that are not an error's status become 500."""
+    return code if BAD_REQUEST <= code < 600 else INTERNAL  # noqa: PLR2004 - end of 5xx
 
 
 def ingest_fault(request: Request) -> str:

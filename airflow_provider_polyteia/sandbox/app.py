@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.routing import Route
 
@@ -18,6 +19,7 @@ from airflow_provider_polyteia.sandbox.backend.errors import FORBIDDEN, INTERNAL
 from airflow_provider_polyteia.sandbox.faults import effects
 from airflow_provider_polyteia.sandbox.faults.connection import RequestConnection
 from airflow_provider_polyteia.sandbox.recorder import RecordedRequest, Recorder
+from airflow_provider_polyteia.sandbox.request_guard import RequestGuard, ServedHosts
 from airflow_provider_polyteia.sandbox.web_ui import pages
 
 if TYPE_CHECKING:
@@ -31,8 +33,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger("airflow_provider_polyteia.sandbox")
 
 
-def build_app(api: Api, platform: Platform, faults: Faults, recorder: Recorder) -> Starlette:
-    """Return the ASGI application of one sandbox."""
+def build_app(api: Api, platform: Platform, faults: Faults, recorder: Recorder, hosts: ServedHosts) -> Starlette:
+    """Return the ASGI application of one sandbox.
+
+    :param hosts: Hosts for which requests are served.
+    """
 
     def serve(route: ApiRoute) -> ServedEndpoint:
         return ServedEndpoint(route, api, platform, faults, recorder)
@@ -46,7 +51,7 @@ def build_app(api: Api, platform: Platform, faults: Faults, recorder: Recorder) 
     unknown = [replace(route, http_method=None, endpoint=api.unknown_path) for route in api.routes]
     unknown.append(ApiRoute("/{path:path}", None, api.unknown_path))
     routes += [Route(route.path, serve(route)) for route in unknown]
-    app = Starlette(routes=routes)
+    app = Starlette(routes=routes, middleware=[Middleware(RequestGuard, hosts=hosts)])
     app.state.platform, app.state.faults, app.state.recorder = platform, faults, recorder
     return app
 

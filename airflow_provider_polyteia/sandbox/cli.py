@@ -64,6 +64,13 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--port", type=int, default=DEFAULT_PORT, help="port to listen on; 0 selects a free port (default: %(default)s)"
     )
+    add(
+        "--allowed-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="host name at which the sandbox is reached, besides loopback names and --host; * for any; repeatable",
+    )
     add("--ready-file", type=Path, metavar="PATH", help="file to write the base URL to when the sandbox is ready")
     add("--api", choices=tuple(API_TITLES), default="command", help="API to serve (default: %(default)s)")
     add(
@@ -144,6 +151,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         token_lifetime=arguments.token_lifetime,
         url_lifetime=arguments.url_lifetime,
         http_403=arguments.http_403,
+        allowed_hosts=arguments.allowed_host,
     )
     with sandbox:
         _announce(sandbox, arguments)

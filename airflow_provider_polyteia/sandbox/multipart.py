@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow_provider_polyteia.sandbox.backend.errors import BusinessError, bad_request
+from airflow_provider_polyteia.sandbox.backend.errors import BusinessError, Unauthorized, bad_request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from starlette.requests import Request
 
 _BOUNDARY = re.compile(r'multipart/form-data\s*;.*?boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70}))', re.IGNORECASE)
 _NAME = re.compile(rb'content-disposition:\s*form-data\s*;[^\r\n]*?\bname="?([^";\r\n]*)"?', re.IGNORECASE)
@@ -30,6 +33,18 @@ class ReceivedFile:
 
     size: int
     content_type: str
+
+
+@asynccontextmanager
+async def reading_everything(request: Request) -> AsyncIterator[None]:
+    """Receive the rest of the body before an error is sent. Some clients read the response only after sending it."""
+    try:
+        yield
+    except (BusinessError, Unauthorized):
+        with suppress(RuntimeError):  # the body was received completely
+            async for _ in request.stream():
+                pass
+        raise
 
 
 async def receive_file(content_type: str, body: AsyncIterator[bytes], destination: Path) -> ReceivedFile:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-PACKAGES = ("duckdb", "pyarrow", "starlette", "uvicorn")
+PACKAGES = ("duckdb", "pyarrow", "python_calamine", "starlette", "uvicorn")
 
 
 def require_packages() -> None:

@@ -44,6 +44,9 @@ class Options:
     :param url_lifetime: Lifetime of the presigned URLs of the RPC API in seconds. Default: 900.
     :param http_403: Whether missing permissions are reported as HTTP status 403 instead of code 403 inside HTTP 200;
         the platform may use either (docs/platform-api.md#permission-errors). Default: False.
+    :param allowed_hosts: Host names at which other machines or containers reach the sandbox, or `*` for any. Requests
+        for other hosts are refused, because a web page could have sent them (DNS rebinding). Default: loopback names
+        and addresses, and the host to listen on.
     :raises TypeError: if a string is given instead of a list.
     :raises ValueError: if the API or dialect is unknown, there is no key with full access, a key is empty, or a time is
         negative.
@@ -64,18 +67,20 @@ class Options:
     token_lifetime: float | None = None
     url_lifetime: float = 900.0
     http_403: bool = False
+    allowed_hosts: Iterable[str] = ()
 
     def __post_init__(self) -> None:
         if self.api not in API_TITLES:
             raise ValueError(f"api must be one of {', '.join(API_TITLES)}, got {self.api!r}")
         if self.rpc_dialect not in RPC_DIALECTS:
             raise ValueError(f"rpc_dialect must be one of {RPC_DIALECTS}, got {self.rpc_dialect!r}")
-        for name in ("paks", "read_only_paks", "faults", "unacknowledged_solutions"):
+        for name in ("paks", "read_only_paks", "faults", "unacknowledged_solutions", "allowed_hosts"):
             if isinstance(getattr(self, name), str):
                 raise TypeError(f"{name} must be a list of strings, not a string")
         self.paks, self.read_only_paks = tuple(self.paks), tuple(self.read_only_paks)
         if not self.paks or not all((*self.paks, *self.read_only_paks, *self.denied_solutions)):
             raise ValueError("at least one full-access key is required, and keys must not be empty")
+        self.allowed_hosts = tuple(self.allowed_hosts)
         self.unacknowledged_solutions = tuple(self.unacknowledged_solutions)
         for name in ("latency", "ingest_delay", "token_lifetime", "url_lifetime"):
             value = getattr(self, name)

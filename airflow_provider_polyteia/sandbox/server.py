@@ -23,6 +23,7 @@ from airflow_provider_polyteia.sandbox.command_api import COMMAND_API
 from airflow_provider_polyteia.sandbox.faults import Faults
 from airflow_provider_polyteia.sandbox.options import Options
 from airflow_provider_polyteia.sandbox.recorder import RecordedRequest, Recorder
+from airflow_provider_polyteia.sandbox.request_guard import ServedHosts
 from airflow_provider_polyteia.sandbox.rpc_api import RPC_APIS
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ class Sandbox:
     :param host: Address to listen on. Default: loopback.
     :param port: Port to listen on. Default: 0, a free port.
     :param options: Fields of `Options`: api, rpc_dialect, paks, read_only_paks, denied_solutions, data_dir, faults,
-        seed, latency, ingest_delay, ingest_error, unacknowledged_solutions, token_lifetime, url_lifetime, http_403.
+        seed, latency, ingest_delay, ingest_error, unacknowledged_solutions, token_lifetime, url_lifetime, http_403,
+        allowed_hosts.
     :raises ValueError: if a fault or option is invalid.
 
     :ivar faults: Active faults: `add("create_dataset:drop-after:1")`, `clear()`.
@@ -103,7 +105,8 @@ class Sandbox:
             self._socket.close()
             raise
         host, port = self._socket.getsockname()[:2]
-        self.base_url = self.platform.base_url = f"http://{host}:{port}"
+        name = f"[{host}]" if ":" in host else host
+        self.base_url = self.platform.base_url = f"http://{name}:{port}"
         ready = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(ready,), name="polyteia-sandbox", daemon=True)
         self._thread.start()
@@ -210,7 +213,8 @@ class Sandbox:
         """Serve until `stop`. Unlike uvicorn's own server, this starts and stops within milliseconds."""
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
-        app = build_app(self._api, self.platform, self.faults, self.recorder)
+        hosts = ServedHosts((self._address[0], self._socket.getsockname()[0], *self.options.allowed_hosts))
+        app = build_app(self._api, self.platform, self.faults, self.recorder, hosts)
         config = uvicorn.Config(app, ws="none", lifespan="off", log_config=None, timeout_keep_alive=_KEEP_ALIVE)
         config.load()
         state = ServerState()

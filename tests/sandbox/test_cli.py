@@ -93,6 +93,13 @@ def test_options_reach_the_sandbox(serve):
     assert process.communicate(timeout=10)[1] == ""
 
 
+def test_allowed_hosts_reach_the_sandbox(serve):
+    """With --allowed-host, requests for this host are served, but not those for another one."""
+    _, url = serve("--allowed-host", "sandbox")
+    statuses = [requests.get(url, headers={"Host": host}, timeout=10).status_code for host in ("sandbox:80", "other")]
+    assert statuses == [200, 421]
+
+
 def test_the_rpc_api_can_be_served(serve):
     """The API, its dialect and its other options take effect, and the output states which API is served."""
     terms = ["--terms-missing", SANDBOX_SOLUTION_ID]

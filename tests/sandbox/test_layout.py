@@ -23,7 +23,7 @@ def module_name(file):
 APIS = (f"{PACKAGE}.command_api", f"{PACKAGE}.rpc_api")
 PARTS_OF_ALL_APIS = (
     *("backend", "faults", "web_ui", "admin", "api", "app", "recorder", "multipart", "file_response"),
-    *("options", "unknown_paths"),
+    *("options", "unknown_paths", "request_guard"),
 )
 
 MODULES = {module_name(file) for file in FILES}

@@ -14,7 +14,9 @@ def test_negative_times_are_rejected(option):
         Sandbox(**{option: -1})
 
 
-@pytest.mark.parametrize("options", [{"paks": "key"}, {"paks": []}, {"read_only_paks": [""]}, {"faults": "*:html"}])
+@pytest.mark.parametrize(
+    "options", [{"paks": "key"}, {"paks": []}, {"read_only_paks": [""]}, {"faults": "*:html"}, {"allowed_hosts": "x"}]
+)
 def test_invalid_keys_and_faults_are_rejected(options):
     """A string instead of a list, and an empty key, are rejected when the sandbox is created."""
     with pytest.raises((TypeError, ValueError), match=r"key|list"):

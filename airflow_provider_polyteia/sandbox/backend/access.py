@@ -31,6 +31,10 @@ class Caller:
         """Return True if the record belongs to an organization for which the credential is valid."""
         return self.organization_id in (None, record["id"], record.get("organization_id"))
 
+    def may(self, permission: str) -> bool:
+        """Return True if the key grants a permission. A read-only key grants those to view, `can_view_...`."""
+        return not self.read_only or permission.startswith("can_view")
+
     def is_denied(self, record: Record) -> bool:
         """Return True if the record is one of the denied solutions or is contained in one."""
         return record["id"] in self.denied_solutions or record.get("solution_id") in self.denied_solutions

@@ -92,12 +92,7 @@ def _change(platform: Platform, ingest_id: str, **changes: Any) -> None:
 
 
 def _describe_columns(content_type: str, path: Path) -> tuple[dict[str, dict[str, str]], str]:
-    """Return the columns of a file, and the reason why it cannot be ingested, or an empty string.
-
-    Excel files are stored without columns, because the sandbox cannot read them.
-    """
-    if tabular.media_type(content_type) == tabular.EXCEL:
-        return {}, ""
+    """Return the columns of a file, and the reason why it cannot be ingested, or an empty string."""
     if not tabular.can_read(content_type):
         return {}, f"unsupported content type {content_type}"
     try:

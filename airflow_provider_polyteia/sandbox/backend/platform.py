@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_polyteia.sandbox.backend import tabular
 from airflow_provider_polyteia.sandbox.backend.access import Access, Caller, TokenStore
+from airflow_provider_polyteia.sandbox.backend.columns import with_columns
 from airflow_provider_polyteia.sandbox.backend.errors import forbidden, not_found
 from airflow_provider_polyteia.sandbox.backend.files import Files
 from airflow_provider_polyteia.sandbox.backend.store import Record, Store, timestamp
@@ -25,11 +26,13 @@ class UploadTarget:
     """What an upload token stands for: a dataset whose data is replaced, or an image of a report.
 
     :param kind: "dataset" or "image".
+    :param report_id: Report to which an image belongs. Empty for a dataset.
     """
 
     kind: str
     record_id: str
     content_type: str
+    report_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,17 +73,22 @@ class Platform:
     async def ingest(self, target: UploadTarget, path: Path, size: int) -> None:
         """Make a received file the data of its target, immediately or after the ingest delay.
 
-        :raises BusinessError: 404, if the dataset does not exist.
+        :raises BusinessError: 404, if the dataset or report does not exist.
         """
         columns = await asyncio.to_thread(_describe_columns, target, path)
-        if target.kind == "dataset" and self.store.get("dataset", target.record_id) is None:
-            raise not_found("dataset not found")
+        self._require_record(target)
         file = self.files.store(path)
         delay = self.options.ingest_delay
         if delay:
             asyncio.get_running_loop().call_later(delay, self.replace_data, target, file, size, columns)
         else:
             self.replace_data(target, file, size, columns)
+
+    def _require_record(self, target: UploadTarget) -> None:
+        """Check that the dataset, or the report of an image, was not deleted since the token was issued."""
+        kind, record_id = ("report", target.report_id) if target.kind == "image" else ("dataset", target.record_id)
+        if self.store.get(kind, record_id) is None:
+            raise not_found(f"{kind} not found")
 
     def replace_data(self, target: UploadTarget, file: str, size: int, columns: Record) -> None:
         """Make a stored file the data of its target, and remove the previous data.
@@ -98,13 +106,9 @@ class Platform:
             "storage_backend": "sandbox",
             "uploaded_at": timestamp(),
         }
-        self.store.put("asset", {"id": target.record_id, "file": file, **asset_info})
+        self.store.put("asset", {"id": target.record_id, "file": file, "columns": columns, **asset_info})
         if dataset is not None:
-            metadata = {
-                **dataset.get("metadata", {}),
-                "asset_info": asset_info,
-                "schema": {"columns": columns},
-            }
+            metadata = {**with_columns(self.store, dataset), "asset_info": asset_info}
             self.store.put("dataset", {**dataset, "metadata": metadata})
         self.store.commit()
         if previous is not None:

@@ -34,8 +34,11 @@ PREFIXES = {
 org, ws, sol and ds, and dsig of the RPC API, are documented, the others are ours (docs/platform-api.md#ids).
 """
 
-SIDE_TABLES = ("settings", "member", "roles", "tagging", "dpa_entry", "asset")
+SIDE_TABLES = ("settings", "member", "roles", "tagging", "dpa_entry", "asset", "column_descriptions")
 """Kinds that belong to another record, which their id identifies."""
+
+DEFAULT_SETTINGS: Record = {"seats": 10, "features": {"dpa": {"enabled": False}}}
+"""Settings of an organization until others are set. The keys are those of the vendor's SDK."""
 
 _ID_ALPHABET = "0123456789abcdefghijklmnopqrstuv"
 _random = random.Random()  # noqa: S311 - ids must be unique, but not unpredictable
@@ -133,6 +136,7 @@ class Store:
             {"id": constants.SANDBOX_ORGANIZATION_ID, **dates, "name": "Stadt Musterhausen"}
             | {"description": "City administration", "slug": "stadt_musterhausen"},
         )
+        self.put("settings", {"id": constants.SANDBOX_ORGANIZATION_ID, "settings": DEFAULT_SETTINGS})
         self.put(
             "workspace",
             {"id": constants.SANDBOX_WORKSPACE_ID, **organization, **dates, "name": "Kämmerei"}

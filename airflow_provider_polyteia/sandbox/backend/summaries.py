@@ -52,7 +52,7 @@ def _summarize_data(
             stats["rows"] = _count_rows(path, content_type)
         if checksums and "sha256" not in stats:
             stats["sha256"] = sha256(path)
-        shown = {name: value for name, value in asset.items() if name not in ("id", "file")}
+        shown = {name: value for name, value in asset.items() if name not in ("id", "file", "columns")}
         summaries[key] = shown | stats
     return summaries
 

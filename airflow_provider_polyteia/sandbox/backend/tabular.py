@@ -1,4 +1,4 @@
-"""Reads uploaded files with DuckDB: columns, first rows, and the SQL of callers."""
+"""Reads uploaded files with DuckDB: columns, first rows, and the SQL of callers. Excel files are read with calamine."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from airflow_provider_polyteia.sandbox.backend import excel
 from airflow_provider_polyteia.sandbox.backend.errors import bad_request
 
 PARQUET = "application/vnd.apache.parquet"
 CSV = "text/csv"
 JSON = "application/json"
-EXCEL = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
+_EXCEL = (excel.XLSX, excel.XLS)
 _READERS = {PARQUET: "read_parquet", CSV: "read_csv", JSON: "read_json"}
 _WRITERS = {PARQUET: "FORMAT parquet, COMPRESSION zstd", CSV: "FORMAT csv, HEADER true"} | {
     JSON: "FORMAT json, ARRAY true"
@@ -55,7 +56,7 @@ def media_type(content_type: str) -> str:
 
 def can_read(content_type: str) -> bool:
     """Return True if files of this format can be read."""
-    return media_type(content_type) in _READERS
+    return media_type(content_type) in (*_READERS, *_EXCEL)
 
 
 def can_write(content_type: str) -> bool:
@@ -173,15 +174,16 @@ def _sql_errors() -> Iterator[None]:
 @contextmanager
 def _open(path: Path, content_type: str) -> Iterator[duckdb.DuckDBPyRelation]:
     with _own_connection().cursor() as connection, _file_errors(path, content_type):
-        yield connection.sql(f"FROM {_scan(path, content_type)}")
+        _create_view(connection, "data", path, content_type)
+        yield connection.sql("FROM data")
 
 
 @contextmanager
 def _file_errors(path: Path, content_type: str) -> Iterator[None]:
-    """Raise errors of DuckDB as `UnreadableError`, without the local path and our SQL."""
+    """Raise errors of DuckDB and calamine as `UnreadableError`, without the local path and our SQL."""
     try:
         yield
-    except duckdb.Error as error:
+    except (duckdb.Error, excel.WorkbookError) as error:
         message = str(error).partition("\n")[0].replace(str(path), "the file")
         raise UnreadableError(f"not readable as {content_type}: {message}") from error
 
@@ -199,11 +201,18 @@ def _connect() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _scan(path: Path, content_type: str) -> str:
-    reader = _READERS.get(media_type(content_type))
-    if reader is None:
+def _create_view(connection: duckdb.DuckDBPyConnection, name: str, path: Path, content_type: str) -> None:
+    """Create a view of a file's rows, which exists as long as the connection.
+
+    :raises UnreadableError: if the content type is not supported.
+    """
+    media = media_type(content_type)
+    if media in _EXCEL:
+        connection.register(name, excel.read_table(path))
+    elif media in _READERS:
+        connection.execute(f'CREATE TEMP VIEW "{name}" AS FROM {_READERS[media]}({_quote(str(path))})')
+    else:
         raise UnreadableError(f"the sandbox stores {content_type}, but cannot read it")
-    return f"{reader}({_quote(str(path))})"
 
 
 def _prepare(
@@ -215,7 +224,7 @@ def _prepare(
     """Create a view for each dataset, restrict the connection to these files, and return the query to run."""
     for dataset_id, (path, content_type) in sources.items():
         with _file_errors(path, content_type):
-            connection.execute(f'CREATE VIEW "{dataset_id}" AS FROM {_scan(path, content_type)}')
+            _create_view(connection, dataset_id, path, content_type)
     allowed = [str(path) for path, _ in sources.values()] + ([str(writable)] if writable else [])
     connection.execute(f"SET allowed_paths = [{', '.join(map(_quote, allowed))}]")
     # From here on, only these files are accessible, and the statement cannot change these settings.

@@ -15,18 +15,21 @@ from airflow_provider_polyteia.sandbox.command_api.endpoints import (
     call_params,
     error_response,
     exchange_token,
+    file_error_response,
     unauthorized_response,
 )
 from airflow_provider_polyteia.sandbox.command_api.files import download, upload
 from airflow_provider_polyteia.sandbox.command_api.methods import METHODS
 from airflow_provider_polyteia.sandbox.unknown_paths import serve_web_application
 
+_FILE_ERRORS = ErrorResponses(file_error_response, unauthorized_response)
+
 COMMAND_API = Api(
     routes=(
         *(ApiRoute(path, "POST", call_method) for path in CALL_PATHS),
         ApiRoute(TOKEN_PATH, "PUT", exchange_token),
-        ApiRoute(UPLOAD_PATH, "POST", upload, streamed=True),
-        ApiRoute(DOWNLOAD_PATH, "GET", download),
+        ApiRoute(UPLOAD_PATH, "POST", upload, streamed=True, errors=_FILE_ERRORS),
+        ApiRoute(DOWNLOAD_PATH, "GET", download, errors=_FILE_ERRORS),
     ),
     calls=CallNames(
         known=frozenset((*METHODS, *NAMED_PATHS)),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse, Response
 
-from airflow_provider_polyteia.sandbox.api import bearer_credential, decode_json
+from airflow_provider_polyteia.sandbox.api import bearer_credential, decode_json, http_status
 from airflow_provider_polyteia.sandbox.backend.errors import BusinessError, bad_request, forbidden, not_found
 from airflow_provider_polyteia.sandbox.backend.platform import Platform, Session
 from airflow_provider_polyteia.sandbox.command_api.methods import METHODS, Method
@@ -105,6 +105,15 @@ def error_response(error: BusinessError, status: int | None = None) -> Response:
     if error.details is not None:
         body["details"] = error.details
     return JSONResponse({"error": body}, status_code=status or _OK)
+
+
+def file_error_response(error: BusinessError, status: int | None = None) -> Response:
+    """Return a business error of an upload or download with its HTTP status, without an envelope.
+
+    The vendor's clients check only the status of these paths (docs/platform-api.md#upload-responses).
+    """
+    status = http_status(status or error.code)
+    return JSONResponse({"code": status, "message": error.message}, status_code=status)
 
 
 def unauthorized_response() -> Response:

@@ -11,10 +11,9 @@ from airflow_provider_polyteia.sandbox.api import bearer_credential
 from airflow_provider_polyteia.sandbox.backend import tabular
 from airflow_provider_polyteia.sandbox.backend.errors import BusinessError, Unauthorized, not_found
 from airflow_provider_polyteia.sandbox.backend.handlers.content import find_assets
-from airflow_provider_polyteia.sandbox.backend.platform import Export, Platform, Session
-from airflow_provider_polyteia.sandbox.command_api.endpoints import error_response
+from airflow_provider_polyteia.sandbox.backend.platform import Export, Platform, Session, UploadTarget
 from airflow_provider_polyteia.sandbox.file_response import OpenFileResponse
-from airflow_provider_polyteia.sandbox.multipart import receive_file
+from airflow_provider_polyteia.sandbox.multipart import reading_everything, receive_file
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -27,20 +26,27 @@ async def upload(platform: Platform, request: Request) -> Response:
     """Replace the data of a dataset after the body has been received completely (docs/platform-api.md#uploads).
 
     :raises Unauthorized: if the upload token, or a key sent with it, is not valid.
-    :raises BusinessError: 400, if the body is not exactly one multipart part; 404, if the dataset does not exist.
+    :raises BusinessError: 400, if the body is not exactly one multipart part; 404, if the dataset or report does not
+        exist; 411, without a length.
     """
+    async with reading_everything(request):
+        target = _find_target(platform, request)
+        with platform.files.receiving() as path:
+            received = await receive_file(request.headers.get("content-type", ""), request.stream(), path)
+            await platform.ingest(target, path, received.size)
+    return JSONResponse({"data": {"size": received.size}})
+
+
+def _find_target(platform: Platform, request: Request) -> UploadTarget:
+    """Return what the upload replaces, and invalidate its token."""
     if "authorization" in request.headers:  # optional, see docs/platform-api.md#headers
         platform.access.caller(bearer_credential(request))
     if "content-length" not in request.headers:
-        error = BusinessError(_LENGTH_REQUIRED, "Content-Length is required", details=[])
-        return error_response(error, _LENGTH_REQUIRED)
+        raise BusinessError(_LENGTH_REQUIRED, "Content-Length is required")
     target = platform.uploads.consume(request.headers.get("x-upload-token", ""))
-    if target is None:
+    if not isinstance(target, UploadTarget):
         raise Unauthorized
-    with platform.files.receiving() as path:
-        received = await receive_file(request.headers.get("content-type", ""), request.stream(), path)
-        await platform.ingest(target, path, received.size)
-    return JSONResponse({"data": {"size": received.size}})
+    return target
 
 
 async def download(platform: Platform, request: Request) -> Response:

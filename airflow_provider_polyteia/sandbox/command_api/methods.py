@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from airflow_provider_polyteia.sandbox.backend.handlers.records import Handler, Params
     from airflow_provider_polyteia.sandbox.backend.platform import Session
 
-_TYPES: dict[str, tuple[type[Any], str]] = {
+_TYPES: dict[str, tuple[type[Any] | tuple[type[Any], ...], str]] = {
     "": (str, "a string"),
     "#": (int, "an integer"),
     "?": (bool, "a boolean"),
     "[]": (list, "an array"),
     "{}": (dict, "an object"),
+    "{[]}": ((dict, list), "an object or an array"),
 }
 _LIMITS = {"page": (1, 2**31), "size": (1, 100)}
 _LENGTHS = {
@@ -103,7 +104,7 @@ class Method:
 
 
 def _param(text: str) -> Param:
-    match = re.fullmatch(r"(\w+)(#|\?|\[\]|\{\})?(!)?", text)
+    match = re.fullmatch(r"(\w+)(#|\?|\[\]|\{\}|\{\[\]\})?(!)?", text)
     if match is None:
         raise ValueError(f"{text!r} is not a parameter")
     return Param(match[1], match[2] or "", bool(match[3]))
@@ -130,7 +131,8 @@ _PAGE = "page#! size#! search"
 _DPA = "id! slug! status toggleable? attributes{}"
 _INSIGHT = "name description slug query{} config{}"
 
-# Parameters are strings unless marked: # integer, ? boolean, [] array, {} object. ! means required.
+# Parameters are strings unless marked: # integer, ? boolean, [] array, {} object, {[]} object or array.
+# ! means required.
 _ALL = (
     # Organizations
     _query("get_organization", "id!", records.get("organization")),
@@ -178,7 +180,7 @@ _ALL = (
         "id! name description source slug solution_id documentation{}",
         records.update("dataset"),
     ),
-    _command("update_dataset_metadata", "id! columns{}!", content.update_dataset_metadata),
+    _command("update_dataset_metadata", "id! columns{[]}!", content.update_dataset_metadata),
     _command("update_dataset_source_info", "id! source_info{}!", content.update_dataset_source_info),
     _command("delete_dataset", "id!", records.delete("dataset")),
     _query(
@@ -214,10 +216,10 @@ _ALL = (
     # Reports and their views
     _command(
         "create_report",
-        "organization_id solution_id! name! description content{} metadata{}",
+        "organization_id solution_id! name! description content{[]} metadata{}",
         content.create_report,
     ),
-    _command("update_report", "id! name description version# structure{} metadata{}", records.update("report")),
+    _command("update_report", "id! name description version# structure{[]} metadata{}", records.update("report")),
     _command("delete_report", "id!", records.delete("report")),
     _command("add_insight_to_report", "report_id! insight_id!", content.link_to_report("insight", linked=True)),
     _command(

@@ -17,9 +17,11 @@ Kinds that end in `-after` apply the call first, so only its response is lost or
     hang:<s>             hang-after:<s>        send nothing for this many seconds, then reset the connection
     status:<code>        status-after:<code>   this HTTP status with a text body (401: the API's own form)
     body-error:<code>    body-error-after:<code>   error in the API's own form. Command API: HTTP 200 with this
-                                               error.code; RPC API: this HTTP status
+                                               error.code; /upload, /download and RPC API: this HTTP status
     garbage              garbage-after         HTTP 200 with the content type of JSON, but invalid JSON
     html                 html-after            HTTP 200 with a web page
+    empty-after          no-content-after      HTTP 200 and 204 without a body
+    null-after           text-after            HTTP 200 with JSON `null` and with the plain text `OK`
     redirect             redirect-after        302 to the start page
     retry-after:<s>      retry-after-date:<s>  429 with Retry-After in seconds or as an HTTP date
     unavailable:<s>      unavailable-date:<s>  503 with Retry-After in seconds or as an HTTP date

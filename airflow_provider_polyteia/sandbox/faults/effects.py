@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     from airflow_provider_polyteia.sandbox.faults.specs import Fault
 
 _TICK = 0.02
+_FIXED = {
+    "garbage": (HTTPStatus.OK, b'{"data": {"id": "ds_\xff\x00', "application/json"),
+    "empty": (HTTPStatus.OK, b"", None),
+    "no-content": (HTTPStatus.NO_CONTENT, b"", None),
+    "null": (HTTPStatus.OK, b"null", "application/json"),
+    "text": (HTTPStatus.OK, b"OK", "text/plain"),
+}
 
 
 async def replace_response(fault: Fault, connection: RequestConnection, errors: ErrorResponses) -> None:
@@ -45,14 +52,16 @@ async def replace_response(fault: Fault, connection: RequestConnection, errors: 
 
 
 def _fault_response(fault: Fault, errors: ErrorResponses) -> Response:
-    match fault.kind.removesuffix("-after") if fault.apply_first else fault.kind:
+    name = fault.kind.removesuffix("-after") if fault.apply_first else fault.kind
+    if name in _FIXED:
+        status, body, media_type = _FIXED[name]
+        return Response(body, status, media_type=media_type)
+    match name:
         case "status":
             response = _status(int(fault.argument), errors)
         case "body-error":
             error = BusinessError(int(fault.argument), "injected by the sandbox", details=[])
             response = errors.business(error)
-        case "garbage":
-            response = Response(b'{"data": {"id": "ds_\xff\x00', media_type="application/json")
         case "html":
             response = HTMLResponse(WEB_APPLICATION)
         case "redirect":

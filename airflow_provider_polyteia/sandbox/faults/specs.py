@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _WITHOUT_ARGUMENT = {
     *("drop-before", "drop-after", "close-before", "close-after", "garbage", "garbage-after"),
     *("html", "html-after", "redirect", "redirect-after", "short", "wrong-length"),
+    *("empty-after", "no-content-after", "null-after", "text-after"),
     *("ingest-failed", "ingest-stuck", "ingest-lost"),
 }
 _ARGUMENTS = {
@@ -46,6 +47,7 @@ _ONLY_FOR_INGESTS = {"ingest-failed", "ingest-stuck", "ingest-lost"}
 _APPLY_FIRST = {
     *("drop-after", "close-after", "hang-after", "status-after", "body-error-after"),
     *("garbage-after", "html-after", "redirect-after", "unavailable-after"),
+    *("empty-after", "no-content-after", "null-after", "text-after"),
 }
 _THROTTLES = {"slow", "drop-at", "short", "wrong-length"}
 KINDS = _WITHOUT_ARGUMENT | set(_ARGUMENTS)

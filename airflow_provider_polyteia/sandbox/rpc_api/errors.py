@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse, Response
 
-from airflow_provider_polyteia.sandbox.api import ErrorResponses
+from airflow_provider_polyteia.sandbox.api import ErrorResponses, http_status
 from airflow_provider_polyteia.sandbox.backend.errors import PRECONDITION_FAILED, BusinessError
 
 if TYPE_CHECKING:
@@ -56,11 +56,6 @@ def issue(path: str, message: str) -> dict[str, Any]:
 def terms_not_acknowledged() -> BusinessError:
     """Return the error for an upload whose data processing terms are not acknowledged."""
     return BusinessError(PRECONDITION_FAILED, "Data processing terms not acknowledged")
-
-
-def http_status(code: int) -> int:
-    """Return the HTTP status of an error. Codes that are not an error's status become 500."""
-    return code if _BAD_REQUEST <= code < 600 else HTTPStatus.INTERNAL_SERVER_ERROR  # noqa: PLR2004 - end of 5xx
 
 
 def procedure_errors(dialect: int, unauthorized: str = "Unauthorized") -> ErrorResponses:

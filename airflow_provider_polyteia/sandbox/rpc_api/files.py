@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import hmac
-from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from starlette.responses import JSONResponse
 
 from airflow_provider_polyteia.sandbox.api import bearer_credential, ingest_fault
-from airflow_provider_polyteia.sandbox.backend.errors import BusinessError, Unauthorized, bad_request, forbidden
+from airflow_provider_polyteia.sandbox.backend.errors import BusinessError, bad_request, forbidden
 from airflow_provider_polyteia.sandbox.backend.ingests import start_ingest
 from airflow_provider_polyteia.sandbox.backend.platform import Platform, Session, UploadTarget
 from airflow_provider_polyteia.sandbox.file_response import OpenFileResponse
-from airflow_provider_polyteia.sandbox.multipart import receive_file
+from airflow_provider_polyteia.sandbox.multipart import reading_everything, receive_file
 from airflow_provider_polyteia.sandbox.rpc_api.errors import LENGTH_REQUIRED, terms_not_acknowledged
 from airflow_provider_polyteia.sandbox.rpc_api.handlers.datasets import find_unlocked
 from airflow_provider_polyteia.sandbox.rpc_api.presigned import SIGNATURE, StoredExport
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from starlette.requests import Request
     from starlette.responses import Response
 
@@ -34,7 +31,7 @@ async def upload(platform: Platform, request: Request) -> Response:
     :raises BusinessError: 400, if the body is not exactly one multipart part; 403 or 404, if the caller cannot change
         the dataset; 411, without a length; 412, if the terms of the solution are not acknowledged.
     """
-    async with _reading_everything(request):
+    async with reading_everything(request):
         dataset_id = _check_upload(platform, request)
         with platform.files.receiving() as path:
             received = await receive_file(request.headers.get("content-type", ""), request.stream(), path)
@@ -57,18 +54,6 @@ def _check_upload(platform: Platform, request: Request) -> str:
     if dataset["solution_id"] in platform.unacknowledged_solutions:
         raise terms_not_acknowledged()
     return str(dataset["id"])
-
-
-@asynccontextmanager
-async def _reading_everything(request: Request) -> AsyncIterator[None]:
-    """Receive the rest of the body before an error is sent. Some clients read the response only after sending it."""
-    try:
-        yield
-    except (BusinessError, Unauthorized):
-        with suppress(RuntimeError):  # the body was received completely
-            async for _ in request.stream():
-                pass
-        raise
 
 
 async def download(platform: Platform, request: Request) -> Response:

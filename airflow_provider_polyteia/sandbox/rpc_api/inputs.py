@@ -10,12 +10,13 @@ from typing import Any
 from airflow_provider_polyteia.sandbox.rpc_api.errors import invalid_input, issue
 from airflow_provider_polyteia.sandbox.rpc_api.records import to_snake
 
-_TYPES: dict[str, tuple[type[Any], str]] = {
+_TYPES: dict[str, tuple[type[Any] | tuple[type[Any], ...], str]] = {
     "": (str, "string"),
     "#": (int, "number"),
     "?": (bool, "boolean"),
     "[]": (list, "array"),
     "{}": (dict, "record"),
+    "{[]}": ((dict, list), "record or array"),
     "@": (datetime, "date"),
 }
 _CHOICES = {
@@ -60,12 +61,12 @@ class Key:
 def parse_keys(text: str) -> tuple[Key, ...]:
     """Return the keys that a text such as `id! documentation{}~! slug` describes.
 
-    The name is followed by marks: # number, ? boolean, [] array, {} object, @ date (default: string), ~ nullable,
-    ! required.
+    The name is followed by marks: # number, ? boolean, [] array, {} object, {[]} object or array, @ date (default:
+    string), ~ nullable, ! required.
     """
     keys = []
     for word in text.split():
-        match = re.fullmatch(r"(\w+)(#|\?|\[\]|\{\}|@)?(~)?(!)?", word)
+        match = re.fullmatch(r"(\w+)(#|\?|\[\]|\{\}|\{\[\]\}|@)?(~)?(!)?", word)
         if match is None:
             raise ValueError(f"{word!r} is not a key")
         keys.append(Key(match[1], match[2] or "", bool(match[3]), bool(match[4])))

@@ -78,7 +78,8 @@ def _write(name: str, keys: str, handler: Handler) -> Procedure:
 _DATASET = "name! description~! source! documentation{}~!"
 _INSIGHT = "solutionId! organizationId! name! description~! query{}! config{}~! slug"
 
-# Keys are strings unless marked: # number, ? boolean, [] array, {} object, @ date. ~ means nullable, ! required.
+# Keys are strings unless marked: # number, ? boolean, [] array, {} object, {[]} object or array, @ date.
+# ~ means nullable, ! required.
 _ALL = (
     # Sessions and organizations. The exchange has a path of its own; see `sessions`.
     Procedure("auth/listMyOrganizations", (), others.list_my_organizations, writes=False, user_level=True),
@@ -163,7 +164,7 @@ _ALL = (
         "solutionId! organizationId! name! description~!",
         others.creating_in("report", "solution"),
     ),
-    _write("report/updateReport", "id! name description~ structure{} metadata{}", others.patch("report")),
+    _write("report/updateReport", "id! name description~ structure{[]} metadata{}", others.patch("report")),
     _read("report/getReport", "id!", others.presenting(records.get("report"))),
     _read("report/listReports", "solutionId!", others.listing_in("report", "solution")),
     _write("report/deleteReport", "id!", records.delete("report")),

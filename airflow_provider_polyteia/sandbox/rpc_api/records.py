@@ -10,7 +10,8 @@ from airflow_provider_polyteia.sandbox.rpc_api.envelope import INVALID_DATE, par
 if TYPE_CHECKING:
     from airflow_provider_polyteia.sandbox.backend.store import Record
 
-_RENAMED = {"attributes": "publicProperties", "canonical_type": "canonicalType"}
+_RENAMED = {"attributes": "publicProperties"}
+_RENAMED_IN_COLUMNS = {"canonical_type": "canonicalType"}
 _DATASET_FIELDS = (
     *("id", "organization_id", "solution_id", "name", "slug", "description", "source", "documentation"),
     *("created_at", "updated_at"),
@@ -51,7 +52,13 @@ def present_dataset(record: Record) -> dict[str, Any]:
 
 def _describe(column: Any) -> dict[str, Any]:
     fields = column if isinstance(column, dict) else {"type": column}
-    return {_RENAMED.get(name, name): value for name, value in fields.items()}
+    return {_RENAMED_IN_COLUMNS.get(name, name): value for name, value in fields.items()}
+
+
+def read_column(column: dict[str, Any]) -> dict[str, Any]:
+    """Return the description of a column with the names that the backend uses."""
+    names = {name: own for own, name in _RENAMED_IN_COLUMNS.items()}
+    return {names.get(name, name): value for name, value in column.items()}
 
 
 def _present_field(name: str, value: Any) -> Any:

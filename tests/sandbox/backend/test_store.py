@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_polyteia.sandbox import SANDBOX_SOLUTION_ID, Sandbox
+from airflow_provider_polyteia.sandbox import SANDBOX_SOLUTION_ID, SANDBOX_USER_ID, Sandbox
 from airflow_provider_polyteia.sandbox.backend.platform import Platform
 from airflow_provider_polyteia.sandbox.options import Options
 
@@ -19,7 +19,7 @@ def test_the_state_survives_a_restart(tmp_path, start, connect):
     for dataset in (kept, deleted):
         api.upload(api.upload_token(dataset), CSV)
     api.data("command", "delete_dataset", id=deleted)
-    assignments = [{"id": "usr_1", "role": "editor"}]
+    assignments = [{"id": SANDBOX_USER_ID, "role": "editor"}]
     api.data("command", "bulk_role_update", resource_id=kept, assignments=assignments, unassignments=[])
     before = first.datasets
     first.stop()

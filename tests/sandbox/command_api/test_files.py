@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from airflow_provider_polyteia.sandbox import SANDBOX_SOLUTION_ID
+
 PARQUET = "application/vnd.apache.parquet"
 EXCEL = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 CSV = b"day,amount,note\n2026-01-01,1234.50,K\xc3\xa4mmerei\n2026-01-02,99.10,\n"
@@ -109,23 +111,64 @@ def test_an_invalid_upload_changes_nothing(body, content_type, api, sandbox, dat
     """A body that is not exactly one complete part `file` is rejected, and the data is unchanged."""
     api.upload(api.upload_token(dataset), CSV)
     response = send_multipart(api, api.upload_token(dataset), body, content_type)
-    assert response.json()["error"]["code"] == 400
+    assert (response.status_code, response.json()["code"]) == (400, 400)
     assert sandbox.content(dataset) == CSV
     assert list((sandbox.platform.files.root / "work").iterdir()) == []
 
 
 def test_a_dataset_deleted_before_its_upload_is_404(api, dataset):
-    """An upload to a deleted dataset results in 404."""
+    """An upload to a deleted dataset results in HTTP 404, which the vendor's clients do not take for success."""
     token = api.upload_token(dataset)
     api.data("command", "delete_dataset", id=dataset)
-    assert api.upload(token, CSV).json()["error"]["code"] == 404
+    response = api.upload(token, CSV)
+    assert (response.status_code, response.json()) == (404, {"code": 404, "message": "dataset not found"})
+
+
+def test_a_report_deleted_before_its_image_is_404(api):
+    """An image of a deleted report results in HTTP 404."""
+    report = api.data("command", "create_report", solution_id=SANDBOX_SOLUTION_ID, name="R")["id"]
+    name = "generate_report_image_upload_token"
+    token = api.data("command", name, f"/api/{name}", id=report, content_type="image/png")["token"]
+    api.data("command", "delete_report", id=report)
+    assert api.upload(token, b"x").status_code == 404
+
+
+def test_a_dataset_deleted_before_its_export_is_404(api, dataset):
+    """An export of a dataset that was deleted after its token was issued results in HTTP 404."""
+    api.upload(api.upload_token(dataset), CSV)
+    token = api.export_token(f"FROM {dataset}", [dataset])
+    api.data("command", "delete_dataset", id=dataset)
+    response = api.download(token)
+    assert (response.status_code, response.json()) == (404, {"code": 404, "message": "dataset not found"})
+
+
+def test_a_denied_export_is_403(start, connect):
+    """A missing permission at a download results in HTTP 403, even if calls report it inside HTTP 200."""
+    sandbox = start(paks=["all"], denied_solutions={"denied": [SANDBOX_SOLUTION_ID]})
+    api = connect(sandbox)
+    dataset = api.new_dataset()
+    api.upload(api.upload_token(dataset), CSV)
+    token = api.export_token(f"FROM {dataset}", [dataset])
+    assert connect(sandbox, "denied").download(token).status_code == 403
+
+
+def test_a_rejected_upload_is_received_completely(api):
+    """A large upload with an invalid token receives the response instead of a broken connection."""
+    assert api.upload("unknown", b"x" * 30_000_000).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/upload", "/download"])
+def test_injected_errors_have_their_status(path, api, sandbox, dataset):
+    """`body-error` has the form and status in which these paths report errors."""
+    sandbox.faults.add(f"{path}:body-error:409")
+    response = api.download("t") if path == "/download" else api.upload(api.upload_token(dataset), CSV)
+    assert (response.status_code, response.json()["code"]) == (409, 409)
 
 
 def test_an_export_token_is_valid_once(api, dataset):
-    """A used or unknown export token results in JSON inside HTTP 200 instead of a file."""
+    """A used or unknown export token results in HTTP 404."""
     api.upload(api.upload_token(dataset), CSV)
     token = api.export_token(f"FROM {dataset}", [dataset])
     assert api.download(token).content.startswith(b"PAR1")
     for wrong in (token, "unknown", ""):
-        response = api.download(wrong)
-        assert (response.status_code, response.json()["error"]["code"]) == (200, 404)
+        assert api.download(wrong).status_code == 404

@@ -7,13 +7,16 @@ import io
 import time
 import xml.etree.ElementTree as ET
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import requests
+import xlsxwriter
 
 from airflow_provider_polyteia.sandbox import SANDBOX_SOLUTION_ID
 from airflow_provider_polyteia.sandbox.rpc_api.presigned import StoredExport
 
+EXCEL = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 CSV = b"id,name\n1,a\n2,b\n"
 OLD = b"id,name\n0,old\n"
 
@@ -224,6 +227,23 @@ def test_an_export_needs_data(rpc, dataset):
     status, _, message = rpc.error("dataset/exportDatasetData", id=dataset, format="csv")
     assert status == 400
     assert "does not have data yet" in message
+
+
+def test_a_workbook_is_ingested_queried_and_exported(rpc, dataset):
+    """The first sheet of an Excel file becomes the data. A file that is not one fails its ingest."""
+    with xlsxwriter.Workbook(file := io.BytesIO()) as book:
+        sheet = book.add_worksheet()
+        sheet.write_row(0, 0, ["id", "name"])
+        sheet.write_row(1, 0, [1, "Kämmerei"])
+    ingest = rpc.upload(dataset, file.getvalue(), EXCEL).json()["ingestId"]
+    assert rpc.ingest_status(dataset, ingest) == {"status": "completed"}
+    arrow = rpc.query(f"FROM '{dataset}'").content
+    assert pa.ipc.open_stream(arrow).read_all().to_pylist() == [{"id": 1, "name": "Kämmerei"}]
+    exported = rpc.value("dataset/exportDatasetData", id=dataset, format="csv")["url"]
+    assert fetch(exported).content == "id,name\n1,Kämmerei\n".encode()
+    broken = rpc.upload(dataset, b"PK", EXCEL).json()["ingestId"]
+    status = rpc.ingest_status(dataset, broken)
+    assert (status["status"], "cannot be read" in status["errorMessage"]) == ("failed", True)
 
 
 def test_a_large_upload_is_received_byte_by_byte(rpc, dataset, sandbox):

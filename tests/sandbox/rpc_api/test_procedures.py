@@ -152,6 +152,33 @@ def test_columns_can_be_described(rpc, dataset):
     assert rpc.error("dataset/updateDatasetColumns", id=dataset, columns=["a"])[0] == 400
 
 
+def test_uploads_and_descriptions_keep_each_others_columns(rpc, dataset, sandbox):
+    """A description survives uploads and copies, and the columns of the data survive descriptions."""
+    described = [{"name": "b", "canonicalType": "phone", "label": "B"}]
+    rpc.value("dataset/updateDatasetColumns", id=dataset, columns=described)
+    sandbox.upload(dataset, b"a,b\n1,2\n")
+    expected = [
+        {"name": "a", "canonicalType": "number", "type": "BIGINT"},
+        {"name": "b", "canonicalType": "phone", "type": "BIGINT", "label": "B"},
+    ]
+    assert rpc.value("dataset/getDatasetById", id=dataset)["columns"] == expected
+    assert rpc.value("dataset/updateDatasetColumns", id=dataset, columns=described)["columns"] == expected
+    copy = rpc.value("dataset/duplicateDataset", id=dataset, name="Copy")
+    assert copy["columns"] == expected
+    rpc.call("dataset/deleteDatasetData", datasetId=dataset)
+    assert rpc.value("dataset/getDatasetById", id=dataset)["columns"] == described
+    twice = [{"name": "a"}, {"name": "a"}]
+    assert rpc.error("dataset/updateDatasetColumns", id=dataset, columns=twice)[0] == 400
+
+
+def test_a_report_may_be_a_list_of_pages(rpc):
+    """The structure of a report is an object or an array."""
+    report = rpc.value("report/createReport", **IN_SOLUTION, name="R", description="")["id"]
+    for structure in ([{"content": {}}], {"pages": []}):
+        assert rpc.value("report/updateReport", id=report, name="R", structure=structure)["structure"] == structure
+    assert rpc.error("report/updateReport", id=report, name="R", structure="x")[0] == 400
+
+
 def test_a_copy_has_its_own_data(rpc, dataset, sandbox):
     """A duplicate contains the data of the original, but is independent of it."""
     sandbox.upload(dataset, b"a\n1\n")

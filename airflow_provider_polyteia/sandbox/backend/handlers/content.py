@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_polyteia.sandbox.backend import tabular
+from airflow_provider_polyteia.sandbox.backend import columns, tabular
 from airflow_provider_polyteia.sandbox.backend.errors import bad_request
 from airflow_provider_polyteia.sandbox.backend.handlers import records
 from airflow_provider_polyteia.sandbox.backend.platform import Export, Session, UploadTarget
@@ -18,10 +18,9 @@ _LISTABLE = ("dataset", "insight", "report")
 
 
 def update_dataset_metadata(session: Session, params: Params) -> None:
-    """Replace the descriptions of a dataset's columns."""
+    """Replace the descriptions of a dataset's columns. Other columns of the data are kept."""
     dataset = session.find("dataset", params["id"])
-    metadata = {**dataset.get("metadata", {}), "schema": {"columns": params["columns"]}}
-    session.store.change("dataset", dataset, {"metadata": metadata})
+    columns.describe(session.store, dataset, columns.by_name(params["columns"]))
 
 
 def update_dataset_source_info(session: Session, params: Params) -> None:
@@ -41,17 +40,34 @@ def list_resources(session: Session, params: Params) -> dict[str, Any]:
     """Return a page of ids, not records (docs/platform-api.md#resource-lists)."""
     if params["resource_type"] not in _LISTABLE:
         raise bad_request(f"params.resource_type must be one of {', '.join(_LISTABLE)}")
-    containers = {item.get("container_id") for item in params["filters"] if isinstance(item, dict)} - {None}
-    found = records.search(session.visible(params["resource_type"]), params)
-    if session.caller.read_only and not params["permission"].startswith("can_view"):
-        found = []
-    if containers:
-        found = [record for record in found if record["solution_id"] in containers]
+    filters = _read_filters(params["filters"])
+    may_list = session.caller.may(params["permission"])
+    found = records.search(session.visible(params["resource_type"]), params) if may_list else []
+    if filters:
+        found = [record for record in found if _matches_any(session, record, filters)]
     if params.get("tags"):
         found = [record for record in found if set(params["tags"]) <= _tags(session, record)]
     page = records.paginate([record["id"] for record in found], params)
     del page["size"]
     return page
+
+
+def _read_filters(filters: list[Any]) -> list[dict[str, Any]]:
+    """Return valid filters. The only known key is `container_id`, so others are rejected instead of ignored.
+
+    :raises BusinessError: 400, if a filter is not such an object.
+    """
+    for item in filters:
+        if not isinstance(item, dict) or item.keys() != {"container_id"}:
+            raise bad_request('params.filters: the sandbox expects objects such as {"container_id": "sol_..."}')
+    return filters
+
+
+def _matches_any(session: Session, record: Record, filters: list[dict[str, Any]]) -> bool:
+    """Return True if one of the containers contains the record: its solution, workspace or organization."""
+    solution = session.store.get("solution", record["solution_id"]) or {}
+    containers = (record["solution_id"], solution.get("workspace_id"), record.get("organization_id"))
+    return any(item["container_id"] in containers for item in filters)
 
 
 def _tags(session: Session, record: Record) -> set[str]:
@@ -71,7 +87,7 @@ def generate_report_image_upload_token(session: Session, params: Params) -> dict
     report = session.find("report", params["id"])
     extension = params["content_type"].rpartition("/")[2]
     filename = f"{report['id']}-{timestamp().replace(':', '')}.{extension}"
-    target = UploadTarget("image", filename, params["content_type"])
+    target = UploadTarget("image", filename, params["content_type"], report["id"])
     return {"token": session.platform.uploads.issue(target), "filename": filename}
 
 
@@ -127,7 +143,7 @@ def link_to_report(kind: str, *, linked: bool) -> records.Handler:
     def handler(session: Session, params: Params) -> None:
         report = session.find("report", params["report_id"])
         record_id = session.find(kind, params[f"{kind}_id"])["id"]
-        others = [item for item in report["metadata"].get(f"{kind}s", []) if item != record_id]
+        others = [item for item in (report["metadata"].get(f"{kind}s") or []) if item != record_id]
         links = [*others, record_id] if linked else others
         session.store.change("report", report, {"metadata": {**report["metadata"], f"{kind}s": links}})
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_polyteia.sandbox.backend.errors import bad_request, not_found, slug_taken
 from airflow_provider_polyteia.sandbox.backend.handlers import records
-from airflow_provider_polyteia.sandbox.backend.store import Record, new_id
+from airflow_provider_polyteia.sandbox.backend.store import DEFAULT_SETTINGS, Record, new_id
 
 if TYPE_CHECKING:
     from airflow_provider_polyteia.sandbox.backend.handlers.records import Params
@@ -18,7 +18,7 @@ _DPA_FIELDS = ("slug", "status", "toggleable", "attributes")
 def create_organization(session: Session, params: Params) -> Record:
     """Create an organization with its settings."""
     organization: Record = records.create("organization", None)(session, params)
-    session.store.put("settings", {"id": organization["id"], "settings": params.get("settings") or {}})
+    session.store.put("settings", {"id": organization["id"], "settings": params.get("settings") or DEFAULT_SETTINGS})
     return organization
 
 
@@ -26,7 +26,7 @@ def get_organization_settings(session: Session, params: Params) -> Any:
     """Return the settings of an organization."""
     organization = session.find("organization", params["id"])
     settings = session.store.get("settings", organization["id"])
-    return settings["settings"] if settings else {}
+    return settings["settings"] if settings else DEFAULT_SETTINGS
 
 
 def update_organization_settings(session: Session, params: Params) -> None:
@@ -36,8 +36,14 @@ def update_organization_settings(session: Session, params: Params) -> None:
 
 
 def invite_user_to_organization(session: Session, params: Params) -> None:
-    """Create a member with a pending invitation. No e-mail is sent."""
+    """Create a member with a pending invitation. No e-mail is sent.
+
+    :raises BusinessError: 400, if a user with this e-mail address was already invited or is a member.
+    """
     organization = session.find("organization", params["id"])
+    email = params["email"].casefold()
+    if any(member["email"].casefold() == email for member in _members(session, organization)):
+        raise bad_request("params.email: this user was already invited or is a member")
     user_id = new_id("user")
     member = {"user_id": user_id, "organization_id": organization["id"], "name": params["email"]}
     session.store.put(
@@ -55,13 +61,20 @@ def get_organization_member(session: Session, params: Params) -> Record:
 def list_organization_members(session: Session, params: Params) -> dict[str, Any]:
     """Return a page of an organization's members."""
     organization = session.find("organization", params["id"])
-    members = records.inside(session, "organization", organization, "member")
-    return records.paginate([_public_member(member) for member in records.search(members, params)], params)
+    members = [_public_member(member) for member in _members(session, organization)]
+    found = records.matching(records.search(members, params), params.get("filters"))
+    return records.paginate(found, params)
 
 
 def remove_from_organization(session: Session, params: Params) -> None:
-    """Remove a member from an organization."""
-    session.store.remove("member", _member(session, params)["id"])
+    """Remove a member from an organization, and the member's roles in it."""
+    member = _member(session, params)
+    session.store.remove("member", member["id"])
+    records.remove_roles(session, member["user_id"], member["organization_id"])
+
+
+def _members(session: Session, organization: Record) -> list[Record]:
+    return records.inside(session, "organization", organization, "member")
 
 
 def _member(session: Session, params: Params) -> Record:
@@ -89,21 +102,36 @@ def get_users_or_groups_for_resource(session: Session, params: Params) -> dict[s
     records.find_resource(session, params["resource_id"])
     roles = session.store.get("roles", params["resource_id"])
     assignments = roles["assignments"] if roles else {}
-    return {"items": [{"id": holder, "role": role} for holder, role in assignments.items()]}
+    items = [{"id": holder, "role": role} for holder, role in assignments.items()]
+    return {"items": records.matching(items, params.get("filters"))}
 
 
 def bulk_role_update(session: Session, params: Params) -> None:
-    """Assign and remove roles. A new role replaces the previous one (docs/platform-api.md#roles)."""
-    records.find_resource(session, params["resource_id"])
+    """Assign and remove roles. A new role replaces the previous one (docs/platform-api.md#roles).
+
+    :raises BusinessError: 404, if a role is assigned to an unknown user or group.
+    """
+    _, resource = records.find_resource(session, params["resource_id"])
     try:
         assigned = {item["id"]: item["role"] for item in params["assignments"]}
         unassigned = {item["id"] for item in params["unassignments"]}
     except (TypeError, KeyError) as error:
         raise bad_request("assignments must be objects with id and role, unassignments objects with id") from error
+    for holder in assigned:
+        _require_holder(session, resource, holder)
     roles = session.store.get("roles", params["resource_id"])
     before = roles["assignments"] if roles else {}
     after = {holder: role for holder, role in (before | assigned).items() if holder not in unassigned}
     session.store.put("roles", {"id": params["resource_id"], "assignments": after})
+
+
+def _require_holder(session: Session, resource: Record, holder: Any) -> None:
+    """Check that roles in a resource can be assigned to a holder: a member or group of the same organization."""
+    organization_id = resource.get("organization_id", resource["id"])
+    group = session.store.get("group", holder) if isinstance(holder, str) else None
+    is_group = group is not None and group["organization_id"] == organization_id
+    if not is_group and session.store.get("member", f"{organization_id}/{holder}") is None:
+        raise not_found("user or group not found")
 
 
 def add_member(kind: str) -> records.Handler:

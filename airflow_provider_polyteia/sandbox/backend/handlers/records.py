@@ -79,7 +79,7 @@ def listing(kind: str, *filters: str) -> Handler:
             for record in session.visible(kind)
             if all(record.get(name) == value for name, value in expected.items())
         ]
-        return paginate(search(records, params), params)
+        return paginate(matching(search(records, params), params.get("filters")), params)
 
     return handler
 
@@ -100,6 +100,12 @@ def search(records: Iterable[Record], params: Params) -> list[Record]:
     """Return the records whose name contains the parameter `search`, ignoring case."""
     text = (params.get("search") or "").casefold()
     return [record for record in records if text in str(record.get("name", "")).casefold()]
+
+
+def matching(records: Iterable[Record], filters: Params | None) -> list[Record]:
+    """Return the records that have all fields of `filters` with equal values (docs/platform-api.md#list-filters)."""
+    expected = filters or {}
+    return [record for record in records if all(record.get(name) == value for name, value in expected.items())]
 
 
 def create(kind: str, parent: str | None) -> Handler:
@@ -195,22 +201,60 @@ def inside(session: Session, outer_kind: str, outer: Record, kind: str) -> list[
 
 def remove(session: Session, kind: str, record: Record) -> None:
     """Remove a record, its content, and everything that refers to it."""
+    _remove_references(session, kind, record)
     for inner in CONTENT.get(kind, ()):
         for content in inside(session, kind, record, inner):
             remove(session, inner, content)
     session.platform.remove_asset(record["id"])
     session.store.remove(kind, record["id"])
-    for side_table in ("settings", "roles", "tagging"):
+    for side_table in ("settings", "roles", "tagging", "column_descriptions"):
         session.store.remove(side_table, record["id"])
     for entry in session.store.all("dpa_entry"):
         if entry["solution_id"] == record["id"]:
             session.store.remove("dpa_entry", entry["id"])
 
 
+def _remove_references(session: Session, kind: str, record: Record) -> None:
+    """Remove the roles of a group, or a tag or link to a report from the records that have it."""
+    if kind == "group":
+        remove_roles(session, record["id"], record["organization_id"])
+    elif kind == "tag":
+        for tagging in session.store.all("tagging"):
+            if record["id"] in tagging["tags"]:
+                tags = [tag for tag in tagging["tags"] if tag != record["id"]]
+                session.store.put("tagging", {**tagging, "tags": tags})
+    elif kind in ("dataset", "insight"):
+        for report in session.store.all("report"):
+            links = report["metadata"].get(f"{kind}s") or []
+            if record["id"] in links:
+                others = [link for link in links if link != record["id"]]
+                session.store.change("report", report, {"metadata": {**report["metadata"], f"{kind}s": others}})
+
+
+def remove_roles(session: Session, holder: str, organization_id: str) -> None:
+    """Remove all roles that a user or group has in an organization and the resources in it."""
+    for roles in session.store.all("roles"):
+        if holder in roles["assignments"] and _organization_of(session, roles["id"]) == organization_id:
+            others = {other: role for other, role in roles["assignments"].items() if other != holder}
+            session.store.put("roles", {**roles, "assignments": others})
+
+
+def _organization_of(session: Session, resource_id: str) -> str:
+    """Return the id of the organization to which a resource belongs, or an empty string if it does not exist."""
+    kind = _kind_of(resource_id)
+    resource = session.store.get(kind, resource_id) if kind else None
+    return str(resource.get("organization_id", resource["id"])) if resource else ""
+
+
+def _kind_of(record_id: str) -> str | None:
+    """Return the kind that the prefix of an id stands for, or None if it is unknown."""
+    prefix = record_id.partition("_")[0]
+    return next((kind for kind, known in PREFIXES.items() if known == prefix), None)
+
+
 def find_resource(session: Session, record_id: str) -> tuple[str, Record]:
     """Return the kind that the prefix of an id stands for, and the record."""
-    prefix = record_id.partition("_")[0]
-    kind = next((kind for kind, known in PREFIXES.items() if known == prefix), None)
+    kind = _kind_of(record_id)
     if kind is None:
         raise bad_request(f"{record_id!r} is not the id of a resource")
     return kind, session.find(kind, record_id)

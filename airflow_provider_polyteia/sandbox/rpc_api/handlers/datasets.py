@@ -7,15 +7,15 @@ import re
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_polyteia.sandbox.backend import tabular
-from airflow_provider_polyteia.sandbox.backend.errors import bad_request, forbidden, not_found
+from airflow_provider_polyteia.sandbox.backend import columns, tabular
+from airflow_provider_polyteia.sandbox.backend.errors import BusinessError, bad_request, forbidden, not_found
 from airflow_provider_polyteia.sandbox.backend.handlers import records
 from airflow_provider_polyteia.sandbox.backend.handlers.content import find_assets
 from airflow_provider_polyteia.sandbox.backend.platform import UploadTarget
 from airflow_provider_polyteia.sandbox.rpc_api.envelope import BigInt, format_date
 from airflow_provider_polyteia.sandbox.rpc_api.errors import invalid_input, issue
 from airflow_provider_polyteia.sandbox.rpc_api.presigned import StoredExport, issue_url
-from airflow_provider_polyteia.sandbox.rpc_api.records import present_dataset
+from airflow_provider_polyteia.sandbox.rpc_api.records import present_dataset, read_column
 
 if TYPE_CHECKING:
     from airflow_provider_polyteia.sandbox.backend.handlers.records import Params
@@ -74,13 +74,14 @@ def update_dataset(session: Session, params: Params) -> dict[str, Any]:
 
 
 def update_columns(session: Session, params: Params) -> dict[str, Any]:
-    """Replace the descriptions of a dataset's columns."""
+    """Replace the descriptions of a dataset's columns. Other columns of the data are kept."""
     dataset = find_unlocked(session, params["id"])
-    columns = params["columns"]
-    if not all(isinstance(column, dict) and isinstance(column.get("name"), str) for column in columns):
-        raise invalid_input([issue("columns", "the sandbox expects objects with a name")])
-    described = {column["name"]: {key: value for key, value in column.items() if key != "name"} for column in columns}
-    return _change_metadata(session, dataset, schema={"columns": described})
+    try:
+        described = columns.by_name(params["columns"])
+    except BusinessError as error:
+        raise invalid_input([issue("columns", "the sandbox expects objects with a unique name")]) from error
+    renamed = {name: read_column(column) for name, column in described.items()}
+    return present_dataset(columns.describe(session.store, dataset, renamed))
 
 
 def _change_metadata(session: Session, dataset: Record, **changes: Any) -> dict[str, Any]:
@@ -99,7 +100,8 @@ def delete_data(session: Session, params: Params) -> None:
     """Delete the data of a dataset. The dataset remains."""
     dataset = find_unlocked(session, params["dataset_id"])
     session.platform.remove_asset(dataset["id"])
-    _change_metadata(session, dataset, asset_info=None, schema=None)
+    emptied = {**dataset, "metadata": columns.with_columns(session.store, dataset)}
+    _change_metadata(session, emptied, asset_info=None)
 
 
 def find_unlocked(session: Session, dataset_id: str) -> Record:
@@ -138,10 +140,10 @@ async def get_stats(session: Session, params: Params) -> dict[str, Any]:
         path, content_type = files[dataset["id"]]
         try:
             rows = await asyncio.to_thread(tabular.count_rows, path, content_type)
-            columns = await asyncio.to_thread(tabular.describe, path, content_type)
+            described = await asyncio.to_thread(tabular.describe, path, content_type)
         except tabular.UnreadableError as error:
             raise bad_request(str(error)) from error
-    types = [{"name": name, "type": column["type"]} for name, column in columns.items()]
+    types = [{"name": name, "type": column["type"]} for name, column in described.items()]
     return {"rowCount": BigInt(rows), "columns": types}
 
 
@@ -174,14 +176,15 @@ async def duplicate_dataset(session: Session, params: Params) -> dict[str, Any]:
     copied = {name: original[name] for name in ("solution_id", "organization_id", "description", "source")}
     copied |= {"documentation": original["documentation"], "name": params["name"]}
     created = create_dataset(session, copied)
+    columns.copy_descriptions(session.store, original, session.find("dataset", created["id"]))
     asset = session.store.get("asset", original["id"])
     if asset is None:
-        return created
+        return present_dataset(session.find("dataset", created["id"]))
     target = UploadTarget("dataset", created["id"], asset["content_type"])
     with session.platform.files.receiving() as path:
         await asyncio.to_thread(_copy, session.platform.files.path(asset["file"]), path)
-        columns = original.get("metadata", {}).get("schema", {}).get("columns", {})
-        session.platform.replace_data(target, session.platform.files.store(path), asset["size"], columns)
+        file = session.platform.files.store(path)
+        session.platform.replace_data(target, file, asset["size"], asset.get("columns", {}))
     return present_dataset(session.find("dataset", created["id"]))
 
 

@@ -124,7 +124,7 @@ remove_tag_assignment = people.tag_resource(tagged=False)
 
 def check_permission(session: Session, params: Params) -> dict[str, Any]:
     """Return whether the caller has a permission for a resource. Permissions to view are `can_view_...`."""
-    allowed = params["permission"].startswith("can_view") or not session.caller.read_only
+    allowed = session.caller.may(params["permission"])
     try:
         records.find_resource(session, params["resource_id"])
     except BusinessError as error:
