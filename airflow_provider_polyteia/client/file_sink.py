@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import IO, TYPE_CHECKING, NamedTuple
+from http import HTTPStatus
+from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
 
 from airflow_provider_polyteia.client.formats import JSON, media_type
 from airflow_provider_polyteia.client.progress import Progress
@@ -15,7 +16,25 @@ if TYPE_CHECKING:
     from airflow_provider_polyteia.client.operation import Response
 
 MAX_HEAD = 64 * 1024
-TAIL = 4
+
+
+class EndCheck(Protocol):
+    """Follows the content of a file as it arrives, to judge whether it is complete. Performs no I/O.
+
+    :ivar shows_end: whether a file of its format can show that it is complete.
+    """
+
+    shows_end: bool
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next part of the file."""
+
+    def problem(self, *, is_delimited: bool) -> str:
+        """Return what the file is instead of a complete one, e.g. ``JSON that ends in the middle of a value``.
+
+        :param is_delimited: whether the response has shown that all of it arrived; otherwise the file must show it.
+        :return: empty if it is complete.
+        """
 
 
 class Destination(NamedTuple):
@@ -24,11 +43,13 @@ class Destination(NamedTuple):
     :param open: opens a new temporary file for an attempt, keeps it if the attempt succeeds, else removes it.
     :param content_type: MIME type of the file.
     :param name: the name of the file in the log.
+    :param new_check: returns a new check of a file of this type.
     """
 
     open: Callable[[], AbstractContextManager[IO[bytes]]]
     content_type: str
     name: str
+    new_check: Callable[[], EndCheck]
 
 
 class FileSink:
@@ -38,20 +59,23 @@ class FileSink:
 
     :param content_type: the format that was requested.
     :param name: the name of the file in the log.
+    :param new_check: returns a new check of a file of this format.
 
     :ivar accepted: whether the last response was received here, and not read as an error.
     :ivar head: the first bytes of the body, up to 64 KiB.
-    :ivar tail: the last four bytes of the body.
+    :ivar check: has followed the last response that was received here.
     :ivar received: number of bytes that came over the wire.
     """
 
-    def __init__(self, file: IO[bytes], content_type: str, name: str) -> None:
+    def __init__(self, file: IO[bytes], content_type: str, name: str, new_check: Callable[[], EndCheck]) -> None:
         self.accepted = False
-        self.head = self.tail = b""
+        self.head = b""
+        self.check = new_check()
         self.received = 0
         self._file = file
         self.content_type = media_type(content_type)
         self._name = name
+        self._new_check = new_check
         self._held = b""
         self._is_held = False
         self._progress = Progress("", None)
@@ -62,10 +86,13 @@ class FileSink:
         return self._progress.done
 
     def wants(self, head: Response) -> bool:
-        """Accept what may be the file; leave errors and web pages."""
-        self.head = self.tail = self._held = b""
+        """Accept what may be the whole file; leave errors, web pages, parts, and files whose end could not be seen."""
+        self.head = self._held = b""
+        self.check = self._new_check()
         self._is_held = head.is_json
-        self.accepted = head.is_success and not head.is_html and (not head.is_json or self.content_type == JSON)
+        may_be_file = head.status == HTTPStatus.OK and not head.is_html
+        is_expected = not head.is_json or self.content_type == JSON
+        self.accepted = may_be_file and is_expected and (head.is_delimited or self.check.shows_end)
         self._progress = Progress(f"Exporting to {self._name!r}", head.content_length)
         return self.accepted
 
@@ -76,7 +103,7 @@ class FileSink:
         """
         if len(self.head) < MAX_HEAD:
             self.head = (self.head + chunk)[:MAX_HEAD]
-        self.tail = (self.tail + chunk)[-TAIL:]
+        self.check.feed(chunk)
         self._progress.advance(len(chunk))
         self._held += chunk
         if not self._is_held or len(self._held) > MAX_HEAD:

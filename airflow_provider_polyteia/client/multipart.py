@@ -6,8 +6,9 @@ requests asks a body for its length once, and iterates over it each time that th
 source again for each iteration, so a request that is sent again sends the whole file; there is no consumed stream that
 could be stored as an empty file.
 
-The length is announced before the first byte is read. If the source turns out to be shorter or longer, the iteration
-raises before the closing boundary is sent: the platform never receives a complete body, and keeps its data.
+The length is announced before the first byte is read. If the source turns out to be shorter or longer, or to have been
+changed while it was read, the iteration raises before the closing boundary is sent: the platform never receives a
+complete body, and keeps its data.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ class UploadSource:
 
     :param name: file name for the platform and the log.
     :param size: length in bytes.
-    :param open: opens the data at its beginning; called for each attempt.
+    :param open: opens the data at its beginning; called for each attempt. Raises PolyteiaError, when it is opened or
+        after it was read, if it is no longer the same data.
     """
 
     name: str
@@ -64,7 +66,7 @@ class FileBody:
     def __iter__(self) -> Iterator[bytes]:
         """Yield the body from its beginning.
 
-        :raises PolyteiaError: if the source cannot be read, or its length has changed.
+        :raises PolyteiaError: if the source cannot be read, or has changed.
         """
         yield self._head
         yield from self._content()
@@ -85,6 +87,8 @@ class FileBody:
             with self._source.open() as file:
                 while chunk := file.read(CHUNK):
                     yield chunk
+        except PolyteiaError:
+            raise
         # Whatever a storage layer raises must not be mistaken for a failure of the connection to the platform.
         except Exception as error:
             raise PolyteiaError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypedDict
 
@@ -15,6 +16,7 @@ from airflow_provider_polyteia.client.sql_references import Datasets, Query, res
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError
 from airflow_provider_polyteia.storage import atomic_write, display_name, open_source, to_path
 from airflow_provider_polyteia.tables.file_checks.check import check_file
+from airflow_provider_polyteia.tables.file_checks.ends import new_end_check
 from airflow_provider_polyteia.tables.file_checks.parquet import Contents
 from airflow_provider_polyteia.tables.optional_dependencies import require
 
@@ -233,7 +235,7 @@ def _count_rows(client: PolyteiaClient, api: PlatformAPI, dataset_id: str) -> in
 def _destination(destination: AnyPath, content_type: str | None) -> Destination:
     path = to_path(destination)
     kind = content_type or by_extension(path.name, "format")
-    return Destination(lambda: atomic_write(path), kind, display_name(path))
+    return Destination(lambda: atomic_write(path), kind, display_name(path), partial(new_end_check, kind))
 
 
 def _export(

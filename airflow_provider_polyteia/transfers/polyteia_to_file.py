@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 class PolyteiaToFileOperator(KillableOperator):
     """Write a dataset, or the result of a query on datasets, to a file, in constant memory.
 
-    The file appears under its name only when it is complete. Returns ``path``, ``bytes``, ``rows`` (of a Parquet file,
-    if pyarrow is installed; otherwise None), ``content_type`` and ``datasets`` (ids); each is also pushed as a separate
-    XCom. Specify either `dataset_id`, or both `sql` and `datasets`.
+    The file appears under its name only when all of it has certainly arrived. Returns ``path``, ``bytes``, ``rows`` (of
+    a Parquet file, if pyarrow is installed; otherwise None), ``content_type`` and ``datasets`` (ids); each is also
+    pushed as a separate XCom. Specify either `dataset_id`, or both `sql` and `datasets`.
 
     :param dataset_id: id of the dataset whose data is exported as a whole (templated); or
     :param sql: a query in DuckDB's dialect (templated; may be the path of a ``.sql`` file). It refers to a dataset as
@@ -34,7 +34,7 @@ class PolyteiaToFileOperator(KillableOperator):
     :param datasets: the datasets in use (templated): ``{name: id}``, or their ids. On the RPC API, at least one; the
         query runs in the solution of the first one.
     :param destination: a path on the worker, a URL such as ``s3://conn_id@bucket/key``, or an `ObjectStoragePath`
-        (templated).
+        (templated). What is not a file, such as a directory or a named pipe, is refused.
     :param args: values for placeholders in the query by position (templated). Default: none.
     :param format: MIME type of the file (templated). Default: by the extension of `destination`. On the command API,
         only Parquet is known to work. On the RPC API, a dataset can be exported as Parquet, CSV, JSON or Excel (xlsx),

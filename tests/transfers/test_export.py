@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import resource
 from pathlib import Path
 from urllib.parse import quote
@@ -79,7 +80,8 @@ def test_wire(local, server, tmp_path):
 @pytest.mark.parametrize(("extension", "content_type"), BY_EXTENSION.items())
 def test_format_by_extension(local, server, tmp_path, extension, content_type):
     """The extension of the destination determines the requested format."""
-    content = parquet() if extension == ".parquet" else b'[{"id": 1}]'
+    contents = {".parquet": parquet(), ".xlsx": b"PK\x05\x06" + bytes(18)}
+    content = contents.get(extension, b'[{"id": 1}]')
     answering(server, status(200, content, content_type=content_type))
     assert export(local, tmp_path / f"rows{extension}")["content_type"] == content_type
     assert server.requests[0].json["params"]["format"] == content_type
@@ -281,12 +283,13 @@ def test_symbolic_link(local, server, tmp_path):
 
 @pytest.mark.parametrize("reply", [status(200, b"a\n", content_type="text/csv"), status(403)])
 def test_storage_that_cannot_remove_the_temporary_file(local, server, tmp_path, monkeypatch, caplog, reply):
-    """If the temporary file cannot be removed, a warning is logged, and the original result or error is kept."""
+    """If a temporary file with a name cannot be removed, a warning is logged; the result or error is kept."""
 
     def fail(*_, **__):
         raise ConnectionError("storage failure")
 
     answering(server, reply)
+    monkeypatch.delattr(os, "O_TMPFILE")
     monkeypatch.setattr(Path, "unlink", fail)
     if reply.status == 200:
         export(local, tmp_path / "rows.csv")

@@ -10,9 +10,9 @@ import codecs
 import gzip
 import io
 import logging
-import os
 import zipfile
 import zlib
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Self
 
@@ -23,6 +23,7 @@ from airflow_provider_polyteia.tables.temporary import open_temporary, path_of, 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from types import TracebackType
 
     from airflow_provider_polyteia.client.multipart import UploadSource
 
@@ -38,20 +39,23 @@ class StagedFile:
 
     :ivar name: of the original, for messages.
     :ivar path: where DuckDB reads it.
-    :param file: holds it open.
+    :param file: holds it open; when closed, it may raise PolyteiaError for an original that was changed while it was
+        read.
     """
 
     name: str
     path: str
     temp_dir: str | None
-    _file: IO[bytes] | None = field(default=None, repr=False)
+    _file: IO[bytes] | ExitStack | None = field(default=None, repr=False)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exc_info: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         if self._file is not None:
-            self._file.close()
+            self._file.__exit__(kind, error, traceback)
 
     def open(self) -> IO[bytes]:
         """Open it at its beginning."""
@@ -97,7 +101,8 @@ def stage(source: UploadSource, temp_dir: str | None, *, is_archive: bool) -> St
     """
     if not source.size:
         raise Reject("empty (0 bytes)")
-    with source.open() as file:
+    with ExitStack() as stack:
+        file = stack.enter_context(source.open())
         start = file.tell()
         found = recognize(file.read(HEAD)).found
         file.seek(start)
@@ -106,8 +111,7 @@ def stage(source: UploadSource, temp_dir: str | None, *, is_archive: bool) -> St
         if found == ZIP and is_archive:
             return _copied(source.name, _unzipped(file), temp_dir)
         if isinstance(file, io.BufferedReader) and isinstance(file.raw, io.FileIO) and not start:
-            local = os.fdopen(os.dup(file.fileno()), "rb")
-            return StagedFile(source.name, path_of(local), temp_dir, local)
+            return StagedFile(source.name, path_of(file), temp_dir, stack.pop_all())
         return _copied(source.name, encodings.chunks(file), temp_dir)
 
 

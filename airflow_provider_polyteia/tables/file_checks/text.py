@@ -46,16 +46,21 @@ def check_csv(open_file: Open, head: bytes, charset: str) -> Iterator[str]:
     tail = check_encoding(open_file, head, charset, "CSV")
     with open_file() as file:
         sample = file.read(SAMPLE)
+    lines, delimiter = _beginning(sample, charset)
+    if ends_in_a_row(sample, tail, charset):
+        raise Reject("CSV that ends in the middle of a row", "Run the task after the file is complete.")
+    yield from _suspicions(lines, delimiter)
+
+
+def _beginning(sample: bytes, charset: str) -> tuple[list[str], str]:
+    """Return the first lines, and the delimiter.
+
+    :param sample: the first bytes, up to `SAMPLE`.
+    """
     lines = _lines(sample, charset)
     if len(sample) == SAMPLE:
         lines.pop()
-    delimiter = find_delimiter(partial(_rows, lines[:50]))
-    ending = _lines(tail, charset)
-    if len(tail) == SAMPLE:
-        del ending[0]
-    if _ends_in_a_row(ending, delimiter):
-        raise Reject("CSV that ends in the middle of a row", "Run the task after the file is complete.")
-    yield from _suspicions(lines, delimiter)
+    return lines, find_delimiter(partial(_rows, lines[:50]))
 
 
 def check_encoding(open_file: Open, head: bytes, charset: str, what: str) -> bytes:
@@ -111,12 +116,31 @@ def _lines(part: bytes, charset: str) -> list[str]:
     return list(io.StringIO(part.decode(charset or "utf-8-sig", "ignore"), newline=""))
 
 
-def _ends_in_a_row(tail: Sequence[str], delimiter: str) -> bool:
-    """Return True if the last row has no line end and fewer columns than all others."""
-    if not tail or tail[-1].endswith(("\n", "\r")):
+def ends_in_a_row(sample: bytes, tail: bytes, charset: str = "") -> bool:
+    """Return True if the last row of a CSV file has no line end and fewer columns than all others.
+
+    :param sample: the first bytes, up to `SAMPLE`.
+    :param tail: the last bytes, up to `SAMPLE`.
+    :param charset: the encoding. Default: UTF-8.
+    """
+    ending = _lines(tail, charset)
+    if len(tail) == SAMPLE:
+        del ending[0]
+    if not ending or ending[-1].endswith(("\n", "\r")):
         return False
-    *others, last = [len(row) for _, row in _rows(tail, delimiter)]
+    _, delimiter = _beginning(sample, charset)
+    *others, last = [len(row) for _, row in _rows(ending, delimiter)] or [0]
     return len(set(others)) == 1 and last < others[0]
+
+
+def ends_in_a_character(tail: bytes) -> bool:
+    """Return True if a text in UTF-8 ends in the middle of a character.
+
+    :param tail: the last bytes.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    decoder.decode(tail)
+    return bool(decoder.getstate()[0])
 
 
 def _suspicions(lines: Sequence[str], delimiter: str) -> Iterator[str]:

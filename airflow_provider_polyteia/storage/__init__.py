@@ -1,11 +1,12 @@
-"""Local files and object storage: open them again for each attempt, and write them atomically."""
+"""Local files and object storage: open them again for each attempt, and write them atomically.
+
+`versions` notices a source that is changed while it is read; `local_file` replaces a local file.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
-import secrets
-import shutil
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -14,17 +15,20 @@ from airflow_provider_polyteia.client.file_sink import write_failed
 from airflow_provider_polyteia.client.json_values import to_encodable
 from airflow_provider_polyteia.client.multipart import UploadSource
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError
+from airflow_provider_polyteia.storage import versions
+from airflow_provider_polyteia.storage.local_file import LocalFile, temp_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    from airflow_provider_polyteia.storage.versions import Version
 
     AnyPath = str | os.PathLike[str] | ObjectStoragePath
 
 log = logging.getLogger(__name__)
-
-_MAX_NAME = 50  # characters of a file's name that its temporary name keeps
 
 
 def is_local(path: Any) -> bool:
@@ -47,6 +51,13 @@ def to_path(path: AnyPath) -> Any:
     return Path(path) if isinstance(path, str) else path
 
 
+def _local_path(path: Any) -> Path | None:
+    """Return a path of this machine, also if it was given as a URL; None for one in object storage."""
+    if is_local(path):
+        return Path(path)
+    return Path(path.path) if path.protocol in ("file", "local") else None
+
+
 def display_name(path: Any) -> str:
     """Return a path or file name as valid text, for the platform, logs and XCom.
 
@@ -63,6 +74,7 @@ def open_source(source: AnyPath | IO[bytes], filename: str | None = None) -> Upl
     :param source: a path; a URL such as ``s3://conn_id@bucket/key``; an `ObjectStoragePath`; or a seekable binary file
         object, which is read from its current position.
     :param filename: file name for the platform. Default: its own name.
+    :return: the source, which raises PolyteiaError when it is read if it has been changed or replaced since now.
     :raises PolyteiaConfigurationError: if the storage is not supported, or the source cannot be read more than once.
     :raises PolyteiaError: if the source does not exist or is not reachable; that may change, so the task may be
         retried.
@@ -71,6 +83,8 @@ def open_source(source: AnyPath | IO[bytes], filename: str | None = None) -> Upl
         return _open_file_object(source, filename)
     path = to_path(source)
     try:
+        local = _local_path(path)
+        version = versions.of_object(path.fs, path.path) if local is None else versions.of_status(local.stat())
         size = path.stat().st_size
         is_file = path.is_file()
     except OSError as error:
@@ -79,7 +93,12 @@ def open_source(source: AnyPath | IO[bytes], filename: str | None = None) -> Upl
         raise PolyteiaConfigurationError(f"{str(path)!r} cannot be uploaded: {reason(error)}.") from error
     if not is_file:
         raise PolyteiaConfigurationError(f"{str(path)!r} cannot be uploaded: it is not a file.")
-    return UploadSource(display_name(filename or path.name), size, lambda: path.open("rb"))
+    name = display_name(filename or path.name)
+    if local is None:
+        opened = _unchanged(name, lambda: path.open("rb"), version, lambda _: versions.of_object(path.fs, path.path))
+    else:
+        opened = _unchanged(name, lambda: local.open("rb"), version, versions.of_open_file)
+    return UploadSource(name, size, opened)
 
 
 def _open_file_object(file: Any, filename: str | None) -> UploadSource:
@@ -99,24 +118,56 @@ def _open_file_object(file: Any, filename: str | None) -> UploadSource:
         yield file
 
     own_name = getattr(file, "name", None)
-    name = filename or (Path(own_name).name if isinstance(own_name, str) else "data")
-    return UploadSource(display_name(name), size, rewound)
+    name = display_name(filename or (Path(own_name).name if isinstance(own_name, str) else "data"))
+    opened = _unchanged(name, rewound, versions.of_file_object(file), versions.of_file_object)
+    return UploadSource(name, size, opened)
+
+
+def _unchanged(
+    name: str,
+    open_source: Callable[[], AbstractContextManager[IO[bytes]]],
+    version: Version,
+    read_version: Callable[[IO[bytes]], Version],
+) -> Callable[[], AbstractContextManager[IO[bytes]]]:
+    """Return `open_source` with a check, before and after reading, that the version is still the same."""
+
+    def check(file: IO[bytes]) -> None:
+        if read_version(file) != version:
+            raise PolyteiaError(
+                f"{name!r} was changed or replaced while it was read, so it was not uploaded. The dataset is "
+                "unchanged. Run the task after the file is complete."
+            )
+
+    @contextmanager
+    def opened() -> Iterator[IO[bytes]]:
+        with open_source() as file:
+            check(file)
+            yield file
+            check(file)
+
+    return opened
 
 
 @contextmanager
 def atomic_write(path: Any) -> Iterator[IO[bytes]]:
-    """Open a file under a temporary name beside `path`; rename it to `path` at the end, or remove it after an error.
+    """Open a file that replaces `path` as a whole at the end, and is removed after an error.
 
-    :raises PolyteiaConfigurationError: if the storage is not known or not installed.
+    A link to a local file stays a link, and the file that it leads to is replaced.
+
+    :raises PolyteiaConfigurationError: if the storage is not known or not installed, or the path is that of something
+        else than a file, such as a directory, a named pipe or a device.
     :raises PolyteiaError: if the file cannot be written completely; that may change, so the task may be retried.
     """
     try:
-        storage = _LocalFile(path) if is_local(path) else _StoredObject(path)
+        local = _local_path(path)
+        storage = _StoredObject(path) if local is None else LocalFile(local)
         file = storage.open()
+    except PolyteiaError:
+        raise
     except (ValueError, ImportError) as error:  # the storage is not known or not installed
         raise PolyteiaConfigurationError(f"{str(path)!r} cannot be written: {reason(error)}.") from error
     except Exception as error:  # whatever a storage layer raises
-        is_directory_missing = isinstance(error, FileNotFoundError) and is_local(path)
+        is_directory_missing = isinstance(error, FileNotFoundError) and _local_path(path) is not None
         why = "its directory does not exist on this worker" if is_directory_missing else reason(error)
         raise PolyteiaError(f"{str(path)!r} cannot be written: {why}.", not_applied=True) from error
     is_committed = False
@@ -134,31 +185,12 @@ def atomic_write(path: Any) -> Iterator[IO[bytes]]:
             _discard(storage, path)
 
 
-def _discard(storage: _LocalFile | _StoredObject, path: Any) -> None:
+def _discard(storage: LocalFile | _StoredObject, path: Any) -> None:
     """Remove the partial file; a failure to do so must not hide the error that made it necessary."""
     try:
         storage.discard()
     except Exception:
         log.warning("A temporary file may be left beside %r.", str(path), exc_info=True)
-
-
-class _LocalFile:
-    """A temporary file beside a path of this machine."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path.resolve()  # a link stays a link
-        self._temp_path = self._path.with_name(_temp_name(path.name))
-
-    def open(self) -> IO[bytes]:
-        return self._temp_path.open("xb")
-
-    def commit(self) -> None:
-        if self._path.exists():
-            shutil.copymode(self._path, self._temp_path)
-        self._temp_path.replace(self._path)
-
-    def discard(self) -> None:
-        self._temp_path.unlink(missing_ok=True)
 
 
 class _StoredObject:
@@ -168,9 +200,14 @@ class _StoredObject:
         self._fs = path.fs
         self._path: str = path.path
         parent, slash, name = self._path.rpartition("/")
-        self._temp_path = f"{parent}{slash}{_temp_name(name)}"
+        self._temp_path = f"{parent}{slash}{temp_name(name)}"
 
     def open(self) -> Any:
+        if self._fs.isdir(self._path):  # it would be moved into it
+            raise PolyteiaConfigurationError(
+                f"{self._path!r} cannot be written: it is a directory, not a file. Set the destination to the path of "
+                "a file."
+            )
         return self._fs.open(self._temp_path, "wb")
 
     def commit(self) -> None:
@@ -179,10 +216,6 @@ class _StoredObject:
     def discard(self) -> None:
         if self._fs.exists(self._temp_path):
             self._fs.rm_file(self._temp_path)
-
-
-def _temp_name(name: str) -> str:
-    return f".{name[:_MAX_NAME]}.{secrets.token_hex(4)}.part"
 
 
 def reason(error: Exception) -> str:
