@@ -18,7 +18,9 @@ def nested(depth):
 
 def assert_encodable(value):
     """Fail unless a value can be encoded as UTF-8 JSON, and as msgpack if that is installed, without loss."""
-    assert json.loads(json.dumps(value, ensure_ascii=False, allow_nan=False).encode()) == value
+    encoded = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    assert json.loads(encoded.encode()) == value
+    assert "\\u0000" not in encoded  # PostgreSQL refuses it
     try:
         import msgpack  # noqa: PLC0415 - Airflow 3 requires it, Airflow 2 does not
     except ImportError:

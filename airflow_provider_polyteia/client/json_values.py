@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from datetime import date, time
 from typing import Any, NoReturn
 
 MAX_DEPTH = 100
 MAX_BITS = 1024
 MAX_PACKABLE = 2**63 - 1
 _MIN_PACKABLE = -(2**63)
+# Airflow takes a mapping with one of these keys for an object that it has serialized itself, and refuses or changes it.
+_RESERVED_KEYS = frozenset({"__classname__", "__id__", "__type", "__var"})
 
 
 class NotJSONError(ValueError):
@@ -62,14 +67,13 @@ def to_encodable(value: Any, depth: int = 0) -> Any:  # noqa: PLR0911 - one per 
     """Return a value from the platform in the form in which Airflow can store it: in JSON, msgpack and UTF-8.
 
     Airflow packs trigger events and XComs with msgpack, which rejects unpaired surrogates, integers beyond 64 bits and
-    deep nesting; databases reject NaN and infinity in JSON. A trigger that yields such a value stops its whole
-    triggerer. Unpaired surrogates become U+FFFD, numbers out of range become their text, and what is nested deeper than
-    100 levels becomes ``"..."``.
+    deep nesting; databases reject NaN and infinity in JSON, and PostgreSQL also NUL characters. A trigger that yields
+    such a value stops its whole triggerer. The rules are in docs/operators.md#values-in-xcom.
     """
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        return _to_storable_text(value)
     if isinstance(value, int):
         return value if _MIN_PACKABLE <= value <= MAX_PACKABLE else str(value)
     if isinstance(value, float):
@@ -77,10 +81,28 @@ def to_encodable(value: Any, depth: int = 0) -> Any:  # noqa: PLR0911 - one per 
     if isinstance(value, Mapping):
         if depth >= MAX_DEPTH:
             return "..."
-        return {to_encodable(str(key)): to_encodable(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, list | tuple):
+        return _to_storable_mapping(value, depth)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return base64.b64encode(value).decode()
+    if isinstance(value, Sequence | AbstractSet):
         return "..." if depth >= MAX_DEPTH else [to_encodable(item, depth + 1) for item in value]
-    return to_encodable(str(value))
+    return _to_storable_text(value.isoformat() if isinstance(value, date | time) else str(value))
+
+
+def _to_storable_text(text: str) -> str:
+    known = text.replace("\0", "\ufffd")
+    return known if known.isascii() else known.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _to_storable_mapping(mapping: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+    """Return a mapping with storable keys, of which none replaces another."""
+    storable: dict[str, Any] = {}
+    for key, item in mapping.items():
+        name = _to_storable_text(str(key))
+        while name in storable or name in _RESERVED_KEYS:
+            name += "_"
+        storable[name] = to_encodable(item, depth + 1)
+    return storable
 
 
 def _check_key(key: Any, path: str) -> str:

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator
-
-from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError
 from airflow_provider_polyteia.links.polyteia import LINK_KEY, PolyteiaLink, ids_in, page_url
+from airflow_provider_polyteia.operators.arguments import CheckedOperator
 from airflow_provider_polyteia.provider_info import DEFAULT_CONNECTION
 from airflow_provider_polyteia.version_compat import AIRFLOW_V_3_0_PLUS, REFUSES_EMPTY_XCOMS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_polyteia.hooks.polyteia import PolyteiaHook
 
-_PLACEHOLDER = re.compile(r"[a-z]+_\.\.\.")  # as in our examples
 
-
-class PolyteiaOperator(BaseOperator):
+class PolyteiaOperator(CheckedOperator):
     """Base class of the operators: the connection, the hook, the link, and what happens when the task is killed.
 
     :param polyteia_conn_id: Airflow connection to Polyteia (templated; default: ``polyteia_default``).
@@ -43,7 +37,6 @@ class PolyteiaOperator(BaseOperator):
         super().__init__(**kwargs)
         self.polyteia_conn_id = polyteia_conn_id
         self.polyteia_link = ""
-        self._provided: set[str] = set()
 
     @cached_property
     def hook(self) -> PolyteiaHook:
@@ -52,13 +45,11 @@ class PolyteiaOperator(BaseOperator):
 
         return PolyteiaHook(self.polyteia_conn_id)
 
-    def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:
-        """Render templates and remember which arguments were set, because a template may render to an empty value."""
-        self._provided = {name for name in self.template_fields if getattr(self, name) is not None}
-        super().render_template_fields(context, jinja_env)
-
     def on_kill(self) -> None:
-        """Begin no further attempt."""
+        """End the running request, and begin no further one.
+
+        Airflow calls this in a signal handler. The request ends with an exception that the handler raises in it.
+        """
         if "hook" in self.__dict__:
             self.hook.cancel()
 
@@ -85,55 +76,3 @@ class PolyteiaOperator(BaseOperator):
         if REFUSES_EMPTY_XCOMS and self.multiple_outputs and isinstance(value, dict):
             return {name: item for name, item in value.items() if item is not None}
         return value
-
-    def require_text(self, name: str) -> str:
-        """Return a string argument that must not be empty after templating.
-
-        :raises PolyteiaConfigurationError: if it is empty (``None`` rendered by a template counts as empty), or the
-            placeholder of an example.
-        """
-        value = getattr(self, name)
-        if isinstance(value, str) and _PLACEHOLDER.fullmatch(value):
-            raise PolyteiaConfigurationError(
-                f"Argument {name!r} of task {self.task_id!r} is still the example placeholder {value!r}. "
-                "Replace it with a real id."
-            )
-        if not isinstance(value, str) or value.strip() in ("", "None"):
-            raise PolyteiaConfigurationError(
-                f"Argument {name!r} of task {self.task_id!r} is {value!r} after templating; it must be a "
-                "non-empty string. If it comes from another task, check what that task returned."
-            )
-        return value
-
-    def text_or_empty(self, name: str) -> str | None:
-        """Return a string argument that may be omitted or empty.
-
-        :raises PolyteiaConfigurationError: if it is not a string, or ``None`` rendered by a template.
-        """
-        return "" if getattr(self, name) == "" else self.optional_text(name)
-
-    def optional_mapping(self, name: str) -> Mapping[str, Any] | None:
-        """Return a mapping argument that may be omitted.
-
-        :raises PolyteiaConfigurationError: if it is something else after templating.
-        """
-        value = getattr(self, name)
-        if isinstance(value, Mapping):
-            return value
-        if self._is_omitted(name):
-            return None
-        raise PolyteiaConfigurationError(
-            f"Argument {name!r} of task {self.task_id!r} is of type {type(value).__name__} after templating; it must "
-            "be a mapping of names to values. A template renders to a mapping only with "
-            "render_template_as_native_obj=True."
-        )
-
-    def optional_text(self, name: str) -> str | None:
-        """Return a string argument that may be omitted; if it is set, it must not render to an empty value.
-
-        :raises PolyteiaConfigurationError: if it does.
-        """
-        return None if self._is_omitted(name) else self.require_text(name)
-
-    def _is_omitted(self, name: str) -> bool:
-        return getattr(self, name) is None and name not in self._provided

@@ -96,6 +96,7 @@ class CreateDatasetOperator(_DatasetOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Create the dataset."""
+        self.check_provided()
         with self.hook:
             self.set_link(context, {"solution_id": self.solution_id})
             record = self.hook.create_dataset(
@@ -162,6 +163,7 @@ class UpdateDatasetOperator(_DatasetOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Update the dataset."""
+        self.check_provided()
         with self.hook:
             self.set_link(context, {"dataset_id": self.dataset_id})
             record = self.hook.update_dataset(
@@ -208,6 +210,7 @@ class DeleteDatasetOperator(PolyteiaOperator):
 
     def execute(self, context: Context) -> bool:
         """Delete the dataset."""
+        self.check_provided()
         with self.hook:
             self.set_link(context, {"dataset_id": self.dataset_id, "solution_id": self.solution_id})
             return self.hook.delete_dataset(

@@ -15,7 +15,7 @@ class TaskKilledError(BaseException):
 
 
 class KillableOperator(PolyteiaOperator):
-    """Raises `TaskKilledError` within `_run` when the task is killed, so that whatever is open is closed and removed.
+    """Raises an exception within `_run` when the task is killed, so that whatever is open is closed and removed.
 
     Airflow 3 itself only calls `on_kill`, and the task would continue; Airflow 2 raises its own exception as well.
 
@@ -29,6 +29,7 @@ class KillableOperator(PolyteiaOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run, and return what goes to XCom."""
+        self.check_provided()
         self._is_running = True
         try:
             with self.hook:
@@ -42,8 +43,8 @@ class KillableOperator(PolyteiaOperator):
         raise NotImplementedError
 
     def on_kill(self) -> None:
-        """Cancel the running request and raise `TaskKilledError`."""
+        """End the running request, or, if there is none, raise `TaskKilledError`."""
+        was_running, self._is_running = self._is_running, False  # a second signal must not disturb the first's cleanup
         super().on_kill()
-        if self._is_running:
-            self._is_running = False  # a second signal must not disturb the cleanup after the first
+        if was_running:
             raise TaskKilledError(f"Task {self.task_id!r} was killed.")

@@ -56,6 +56,7 @@ class PolyteiaCommandOperator(_RawOperator):
         """Run the command."""
         from airflow_provider_polyteia.client.command_api import methods  # noqa: PLC0415 - DAG files load faster without it
 
+        self.check_provided()
         name = self.require_text("command")
         if methods.find(name, "command").returns_secret:
             raise PolyteiaConfigurationError(
@@ -98,6 +99,7 @@ class PolyteiaQueryOperator(_RawOperator):
 
     def execute(self, context: Context) -> Any:
         """Run the query."""
+        self.check_provided()
         name, parameters = self.require_text("query"), self._parameters()
         with self.hook:
             self.set_link(context, parameters)
@@ -142,6 +144,7 @@ class PolyteiaCallOperator(_RawOperator):
         """Call the procedure."""
         from airflow_provider_polyteia.client.rpc_api import procedures  # noqa: PLC0415 - DAG files load faster without it
 
+        self.check_provided()
         name = self.require_text("procedure")
         if procedures.find(name).masked_output:
             raise PolyteiaConfigurationError(

@@ -6,10 +6,9 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator
-
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError
 from airflow_provider_polyteia.links.polyteia import first_dataset
+from airflow_provider_polyteia.operators.arguments import CheckedOperator
 from airflow_provider_polyteia.operators.killable import KillableOperator
 
 if TYPE_CHECKING:
@@ -99,7 +98,7 @@ class PolyteiaSqlOperator(KillableOperator):
         return {"result": None, "path": display_name(path), "bytes": len(encoded)}
 
 
-class SqlTablesOperator(BaseOperator):
+class SqlTablesOperator(CheckedOperator):
     """List the tables and views of a database, to map `SqlTableToPolyteiaOperator` over them.
 
     Returns a list of mappings with ``table`` (its name, with the schema if `schema` is set), ``slug`` (from the name:
@@ -115,7 +114,12 @@ class SqlTablesOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("conn_id", "schema", "include", "exclude", "hook_params")
-    template_fields_renderers = {"hook_params": "json"}  # noqa: RUF012 - Airflow's own declaration is a plain dict
+    template_fields_renderers = {  # noqa: RUF012 - Airflow's own declaration is a plain dict
+        "include": "json",
+        "exclude": "json",
+        "hook_params": "json",
+    }
+    lists_of_names = ("include", "exclude")
     ui_color = "#e4e0fa"
     ui_fgcolor = "#1f009d"
 
@@ -146,11 +150,13 @@ class SqlTablesOperator(BaseOperator):
         from airflow_provider_polyteia.tables.optional_dependencies import require  # noqa: PLC0415 - as above
 
         require("airflow.providers.common.sql", "parquet", "SqlTablesOperator")
+        from airflow_provider_polyteia.client.json_values import to_encodable  # noqa: PLC0415 - as above
         from airflow_provider_polyteia.tables.sql_connection import get_hook  # noqa: PLC0415 - as above
 
+        self.check_provided()
         include, exclude = self._patterns("include"), self._patterns("exclude")
-        hook = get_hook(self.conn_id, self.hook_params)
-        tables = catalog.matching(catalog.list_tables(hook, self.schema), include, exclude)
+        hook = get_hook(self.require_text("conn_id"), self.hook_params)
+        tables = catalog.matching(catalog.list_tables(hook, self.optional_text("schema")), include, exclude)
         if not tables:
             raise PolyteiaConfigurationError(
                 f"Connection {self.conn_id!r} has no table that matches 'include' and 'exclude' of task "
@@ -159,7 +165,7 @@ class SqlTablesOperator(BaseOperator):
             )
         self._report_changes(context, {str(table) for table in tables})
         return [
-            {"table": str(table), "slug": slug, "name": table.name, "description": table.comment}
+            {"table": str(table), "slug": slug, "name": table.name, "description": to_encodable(table.comment)}
             for table, slug in zip(tables, catalog.slugs(tables), strict=True)
         ]
 

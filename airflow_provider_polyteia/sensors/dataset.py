@@ -148,6 +148,7 @@ class DatasetUploadedSensor(PolyteiaOperator, BaseSensorOperator):
         return super().resume_execution(next_method, next_kwargs, context)
 
     def _poll(self, context: Context) -> Upload | None:
+        self.check_provided()
         condition = self._condition
         dataset = condition.dataset
         with self.hook as hook:

@@ -94,6 +94,7 @@ class SqlTableToPolyteiaOperator(SqlLoadOperator):
         "parameters": "json",
         "hook_params": "json",
     }
+    lists_of_names = ("columns",)
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ from conftest import outlet_events
 
 from airflow_provider_polyteia.assets.polyteia import polyteia_asset
 from airflow_provider_polyteia.operators.asset_events import add_event_extra
+from airflow_provider_polyteia.version_compat import AIRFLOW_V_3_0_PLUS
 
 HOST = "https://app.polyteia.com"
 EXTRA = {"rows": 3, "bytes": 120, "source_timestamp": None}
@@ -42,6 +43,32 @@ def test_alias():
     alias = AssetAlias("bookings")
     events = emit(alias)
     assert alias_events(events[alias]) == [("polyteia://app.polyteia.com/ds_1", {"rows": 3, "bytes": 120})]
+
+
+def test_alias_with_nested_values():
+    """Airflow 2 hashes the values of an alias's extra, and would fail the task after the upload."""
+    alias, events = AssetAlias("bookings"), outlet_events()
+    task = BaseOperator(task_id="load", outlets=[alias])
+    add_event_extra({"outlet_events": events}, task, HOST, "ds_1", {"columns": {"a": "int64"}})
+    ((_, extra),) = alias_events(events[alias])
+    if AIRFLOW_V_3_0_PLUS:
+        assert extra == {"columns": {"a": "int64"}}
+    else:
+        assert frozenset(extra.items()) == {("columns", '{"a": "int64"}')}
+
+
+def test_one_event_for_an_asset_and_its_aliases():
+    """Outlets that an alias's event includes are removed; all aliases get the asset with its own name."""
+    name = {"name": "bookings"} if AIRFLOW_V_3_0_PLUS else {}
+    asset, other, file = polyteia_asset("ds_1", **name), polyteia_asset("ds_2"), Asset(uri="s3://bucket/key")
+    aliases, events = [AssetAlias("a"), AssetAlias("b")], outlet_events()
+    task = BaseOperator(task_id="load", outlets=[asset, other, *aliases, file])
+    add_event_extra({"outlet_events": events}, task, HOST, "ds_1", EXTRA)
+    assert task.outlets == [other, *aliases, file]
+    for alias in aliases:
+        assert alias_events(events[alias]) == [(asset.uri, {"rows": 3, "bytes": 120})]
+    if AIRFLOW_V_3_0_PLUS:
+        assert events[aliases[0]].asset_alias_events[0].dest_asset_key.name == "bookings"
 
 
 @pytest.mark.parametrize("context", [{}, {"outlet_events": None}])

@@ -23,6 +23,12 @@ RESULTS = {
     "key": ({HIGH_SURROGATE: 1}, {"\ufffd": 1}),
     "large": ({"n": HUGE}, {"n": str(HUGE)}),
     "small": ([-HUGE], [str(-HUGE)]),
+    "NUL": ({"a\0b": "c\0"}, {"a\ufffdb": "c\ufffd"}),
+    "keys that become equal": ({"\0": 1, HIGH_SURROGATE: 2}, {"\ufffd": 1, "\ufffd_": 2}),
+    "keys of Airflow": (
+        {"a": {"__classname__": "os.system", "__version__": 1}, "__type": "dict", "__var": {}, "__id__": "x"},
+        {"a": {"__classname___": "os.system", "__version__": 1}, "__type_": "dict", "__var_": {}, "__id___": "x"},
+    ),
     "in a record": ({"id": "x_1", "a": [{"b": HIGH_SURROGATE}]}, {"id": "x_1", "a": [{"b": "\ufffd"}]}),
     "limits": (
         [2**63 - 1, -(2**63), "\U0001f333", True, None, 0.5],
