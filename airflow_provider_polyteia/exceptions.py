@@ -218,24 +218,28 @@ class PolyteiaTransportError(PolyteiaError):
 
 
 class PolyteiaProtocolError(PolyteiaError):
-    """A response was received that is not Polyteia's: HTML, broken JSON, a redirect, missing data.
+    """A response was received that is not Polyteia's: HTML, broken JSON, a redirect, missing data, or too much of it.
 
-    :param http_status: status of the HTTP response.
+    :param http_status: status of the HTTP response; None if unknown.
+    :param is_permanent: True if a retry would receive the same, such as a response beyond the limit of the connection.
+        Default: False.
     """
 
-    attribute_names = (*PolyteiaError.attribute_names, "http_status")
+    attribute_names = (*PolyteiaError.attribute_names, "http_status", "is_permanent")
 
     def __init__(
         self,
         text: str = "",
         *,
         http_status: int | None = None,
+        is_permanent: bool = False,
         method: str | None = None,
         conn_id: str | None = None,
         not_applied: bool = False,
     ) -> None:
         super().__init__(text, method=method, conn_id=conn_id, not_applied=not_applied)
         self.http_status = http_status
+        self.is_permanent = is_permanent
 
 
 class PolyteiaDataError(PolyteiaError):

@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "provider_info": set(),
     "retry_policy": BASICS,
     "client": {"client", "exceptions"},
-    "storage": {"client", "exceptions"},
+    "storage": {"client", "exceptions", "storage"},
     "tables": {"client", "exceptions", "storage", "tables"},
     "assets": BASICS | {"assets"},
     "links": BASICS | {"assets", "links"},

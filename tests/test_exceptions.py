@@ -24,6 +24,7 @@ VALUES = {
     "message": "not found",
     "details": [{"field": "id"}],
     "http_status": 200,
+    "is_permanent": True,
     "retry_after": 1.5,
     "from_gateway": True,
     "may_be_applied": True,

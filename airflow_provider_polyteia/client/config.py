@@ -14,6 +14,7 @@ from string import Formatter
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
+from airflow_provider_polyteia.client import redaction
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError
 
 if TYPE_CHECKING:
@@ -24,9 +25,8 @@ DEFAULT_BASE_URL = "https://app.polyteia.com"
 API_OF_HOST = {"app.polyteia.com": "command", "web.polyteia.de": "rpc"}
 _DEFAULT_HOSTS = {"command": DEFAULT_BASE_URL, "auto": DEFAULT_BASE_URL, "rpc": "https://web.polyteia.de"}
 MAX_SECONDS = 86_400.0
-MAX_ATTEMPTS = 10_000
+MAX_COUNT = 10_000
 MAX_PORT = 65_535
-MAX_PATH = 200
 PAGE_IDS = {"dataset_id", "solution_id", "workspace_id", "organization_id"}
 # When it tests a connection, the form of Airflow 2 sends each of its fields a second time under such a name.
 _FORM_PREFIX = "extra__polyteia__"
@@ -65,6 +65,7 @@ class ClientConfig:
     :param cert: client certificate: one PEM file, or certificate and key. Default: None.
     :param proxies: proxy URL per scheme, as requests takes them. Default: those of the environment.
     :param limits: limits of the retries.
+    :param max_response_mib: maximum size of a response other than a file, in MiB. Default: 64.
     :param ui_url: URL pattern of the platform's pages, with ``{dataset_id}`` and the like. Default: None.
     """
 
@@ -79,12 +80,18 @@ class ClientConfig:
     cert: str | tuple[str, str] | None = None
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
     limits: Limits = field(default_factory=Limits)
+    max_response_mib: int = 64
     ui_url: str | None = None
+
+    @property
+    def max_response(self) -> int:
+        """The maximum size of a response other than a file, in bytes."""
+        return self.max_response_mib * 1024 * 1024
 
     def with_limits(self, **changes: float | None) -> ClientConfig:
         """Return a copy in which the given limits (not None) replace the connection's."""
         given = {name: value for name, value in changes.items() if value is not None}
-        checks = {**_LIMITS, "max_server_errors": _attempts}
+        checks = {**_LIMITS, "max_server_errors": _count}
         checked = {name: checks[name](name, value, self.conn_id) for name, value in given.items()}
         return replace(self, limits=self.limits._replace(**checked))
 
@@ -120,17 +127,22 @@ def from_connection(
 ) -> ClientConfig:
     """Check the parts of an Airflow connection and build the configuration from them.
 
-    :raises PolyteiaConfigurationError: naming the connection, the field and what to do; never the key.
+    :raises PolyteiaConfigurationError: naming the connection, the field and what to do; never the key, even if it was
+        pasted into another field.
     """
     filled = {name: value for name, value in (extra or {}).items() if value not in (None, "")}
     given = {name.removeprefix(_FORM_PREFIX): value for name, value in filled.items()}
     unknown = sorted(set(given) - set(_EXTRAS))
     if unknown:
-        raise _error(conn_id, f"has an unknown extra {_quoted(unknown)}. Supported extras: {_quoted(sorted(_EXTRAS))}")
+        shown = ", ".join(redaction.show_name(name, password) for name in unknown)
+        raise _error(conn_id, f"has an unknown extra {shown}. Supported extras: {_quoted(sorted(_EXTRAS))}")
+    for name, value in given.items():
+        _check_no_key(conn_id, password, f"the extra {name!r}", value)
     settings = {name: _EXTRAS[name](name, value, conn_id) for name, value in given.items()}
     allow_http, api = settings.pop("allow_http", False), settings.pop("api", "auto")
     limits = Limits(**{name: settings.pop(name) for name in Limits._fields if name in settings})
     base_url = _base_url(host or _DEFAULT_HOSTS[api], port, conn_id, allow_http=allow_http)
+    _check_no_key(conn_id, password, "Host", urlsplit(base_url).hostname)
     if api == "auto":
         api = API_OF_HOST.get(urlsplit(base_url).hostname or "", "auto")
     config = ClientConfig(
@@ -142,6 +154,19 @@ def from_connection(
 
 def _error(conn_id: str, problem: str) -> PolyteiaConfigurationError:
     return PolyteiaConfigurationError(f"Connection {conn_id!r} {problem}.", conn_id=conn_id)
+
+
+def _check_no_key(conn_id: str, password: str | None, where: str, value: Any) -> None:
+    """Check that no key was pasted where it may be shown."""
+    if redaction.holds_key(value, password):
+        raise _error(
+            conn_id,
+            f"has a key in {where}. Remove it there, and enter it only in the field 'Personal access key' (password)",
+        )
+
+
+def _invalid(conn_id: str, name: str, value: Any, rule: str) -> PolyteiaConfigurationError:
+    return _error(conn_id, f"has the extra {name!r} = {redaction.show(value)}; {rule}")
 
 
 def _quoted(names: list[str]) -> str:
@@ -238,27 +263,22 @@ def _number(name: str, value: Any, conn_id: str) -> float:
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not 0 < number <= MAX_SECONDS:
-        raise _error(
-            conn_id,
-            f"has the extra {name!r} = {value!r}; it must be a number of seconds greater than 0 and at most 86400",
-        )
+        raise _invalid(conn_id, name, value, "it must be a number of seconds greater than 0 and at most 86400")
     return number
 
 
-def _attempts(name: str, value: Any, conn_id: str) -> int:
+def _count(name: str, value: Any, conn_id: str) -> int:
     text = str(value)[:10]
     number = int(text) if text.isascii() and text.isdecimal() else 0
-    if not 1 <= number <= MAX_ATTEMPTS:
-        raise _error(conn_id, f"has the extra {name!r} = {value!r}; it must be an integer between 1 and {MAX_ATTEMPTS}")
+    if not 1 <= number <= MAX_COUNT:
+        raise _invalid(conn_id, name, value, f"it must be an integer between 1 and {MAX_COUNT}")
     return number
 
 
 def _timeout(name: str, value: Any, conn_id: str) -> tuple[float, float]:
     if isinstance(value, list | tuple):
         if len(value) != 2:  # noqa: PLR2004 - connect and read
-            raise _error(
-                conn_id, f"has the extra {name!r} = {value!r}; it must be a number of seconds, or [connect, read]"
-            )
+            raise _invalid(conn_id, name, value, "it must be a number of seconds, or [connect, read]")
         connect, read = value
         return _number(name, connect, conn_id), _number(name, read, conn_id)
     return _number(name, value, conn_id), _number(name, value, conn_id)
@@ -267,7 +287,7 @@ def _timeout(name: str, value: Any, conn_id: str) -> tuple[float, float]:
 def _boolean(name: str, value: Any, conn_id: str) -> bool:
     flag = {"true": True, "false": False}.get(str(value).lower())
     if flag is None:
-        raise _error(conn_id, f"has the extra {name!r} = {value!r}; it must be true or false")
+        raise _invalid(conn_id, name, value, "it must be true or false")
     return flag
 
 
@@ -281,16 +301,10 @@ def _existing_path(name: str, value: Any, conn_id: str) -> str:
     if not isinstance(value, str) or not os.path.exists(value):  # noqa: PTH110 - Path.exists raises for odd paths
         raise _error(
             conn_id,
-            f"points the extra {name!r} to {_show_path(value)}, which does not exist. The file must be present on "
-            "every worker and triggerer",
+            f"points the extra {name!r} to {redaction.show_path(value)}, which does not exist. The file must be "
+            "present on every worker and triggerer",
         )
     return value
-
-
-def _show_path(value: Any) -> str:
-    """Return a path for an exception, unless it may be the key itself, pasted by mistake."""
-    is_path = isinstance(value, str) and value.isprintable() and len(value) <= MAX_PATH and "-----" not in value
-    return repr(value) if is_path else f"a {type(value).__name__} that is not a path"
 
 
 def _cert(name: str, value: Any, conn_id: str) -> str | tuple[str, str]:
@@ -320,7 +334,7 @@ def _text(name: str, value: Any, conn_id: str) -> str:
 
 def _api(name: str, value: Any, conn_id: str) -> str:
     if not isinstance(value, str) or value not in _DEFAULT_HOSTS:
-        raise _error(conn_id, f"has the extra {name!r} = {value!r}; it must be one of 'auto', 'command' and 'rpc'")
+        raise _invalid(conn_id, name, value, "it must be one of 'auto', 'command' and 'rpc'")
     return str(value)
 
 
@@ -334,17 +348,14 @@ def _pattern(name: str, value: Any, conn_id: str) -> str:
     except ValueError:  # a brace too many
         asked = [("", "")]
     if not all(field in PAGE_IDS and not form for field, form in asked):
-        raise _error(
-            conn_id,
-            f"has the extra {name!r} = {text!r}; only these placeholders are allowed: {_quoted(sorted(PAGE_IDS))}",
-        )
+        raise _invalid(conn_id, name, text, f"only these placeholders are allowed: {_quoted(sorted(PAGE_IDS))}")
     if not text.startswith(("https://", "http://")):
-        raise _error(conn_id, f"has the extra {name!r} = {text!r}; it must start with https://")
+        raise _invalid(conn_id, name, text, "it must start with https://")
     return text
 
 
 _LIMITS: dict[str, Callable[[str, Any, str], Any]] = {
-    "max_attempts": _attempts,
+    "max_attempts": _count,
     "max_wait": _number,
     "max_elapsed": _number,
 }
@@ -358,5 +369,6 @@ _EXTRAS: dict[str, Callable[[str, Any, str], Any]] = {
     "organization_slug": _text,
     "allow_http": _boolean,
     "ui_url": _pattern,
+    "max_response_mib": _count,
     **_LIMITS,
 }

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import html
 import json
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
+from airflow_provider_polyteia.client import redaction
 from airflow_provider_polyteia.client.json_values import to_encodable
 
 if TYPE_CHECKING:
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from airflow_provider_polyteia.client.config import ClientConfig
 
 EXCERPT_LENGTH = 200
+# Characters that are processed: fewer than 64 KiB of UTF-8 hold, so that the cut body of an error is also cut here.
+_MAX_SOURCE = 16_000
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
 class Credentials:
@@ -35,7 +38,7 @@ class Credentials:
         self.clock = clock
         self.access_token: str | None = None
         self._on_secret = on_secret
-        self._secrets = _spellings(config.key)
+        self._secrets = redaction.spellings(config.key)
         self._reported = {config.key}
 
     def __repr__(self) -> str:
@@ -45,18 +48,20 @@ class Credentials:
         """Remember a token as secret, and return it."""
         if secret not in self._reported:
             self._reported.add(secret)
-            self._secrets |= _spellings(secret)
+            self._secrets |= redaction.spellings(secret)
             self._on_secret(secret)
         return secret
 
     def redact(self, value: Any) -> Any:
-        """Return a string, or the strings inside lists and objects, with every known secret replaced."""
+        """Return a string, or the strings inside lists and objects, with every known secret replaced.
+
+        A secret is found in any of its spellings (see `redaction.spellings`).
+        """
         if isinstance(value, str):
-            for secret in sorted(self._secrets, key=len, reverse=True):
-                value = value.replace(secret, "***")
-        elif isinstance(value, list):
+            return redaction.redact(value, self._secrets)
+        if isinstance(value, list):
             return [self.redact(item) for item in value]
-        elif isinstance(value, dict):
+        if isinstance(value, dict):
             return {self.redact(key): self.redact(item) for key, item in value.items()}
         return value
 
@@ -68,12 +73,22 @@ class Credentials:
         """
         if value is None:
             return ""
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        line = " ".join(self.redact(to_encodable(text)).split())
-        return line if len(line) <= EXCERPT_LENGTH else line[:EXCERPT_LENGTH] + "..."
+        text = _beginning(value)
+        line = " ".join(self.redact(to_encodable(text[:_MAX_SOURCE])).split())
+        is_cut = len(text) > _MAX_SOURCE
+        if is_cut:  # the end may be a part of a secret, with a space after each character
+            line = line[: -2 * max(map(len, self._secrets))]
+        return line[:EXCERPT_LENGTH] + "..." if is_cut or len(line) > EXCERPT_LENGTH else line
 
 
-def _spellings(secret: str) -> set[str]:
-    """Return the ways in which a response may spell a secret: plain, in JSON, in a log line, in a URL, in HTML."""
-    quoted = (json.dumps(secret), repr(secret))
-    return {secret, *(text[1:-1] for text in quoted), quote(secret, safe=""), html.escape(secret)}
+def _beginning(value: Any) -> str:
+    """Return a string, or a JSON value as text; of a long one, a bit more than the beginning that is processed."""
+    if isinstance(value, str):
+        return value[: _MAX_SOURCE + 1]
+    text = ""
+    with suppress(RecursionError):  # raised at a depth that is far beyond the end of an excerpt
+        for piece in _ENCODER.iterencode(value):
+            text += piece[: _MAX_SOURCE + 1]
+            if len(text) > _MAX_SOURCE:
+                break
+    return text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from airflow_provider_polyteia.client.records import DatasetRef, Record
+from airflow_provider_polyteia.client.records import DatasetRef, Record, is_same
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError, PolyteiaNotFoundError
 
 if TYPE_CHECKING:
@@ -50,6 +50,9 @@ def create_dataset(client: PolyteiaClient, api: PlatformAPI, fields: Mapping[str
                 f"{name!r} is required to create a dataset; got {fields.get(name)!r}.", method="create_dataset"
             )
     creation = api.create_dataset(fields)
+    advice = "Choose a different slug, or use if_exists='reuse' or 'update'."
+    if if_exists == "fail":
+        exactly_once.require_absent(client, creation, advice)
     created = exactly_once.create(client, creation)
     record = created.record
     excerpt = client.credentials.excerpt
@@ -58,17 +61,17 @@ def create_dataset(client: PolyteiaClient, api: PlatformAPI, fields: Mapping[str
         log.info("Created dataset %s.", label)
         return record
     if if_exists == "fail":
-        advice = "Choose a different slug, or use if_exists='reuse' or 'update'."
         exactly_once.require_new(client, created, creation, advice)
     differing = _differences(record, fields)
     if differing and if_exists == "update":
         return update_dataset(client, api, record, fields)
-    if differing:
+    visible = [name for name in differing if not is_same(record.get(name), fields[name])]
+    if visible:
         log.warning(
             "Dataset %s already exists and is reused unchanged, but its %s differs from this task's. Use "
             "if_exists='update' to update it.",
             label,
-            ", ".join(differing),
+            ", ".join(visible),
         )
     else:
         log.info("Dataset %s already exists and is reused.", label)

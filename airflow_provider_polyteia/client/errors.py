@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from airflow_provider_polyteia.client import redaction
 from airflow_provider_polyteia.client.config import KEY_ADVICE
 from airflow_provider_polyteia.client.json_values import to_encodable
-from airflow_provider_polyteia.client.operation import describe
+from airflow_provider_polyteia.client.operation import MAX_ERROR_BODY, describe
 from airflow_provider_polyteia.exceptions import (
     PolyteiaAPIError,
     PolyteiaAuthenticationError,
@@ -110,7 +111,8 @@ def api_error(
         " ".join(sentences),
         code=word or (status if own_code is None and status >= FIRST_HTTP_ERROR else own_code),
         message=message,
-        details=_details(fields.get("details"), credentials),
+        # Airflow stores them with the event of a trigger; of an error inside HTTP 200, the whole body was read.
+        details=_details(fields.get("details"), credentials) if len(response.body) <= MAX_ERROR_BODY else (),
         http_status=status,
         retry_after=response.retry_after,
         from_gateway=from_gateway,
@@ -154,7 +156,7 @@ def unexpected_response(
 
     :param other_api: as for `api_error`.
     """
-    begin = credentials.excerpt(response.body.decode(errors="replace"))
+    begin = credentials.excerpt(response.body[:MAX_ERROR_BODY].decode(errors="replace"))
     return PolyteiaProtocolError(
         _sentence(credentials, name, f"returned HTTP {response.status} with {kind}, instead of a Polyteia response")
         + f" Check the connection's host (currently {credentials.config.base_url}), and check whether a proxy or login "
@@ -197,8 +199,11 @@ def unknown_organization(credentials: Credentials, name: str) -> PolyteiaConfigu
     """Return the exception for a key without access to the connection's organization."""
     config = credentials.config
     extra = "organization_id" if config.organization_id else "organization_slug"
+    value = str(getattr(config, extra))
+    may_be_key = redaction.may_be_key(value) and not value.startswith("org_")
+    shown = "" if may_be_key else f" {credentials.excerpt(value)!r}"
     return PolyteiaConfigurationError(
-        f"The key of connection {config.conn_id!r} cannot access the organization {getattr(config, extra)!r} set in "
+        f"The key of connection {config.conn_id!r} cannot access the organization{shown} set in "
         f"its extra {extra!r}: either it does not exist or the key's account is not a member.",
         method=name,
         conn_id=config.conn_id,

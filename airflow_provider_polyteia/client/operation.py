@@ -30,6 +30,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 MAX_RETRY_AFTER = 1e9
+MAX_ERROR_BODY = 64 * 1024  # bytes of the body of an error that are read
 
 T = TypeVar("T")
 
@@ -97,7 +98,7 @@ class Response:
     @property
     def is_html(self) -> bool:
         """True if the response is a web page, or looks like one."""
-        return "html" in self.headers.get("content-type", "").lower() or self.body.lstrip()[:1] == b"<"
+        return "html" in self.headers.get("content-type", "").lower() or self.body[:MAX_ERROR_BODY].lstrip()[:1] == b"<"
 
     @property
     def date(self) -> datetime | None:
@@ -109,6 +110,15 @@ class Response:
         """The length of the body that the response announces, in bytes; None if it announces none."""
         value = self.headers.get("content-length", "")
         return int(value) if value.isascii() and value.isdecimal() else None
+
+    @property
+    def is_delimited(self) -> bool:
+        """True if the response shows where its body ends; otherwise a lost connection looks like the end.
+
+        A body that ends before the announced length, or before its last chunk, is an error of the transports.
+        """
+        codings = self.headers.get("transfer-encoding", "").lower().split(",")
+        return self.content_length is not None or "chunked" in (coding.strip() for coding in codings)
 
     @property
     def retry_after(self) -> float | None:

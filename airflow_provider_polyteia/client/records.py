@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from datetime import UTC, date, datetime
 from typing import Any, NamedTuple, Self
 
@@ -12,6 +13,7 @@ from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError
 Record = dict[str, Any]
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T")
+_ZERO_TIMES = ("0001-01-01", "0000-")  # the latter west of UTC
 
 
 class DatasetRef(NamedTuple):
@@ -75,15 +77,15 @@ class Upload(NamedTuple):
 
 
 def upload_by_field(record: Record, field: str, conn_id: str) -> Upload | None:
-    """Return what a date field of a dataset's record shows as its last upload; None while the field is empty.
+    """Return what a date field of a dataset's record shows as its last upload; None while the field `is_unset`.
 
     :param field: name of the field, e.g. ``data_as_of``.
     :param conn_id: id of the Airflow connection, for the exception.
     :raises PolyteiaConfigurationError: if the record has no such field; the text lists its date fields.
     """
     value: Any = record.get(field)
-    timestamp = parse_timestamp(value)
-    if field not in record or (value is not None and timestamp is None):
+    timestamp = parse_record_timestamp(value)
+    if field not in record or (timestamp is None and not is_unset(value)):
         found = sorted(name for name, item in record.items() if isinstance(item, str) and _DATE.match(item))
         problem = "does not contain a date" if field in record else "does not exist"
         raise PolyteiaConfigurationError(
@@ -142,6 +144,36 @@ def parse_timestamp(text: Any) -> datetime | None:
     except (TypeError, ValueError):
         return None
     return timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
+
+
+def is_unset(value: Any) -> bool:
+    """Return True if a date field of a record has no value: null, an empty string, or a zero time in any time zone.
+
+    The platform may write "no upload yet" in any of these ways (docs/platform-api.md#last-upload).
+    """
+    text = value.strip() if isinstance(value, str) else value
+    return text is None or text == "" or (isinstance(text, str) and text.startswith(_ZERO_TIMES))
+
+
+def parse_record_timestamp(value: Any) -> datetime | None:
+    """Return a date field of a record as a datetime; None if it `is_unset`, or is not a timestamp."""
+    return None if is_unset(value) else parse_timestamp(value)
+
+
+def is_same(stored: Any, sent: Any, *, ignore_case: bool = False) -> bool:
+    """Return True if a stored value is what was sent, apart from what a platform may change when it stores a text:
+    surrounding whitespace, the form of Unicode characters, and null for an empty value.
+
+    :param ignore_case: whether it may change upper and lower case as well, as in a slug. Default: False.
+    """
+    return bool(_normalized(stored, ignore_case) == _normalized(sent, ignore_case))
+
+
+def _normalized(value: Any, ignore_case: bool) -> Any:
+    if not isinstance(value, str):
+        return value or ""
+    text = unicodedata.normalize("NFC", value).strip()
+    return text.casefold() if ignore_case else text
 
 
 def parse_user_timestamp(value: str | datetime | None, where: str) -> datetime | None:

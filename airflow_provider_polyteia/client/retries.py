@@ -82,7 +82,7 @@ def _kind_as_received(error: BaseException) -> Failure:
     if isinstance(error, PolyteiaServerError):
         return Failure.SERVER_ERROR if error.is_inside_success else Failure.OUTCOME_UNKNOWN
     if isinstance(error, PolyteiaProtocolError):
-        return Failure.REJECTED if _is_redirect(error) else Failure.OUTCOME_UNKNOWN
+        return Failure.REJECTED if error.is_permanent or _is_redirect(error) else Failure.OUTCOME_UNKNOWN
     if isinstance(error, PolyteiaAPIError) and (error.may_be_applied or error.http_status == REQUEST_TIMEOUT):
         return Failure.OUTCOME_UNKNOWN
     if isinstance(error, PolyteiaAPIError) and error.is_ambiguous:
@@ -147,8 +147,8 @@ class Attempts:
             return
         is_unknown = classify(error) in (Failure.OUTCOME_UNKNOWN, Failure.SERVER_ERROR)
         self.outcome_unknown = self.outcome_unknown or is_unknown
-        is_redirect = isinstance(error, PolyteiaProtocolError) and not error.not_applied
-        if not self.operation.is_idempotent and (is_redirect or is_unknown):
+        is_unexpected = isinstance(error, PolyteiaProtocolError) and not error.not_applied
+        if not self.operation.is_idempotent and (is_unexpected or is_unknown):
             raise outcome_unknown(self.operation, error) from error
         raise error
 

@@ -112,7 +112,11 @@ class PolyteiaBaseHook(BaseHook):
             self._client = self._api = None
 
     def cancel(self) -> None:
-        """End waits and begin no further attempt; for `on_kill`."""
+        """End waits and begin no further attempt; for `on_kill`, which runs in a signal handler.
+
+        :raises BaseException: if the calling thread is sending a request, to end it; the method of the hook that sends
+            it then raises a PolyteiaError, which says what is unknown.
+        """
         self._is_cancelled = True
         if self._client is not None:
             self._client.cancel()

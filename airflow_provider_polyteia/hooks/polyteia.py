@@ -72,9 +72,10 @@ class PolyteiaHook(TransferHook):
         :param source: free text about the origin of the data; nothing is fetched from there. Default: none.
         :param documentation: block document. Default: none.
         :param if_exists: what to do if the dataset already exists: ``"reuse"`` (default) returns it, with a warning if
-            it differs; ``"update"`` updates name, description, source and documentation; ``"fail"`` raises
-            PolyteiaConflictError.
-        :raises PolyteiaOutcomeUnknownError: if it is unknown whether it was created.
+            it differs; ``"update"`` updates name, description, source and documentation; ``"fail"``, which looks it up
+            before the create, raises PolyteiaConflictError.
+        :raises PolyteiaOutcomeUnknownError: if it is unknown whether it was created, or, with ``if_exists="fail"``, by
+            whom: the response was lost, and a lookup found it afterwards.
         :raises PolyteiaError: if it was not created.
         """
         values = {

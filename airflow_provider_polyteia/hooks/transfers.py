@@ -136,12 +136,13 @@ class TransferHook(RawAccessHook):
     ) -> Exported:
         """Write the result of a query to a file, in constant memory (docs/platform-api.md#exports).
 
-        The file appears under its name only when it is complete.
+        The file appears under its name only when all of it has certainly arrived (docs/transfers.md#results).
 
         :param sql: a query in DuckDB's dialect. It refers to a dataset as ``{name}`` if `datasets` is a mapping, or by
             its id in quotes (``'ds_...'``) if it is a list.
         :param datasets: the datasets in use: ``{name: id}``, or their ids; on the RPC API, at least one.
-        :param destination: a path; a URL such as ``s3://conn_id@bucket/key``; or an `ObjectStoragePath`.
+        :param destination: a path of a file, of a link to one, or of none yet; a URL such as
+            ``s3://conn_id@bucket/key``; or an `ObjectStoragePath`.
         :param args: values for placeholders by position. Default: none.
         :param format: MIME type of the file. Default: by the extension of `destination`. On the command API, only
             Parquet is known to work (docs/platform-api.md#export-formats). On the RPC API, the result can be written as
@@ -150,7 +151,8 @@ class TransferHook(RawAccessHook):
             longer.
         :return: ``path``, ``bytes``, ``rows`` (of a Parquet file, with pyarrow; otherwise None), ``content_type`` and
             ``datasets`` (ids).
-        :raises PolyteiaConfigurationError: if the arguments are unusable, or pyarrow is required and not installed.
+        :raises PolyteiaConfigurationError: if the arguments are unusable, the destination is something else than a
+            file, or pyarrow is required and not installed.
         :raises PolyteiaError: if it failed; no file is left then.
         """
         from airflow_provider_polyteia.hooks import files  # noqa: PLC0415 - most tasks move no file

@@ -9,6 +9,8 @@ from calls import create
 from conftest import HastyTime
 from servers import DROP, Reply, body_error, data, status
 
+from airflow_provider_polyteia.client import exactly_once
+from airflow_provider_polyteia.client.command_api.operations import creation
 from airflow_provider_polyteia.client.command_api.protocol import make_call
 from airflow_provider_polyteia.client.exactly_once import Origin
 from airflow_provider_polyteia.exceptions import (
@@ -23,10 +25,12 @@ from airflow_provider_polyteia.exceptions import (
 
 PARAMS = {"name": "Bookings", "solution_id": "sol_1", "slug": "bookings"}
 BARE = Reply(404, b"404 page not found", content_type="text/plain")
+BARE_400 = Reply(400, b"bad request", content_type="text/plain")
 CREATE = make_call("command", "create_dataset", PARAMS, required_field="id")
 INSIGHT = make_call("command", "create_insight", PARAMS, required_field="id")
 LOST = [DROP, Reply(200, b"<html>", content_type="text/html"), status(502), data(None), data({"name": "no id"})]
 COLLISION = body_error(500)
+HOUR, DAY = 3600, 24 * 3600
 ABSENT = body_error(404, "not found")
 
 
@@ -50,10 +54,10 @@ def test_happy_path_is_one_request(server, client):
 
 @pytest.mark.parametrize("failure", LOST)
 def test_lost_response_found(server, client, failure):
-    """If the response is lost, a lookup by solution and slug finds the dataset that was just created."""
+    """If the response is lost, a lookup by solution and slug finds the dataset, which may be another client's."""
     server.answer(failure, record())
     created = create(client, CREATE)
-    assert (created.record["id"], created.origin) == ("ds_1", Origin.CREATED)
+    assert (created.record["id"], created.origin) == ("ds_1", Origin.UNCERTAIN)
     assert server.calls == ["create_dataset", "get_dataset"]
     assert server.requests[1].json["params"] == {"solution_id": "sol_1", "slug": "bookings"}
 
@@ -69,14 +73,14 @@ def test_lost_request_is_retried(server, client, failure):
 def test_second_lookup_finds_a_slow_dataset(server, client):
     """A dataset that becomes visible late is found by the second lookup, not created again."""
     server.answer(DROP, ABSENT, record())
-    assert create(client, CREATE).origin is Origin.CREATED
+    assert create(client, CREATE).origin is Origin.UNCERTAIN
     assert server.calls == ["create_dataset", "get_dataset", "get_dataset"]
 
 
 def test_slow_first_attempt_collides_with_the_retry(server, client):
-    """If a slow first attempt takes the slug, the rejected retry finds the dataset, which this call created."""
+    """If a slow first attempt takes the slug, the rejected retry finds the dataset."""
     server.answer(DROP, ABSENT, ABSENT, COLLISION, record())
-    assert create(client, CREATE).origin is Origin.CREATED
+    assert create(client, CREATE).origin is Origin.UNCERTAIN
 
 
 @pytest.mark.parametrize(
@@ -85,15 +89,55 @@ def test_slow_first_attempt_collides_with_the_retry(server, client):
 )
 def test_existing_dataset(server, client, rejection):
     """If a create is rejected and the lookup finds an older dataset, the dataset existed before."""
-    server.answer(rejection, record(age=60))
+    server.answer(rejection, record(age=2 * DAY))
     assert create(client, CREATE).origin is Origin.PREEXISTING
     assert server.calls == ["create_dataset", "get_dataset"]
 
 
-def test_existing_dataset_with_other_contents(server, client):
-    """A dataset with a different name was not created by this call, however new it is."""
-    server.answer(DROP, record(name="Another"))
+@pytest.mark.parametrize("rejection", [body_error(400), body_error(409), status(409)])
+def test_rejected_by_the_platform(server, client, rejection):
+    """If the platform itself rejects the only attempt, the dataset found is another client's, however new it is."""
+    server.answer(rejection, record())
     assert create(client, CREATE).origin is Origin.PREEXISTING
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [{"name": "Another"}, {"name": " Bookings"}, {"name": None}, {"description": "Gebühren"}, {"source": None}],
+    ids=["different", "trimmed", "null", "composed", "empty"],
+)
+def test_contents_that_differ(server, client, stored):
+    """Different contents do not show whose a dataset is, because the platform may normalize what it stores."""
+    sent = make_call(
+        "command",
+        "create_dataset",
+        {**PARAMS, "description": "Gebu\u0308hren", "source": ""},
+        required_field="id",
+    )
+    server.answer(DROP, record(**stored))
+    assert create(client, sent).origin is Origin.UNCERTAIN
+
+
+@pytest.mark.parametrize("failure", [DROP, COLLISION, status(502), BARE_400])
+@pytest.mark.parametrize("age", [-HOUR, HOUR, 14 * HOUR], ids=["ahead", "behind", "time zone"])
+def test_clocks_that_differ(server, client, failure, age):
+    """Where the database's clock may be hours from the web server's, the age of a dataset proves nothing."""
+    server.answer(failure, record(age=age))
+    assert create(client, CREATE).origin is Origin.UNCERTAIN
+
+
+@pytest.mark.parametrize("failure", [DROP, COLLISION])
+def test_older_than_any_clock_is_wrong(server, client, failure):
+    """A dataset that is older than a day was not created by this call."""
+    server.answer(failure, record(age=2 * DAY))
+    assert create(client, CREATE).origin is Origin.PREEXISTING
+
+
+@pytest.mark.parametrize("stored", [" bookings ", "Bookings", None])
+def test_slug_that_the_platform_normalizes(server, client, stored):
+    """A slug that is returned in another spelling, or not at all, is that of the dataset that was looked up."""
+    server.answer(DROP, record(slug=stored))
+    assert create(client, CREATE).record["id"] == "ds_1"
 
 
 @pytest.mark.parametrize("created_at", [None, "yesterday", 5])
@@ -149,9 +193,9 @@ def test_invalid_key_is_not_looked_up(server, client, rejection):
 
 
 def test_rejection_after_an_unknown_outcome(server, client):
-    """If a retry is rejected, the dataset of the first attempt, whose response was lost, is found."""
+    """If a retry is rejected, the dataset found may be that of the first attempt, whose response was lost."""
     server.answer(DROP, ABSENT, ABSENT, body_error(403), record())
-    assert create(client, CREATE).origin is Origin.CREATED
+    assert create(client, CREATE).origin is Origin.UNCERTAIN
 
 
 def test_key_revoked_after_an_unknown_outcome(server, client):
@@ -236,15 +280,30 @@ def test_killed_before_it_was_sent(server, client):
 
 
 def test_killed_between_two_lookups(server, client):
-    """If a task is killed before the second lookup, the exception says that the outcome is unknown."""
+    """If a task is killed before the second lookup, the exception says what is unknown, and the task may run again."""
+    server.answer(DROP, killing(client))
+    expected = r"killed before a lookup showed .*slug='bookings'.*runs again"
+    with pytest.raises(PolyteiaError, match=expected) as caught:
+        create(client, CREATE)
+    assert not isinstance(caught.value, PolyteiaOutcomeUnknownError)
+    assert not caught.value.not_applied
+
+
+def test_insight_killed_between_two_lookups(server, client):
+    """If slugs may not be unique, a task that was killed must not run again."""
+    server.answer(DROP, killing(client))
+    with pytest.raises(PolyteiaOutcomeUnknownError, match="killed before a second lookup"):
+        create(client, INSIGHT)
+
+
+def killing(client):
+    """Return a reply that finds nothing; the task is killed before it arrives."""
 
     def absent(_):
         client.cancel()
         return ABSENT
 
-    server.answer(DROP, absent)
-    with pytest.raises(PolyteiaOutcomeUnknownError, match="killed before a second lookup"):
-        create(client, CREATE)
+    return absent
 
 
 @pytest.mark.parametrize("failure", [status(503), body_error(403)])
@@ -289,4 +348,16 @@ def test_field_that_the_platform_omits(server, client):
     """A field that is missing from the record found does not mean that another client created it."""
     sent = make_call("command", "create_dataset", {**PARAMS, "source": "SAP"}, required_field="id")
     server.answer(DROP, record())
-    assert create(client, sent).origin is Origin.CREATED
+    assert create(client, sent).origin is Origin.UNCERTAIN
+
+
+def test_what_is_said_about_an_uncertain_origin(server, client):
+    """The exception contains what helps to decide: id, time of creation, and the fields that really differ."""
+    sent = creation(make_call("command", "create_dataset", {**PARAMS, "source": "SAP "}), client.credentials)
+    server.answer(DROP, record(name="Another", source="SAP", created_at="2026-03-01T06:04:58Z"))
+    created = exactly_once.create(client, sent)._replace(origin=Origin.UNCERTAIN)
+    with pytest.raises(PolyteiaOutcomeUnknownError) as caught:
+        exactly_once.require_new(client, created, sent)
+    shown = str(caught.value)
+    assert "as 'ds_1', created at '2026-03-01T06:04:58Z' either by this call or by another client; its name " in shown
+    assert caught.value.identifiers == {**PARAMS}

@@ -7,6 +7,7 @@ long the client waited, on a clock that needs no real waiting except for the sho
 from __future__ import annotations
 
 import asyncio
+import io
 import itertools
 import json
 from dataclasses import dataclass
@@ -34,12 +35,15 @@ from airflow_provider_polyteia.sandbox import SANDBOX_ORGANIZATION_ID, SANDBOX_S
 
 LOST, LOST_AFTER, SERVER_ERROR, SERVER_ERROR_AFTER = "lost", "lost, applied", "server error", "server error, applied"
 RATE_LIMITED, RENEWED, SUCCESS = "rate limited", "session renewed", "success"
+NO_RESULT = "applied, without a result"  # which is a success where nothing of the response is needed
 
 FAULTS = {
     **dict.fromkeys(["drop-before", "close-before", "hang:9", "garbage", "html"], LOST),
     **dict.fromkeys(["status:500", "status:502", "status:503", "status:504", "status:408", "unavailable:2"], LOST),
     **dict.fromkeys(["drop-after", "close-after", "hang-after:9", "garbage-after", "html-after"], LOST_AFTER),
     **dict.fromkeys(["status-after:500", "status-after:502", "status-after:504", "unavailable-after:2"], LOST_AFTER),
+    **dict.fromkeys(["empty-after", "no-content-after", "null-after"], NO_RESULT),
+    "text-after": LOST_AFTER,
     "body-error:500": SERVER_ERROR,
     "body-error-after:500": SERVER_ERROR_AFTER,
     **dict.fromkeys(["retry-after:7", "retry-after-date:7"], RATE_LIMITED),
@@ -66,6 +70,7 @@ CALLS = {
         "look up": "get_dataset",
         "update": "update_dataset",
         "delete": "delete_dataset",
+        "upload": "/upload",
     },
     "rpc": {
         "create": "dataset/createDataset",
@@ -74,6 +79,7 @@ CALLS = {
         "look up": "dataset/getDatasetBySolutionSlug",
         "update": "dataset/updateDataset",
         "delete": "dataset/deleteDataset",
+        "upload": "/api/upload/dataset",
     },
 }
 # After these a create is not looked up: the platform does not report a taken slug with them.
@@ -128,6 +134,22 @@ class Bench:
         if self.is_rpc and rejection is PolyteiaNotFoundError:
             return 2  # docs/platform-api.md#rpc-writes: this does not prove that nothing was created
         return 0 if issubclass(rejection, NOT_LOOKED_UP) else 1
+
+    def run_async(self, operation_of):
+        """Run an operation of the API with the async client, on the same clock."""
+        config = self.hook.get_conn().config
+
+        async def sleep(seconds):
+            self.time.sleep(seconds)
+
+        async def run():
+            client = AsyncPolyteiaClient(config, clock=self.time.clock, sleep=sleep, jitter=lambda: 1.0)
+            try:
+                return await client.run(operation_of(await client.run(select_api(client.credentials))))
+            finally:
+                await client.aclose()
+
+        return asyncio.run(run())
 
     def tags(self, name):
         self.sandbox.faults.clear()
@@ -190,25 +212,16 @@ def test_query_of_a_trigger(bench, fault):
     """The async client sends as many requests, waits as long and has the same result; triggers only run queries."""
     kind, dataset = bench.expected(fault), new_dataset(bench.hook)
     bench.arm("get", fault)
-    config = bench.hook.get_conn().config
 
-    async def sleep(seconds):
-        bench.time.sleep(seconds)
-
-    async def run():
-        client = AsyncPolyteiaClient(config, clock=bench.time.clock, sleep=sleep, jitter=lambda: 1.0)
-        try:
-            api = await client.run(select_api(client.credentials))
-            return await client.run(api.get_dataset(DatasetRef(dataset["id"])))
-        finally:
-            await client.aclose()
+    def run():
+        return bench.run_async(lambda api: api.get_dataset(DatasetRef(dataset["id"])))
 
     if isinstance(kind, type):
         with pytest.raises(kind):
-            asyncio.run(run())
+            run()
         assert (bench.sent("get"), bench.time.slept) == (1, 0)
     else:
-        assert asyncio.run(run())["id"] == dataset["id"]
+        assert run()["id"] == dataset["id"]
         assert bench.sent("get") == (1 if kind == SUCCESS else 2)
         bench.check_delays(fault, retries=kind not in (SUCCESS, RENEWED))
 
@@ -224,8 +237,8 @@ def test_idempotent_write(bench, fault):
         assert (bench.sent("update"), bench.time.slept) == (1, 0)
     else:
         assert bench.hook.update_dataset(dataset["id"], name="After")["name"] == "After"
-        assert bench.sent("update") == (1 if kind == SUCCESS else 2)
-        bench.check_delays(fault, retries=kind not in (SUCCESS, RENEWED))
+        assert bench.sent("update") == (1 if kind in (SUCCESS, NO_RESULT) else 2)
+        bench.check_delays(fault, retries=kind not in (SUCCESS, NO_RESULT, RENEWED))
     found = bench.datasets(dataset["slug"])
     assert [item["name"] for item in found] == ["Before" if isinstance(kind, type) else "After"]
 
@@ -241,9 +254,39 @@ def test_delete(bench, fault):
         assert bench.sent("delete") == 1
     else:
         assert bench.hook.delete_dataset(dataset["id"]) is True
-        assert bench.sent("delete") == (1 if kind == SUCCESS else 2)
-        bench.check_delays(fault, retries=kind not in (SUCCESS, RENEWED))
+        assert bench.sent("delete") == (1 if kind in (SUCCESS, NO_RESULT) else 2)
+        bench.check_delays(fault, retries=kind not in (SUCCESS, NO_RESULT, RENEWED))
     assert len(bench.datasets(dataset["slug"])) == (1 if isinstance(kind, type) else 0)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_delete_by_the_async_client(bench, fault):
+    """The async client makes the same of each response to a write."""
+    kind, dataset = bench.expected(fault), new_dataset(bench.hook)
+    bench.arm("delete", fault)
+    if isinstance(kind, type):
+        with pytest.raises(kind):
+            bench.run_async(lambda api: api.delete_dataset(dataset["id"]))
+        assert (bench.sent("delete"), bench.time.slept) == (1, 0)
+    else:
+        assert bench.run_async(lambda api: api.delete_dataset(dataset["id"])) is None
+        assert bench.sent("delete") == (1 if kind in (SUCCESS, NO_RESULT) else 2)
+        bench.check_delays(fault, retries=kind not in (SUCCESS, NO_RESULT, RENEWED))
+    assert len(bench.datasets(dataset["slug"])) == (1 if isinstance(kind, type) else 0)
+
+
+UPLOADS = ["empty-after", "no-content-after", "null-after", "text-after", "html-after", "garbage-after"]
+
+
+@pytest.mark.parametrize("fault", UPLOADS)
+def test_upload(bench, fault):
+    """A file is sent once whatever the command API responds, except a web page; the RPC API must show an ingest."""
+    dataset = new_dataset(bench.hook)
+    bench.arm("upload", fault)
+    bench.hook.upload_dataset(dataset["id"], io.BytesIO(b"a\n1\n"), content_type="text/csv")
+    is_accepted = not bench.is_rpc and fault not in ("html-after", "garbage-after")
+    assert bench.sent("upload") == (1 if is_accepted else 2)
+    assert bench.sandbox.content(dataset["id"]) == b"a\n1\n"
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -251,7 +294,10 @@ def test_write_that_is_not_idempotent(bench, fault):
     """A create without a natural key is sent once; if its outcome is unknown, the exception says so."""
     kind, name = bench.expected(fault), f"tag{next(serial)}"
     bench.arm("create tag", fault)
-    if kind in (RATE_LIMITED, RENEWED, SUCCESS):
+    if kind == NO_RESULT:
+        assert bench.create_tag(name) is None
+        assert (bench.sent("create tag"), bench.time.slept) == (1, 0)
+    elif kind in (RATE_LIMITED, RENEWED, SUCCESS):
         assert bench.create_tag(name)["id"]
         assert bench.sent("create tag") == (1 if kind == SUCCESS else 2)
         bench.check_delays(fault, retries=kind == RATE_LIMITED)
@@ -264,7 +310,7 @@ def test_write_that_is_not_idempotent(bench, fault):
             bench.create_tag(name)
         assert type(caught.value) is expected
         assert (bench.sent("create tag"), bench.time.slept) == (1, 0)
-    applied = (RATE_LIMITED, RENEWED, SUCCESS, LOST_AFTER, SERVER_ERROR_AFTER)
+    applied = (RATE_LIMITED, RENEWED, SUCCESS, NO_RESULT, LOST_AFTER, SERVER_ERROR_AFTER)
     assert len(bench.tags(name)) == (1 if kind in applied else 0)
 
 
@@ -274,6 +320,7 @@ def test_create_dataset(bench, fault, if_exists):
     """A new dataset is created exactly once, regardless of what happens to the first request."""
     kind, slug = bench.expected(fault), f"s{next(serial)}"
     bench.arm("create", fault)
+    before = 1 if if_exists == "fail" else 0  # lookups before the create
 
     def create():
         return bench.hook.create_dataset(name="New", solution_id=SANDBOX_SOLUTION_ID, slug=slug, if_exists=if_exists)
@@ -282,17 +329,17 @@ def test_create_dataset(bench, fault, if_exists):
         with pytest.raises(kind):
             create()
         assert bench.sent("create") == 1
-        assert bench.sent("look up") == bench.lookups_after(kind)
+        assert bench.sent("look up") == before + bench.lookups_after(kind)
         assert bench.datasets(slug) == []
         return
-    if kind == SERVER_ERROR_AFTER and if_exists == "fail":
+    if kind in (LOST_AFTER, NO_RESULT, SERVER_ERROR_AFTER) and if_exists == "fail":
         with pytest.raises(PolyteiaOutcomeUnknownError):
             create()
     else:
         assert create()["slug"] == slug
     creates = {LOST: 2, SERVER_ERROR: 2, RATE_LIMITED: 2, RENEWED: 2}.get(kind, 1)
-    lookups = {LOST: 2, LOST_AFTER: 1, SERVER_ERROR: 1, SERVER_ERROR_AFTER: 1}.get(kind, 0)
-    assert (bench.sent("create"), bench.sent("look up")) == (creates, lookups)
+    lookups = {LOST: 2, LOST_AFTER: 1, NO_RESULT: 1, SERVER_ERROR: 1, SERVER_ERROR_AFTER: 1}.get(kind, 0)
+    assert (bench.sent("create"), bench.sent("look up")) == (creates, before + lookups)
     retries = 0 if kind == RENEWED else creates - 1
     bench.check_delays(fault, retries=retries, between_lookups=max(0, lookups - 1))
     assert len(bench.datasets(slug)) == 1
@@ -301,7 +348,7 @@ def test_create_dataset(bench, fault, if_exists):
 @pytest.mark.parametrize("if_exists", ["reuse", "update", "fail"])
 @pytest.mark.parametrize("fault", FAULTS)
 def test_create_existing_dataset(bench, fault, if_exists):
-    """An existing dataset is reused, updated or a conflict, regardless of what happens to the first request."""
+    """An existing dataset is reused, updated, or a conflict for which no create is sent."""
     kind, before = bench.expected(fault), new_dataset(bench.hook)
     bench.arm("create", fault)
 
@@ -311,8 +358,13 @@ def test_create_existing_dataset(bench, fault, if_exists):
         )
 
     is_rejected = isinstance(kind, type) and not bench.lookups_after(kind)
-    if is_rejected or if_exists == "fail":
-        with pytest.raises(kind if is_rejected else PolyteiaConflictError):
+    if if_exists == "fail":
+        with pytest.raises(PolyteiaConflictError):
+            create()
+        assert (bench.sent("create"), bench.sent("look up"), bench.time.slept) == (0, 1, 0)
+        return
+    if is_rejected:
+        with pytest.raises(kind):
             create()
     else:
         assert create()["id"] == before["id"]

@@ -254,7 +254,7 @@ def test_log_of_a_create(connected, hook, caplog):
     """The first run logs that it created the dataset, the second that it is reused; a taken slug is not a warning."""
     with caplog.at_level(logging.INFO):
         for if_exists in ("reuse", "fail"):
-            connected.answer(data(RECORD))
+            connected.answer(*([body_error(404)] if if_exists == "fail" else []), data(RECORD))
             hook.create_dataset(**FIELDS, if_exists=if_exists)
         assert own_messages(caplog) == ["Created dataset 'ds_1' (slug 'bookings')."] * 2
         caplog.clear()
@@ -316,7 +316,8 @@ def test_update_existing_without_difference(connected, hook):
 @pytest.mark.parametrize("how", ["hook", "command"])
 def test_fail_if_exists(connected, hook, how):
     """if_exists='fail', and the command itself, raise a conflict that names the existing dataset."""
-    connected.answer(body_error(500), data(RECORD))
+    replies = {"hook": [data(RECORD)], "command": [body_error(500), data(RECORD)]}
+    connected.answer(*replies[how])
     create = {
         "hook": lambda: hook.create_dataset(**FIELDS, if_exists="fail"),
         "command": lambda: hook.command("create_dataset", FIELDS),
@@ -335,7 +336,7 @@ def test_other_rejection_is_not_hidden(connected, hook):
 
 def test_fail_if_the_origin_is_uncertain(connected, hook):
     """if_exists='fail' with a dataset of unknown age raises PolyteiaOutcomeUnknownError."""
-    connected.answer(body_error(500), data({**RECORD, "created_at": None}))
+    connected.answer(body_error(404), body_error(500), data({**RECORD, "created_at": None}))
     with pytest.raises(PolyteiaOutcomeUnknownError, match="either by this call or by another client"):
         hook.create_dataset(**FIELDS, if_exists="fail")
 

@@ -3,7 +3,7 @@
 Both may be retried: an upload replaces the dataset's data (docs/platform-api.md#uploads), and an export changes
 nothing. How long a token lives, and whether it can be used twice, is unknown: each attempt asks for its own.
 
-An exported file counts as complete only if its content type, its length and, for Parquet, both of its ends are right.
+An exported file counts as complete only if its content type and its length are right, or the end of its content.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from airflow_provider_polyteia.client import errors
 from airflow_provider_polyteia.client.command_api.protocol import (
     Call,
     authenticated_flow,
@@ -24,12 +23,13 @@ from airflow_provider_polyteia.client.command_api.protocol import (
 )
 from airflow_provider_polyteia.client.file_sink import Destination, FileSink
 from airflow_provider_polyteia.client.file_transfers import (
-    check_format,
-    check_length,
+    check_file,
     explain_too_large,
     idle_timeout,
     is_error,
+    not_the_file,
 )
+from airflow_provider_polyteia.client.formats import JSON
 from airflow_provider_polyteia.client.multipart import FileBody, UploadSource
 from airflow_provider_polyteia.client.operation import Flow, Idempotency, Operation, Request
 from airflow_provider_polyteia.client.records import Accepted
@@ -83,7 +83,7 @@ def export(
 
     def start() -> Flow[int]:
         with destination.open() as file:
-            sink = FileSink(file, destination.content_type, destination.name)
+            sink = FileSink(file, destination.content_type, destination.name, destination.new_check)
             return (yield from _flow_with_token(credentials, token_call, partial(_receive, credentials, sink, seconds)))
 
     return Operation(DOWNLOAD_PATH, start, Idempotency.SAFE, {"name": destination.name}, is_transfer=True)
@@ -133,10 +133,9 @@ def _check_download(credentials: Credentials, sink: FileSink, response: Response
     """
     if not sink.accepted:
         raise_for_error(DOWNLOAD_PATH, response, credentials)
-        raise errors.unexpected_response(response, credentials, DOWNLOAD_PATH, "JSON")
-    check_length(response, sink, credentials, DOWNLOAD_PATH)
-    if response.is_json and is_error(sink.head):
+        raise not_the_file(response, credentials, DOWNLOAD_PATH)
+    if sink.content_type == JSON and is_error(sink.head):
         raise_for_error(DOWNLOAD_PATH, replace(response, body=sink.head), credentials)
-    check_format(response, sink, credentials, DOWNLOAD_PATH)
+    check_file(response, sink, credentials, DOWNLOAD_PATH)
     sink.release()
     return sink.size

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_polyteia.client.command_api.protocol import Call, check_mapping, make_call, request_flow
 from airflow_provider_polyteia.client.operation import Creation, Flow, Idempotency, Operation, Result
-from airflow_provider_polyteia.client.records import DatasetRef, Record, Upload, parse_timestamp, upload_by_field
+from airflow_provider_polyteia.client.records import (
+    DatasetRef,
+    Record,
+    Upload,
+    is_unset,
+    parse_timestamp,
+    upload_by_field,
+)
 from airflow_provider_polyteia.client.sql_references import Query, resolve_references
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaProtocolError
 
@@ -192,7 +199,7 @@ class CommandAPI:
             return upload_by_field(record, condition.timestamp_field, self._credentials.config.conn_id)
         metadata = record.get("metadata")
         info = metadata.get("asset_info") if isinstance(metadata, dict) else None
-        if not isinstance(info, dict) or info.get("uploaded_at") is None:
+        if not isinstance(info, dict) or is_unset(info.get("uploaded_at")):
             return None
         timestamp = parse_timestamp(info["uploaded_at"])
         if timestamp is None:

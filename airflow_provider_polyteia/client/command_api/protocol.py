@@ -4,7 +4,8 @@
 the key for an access token where the connection names an organization.
 
 HTTP 200 proves nothing: the body may hold an error, or be the HTML page that the platform's host returns for any
-unknown path (docs/platform-api.md#errors-inside-http-200).
+unknown path (docs/platform-api.md#errors-inside-http-200). Where nothing of the response is needed, an empty body or
+JSON without an error is a success.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from airflow_provider_polyteia.client import errors
 from airflow_provider_polyteia.client.command_api.methods import Kind, Method, find
 from airflow_provider_polyteia.client.json_values import NotJSONError, check_json, parse_json
 from airflow_provider_polyteia.client.operation import Flow, Idempotency, Request, Response, Result
+from airflow_provider_polyteia.client.sql_references import reads_only
 from airflow_provider_polyteia.exceptions import (
     PolyteiaAuthenticationError,
     PolyteiaConfigurationError,
@@ -34,6 +36,7 @@ EXCHANGE_PATH = "/auth/pak/token"
 OTHER_API = "rpc"
 _UNKNOWN_PATH = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
 _IDENTIFIERS = ("slug", "name")
+_SUCCESS_CODES = range(HTTPStatus.OK, HTTPStatus.MULTIPLE_CHOICES)
 
 T = TypeVar("T")
 
@@ -66,6 +69,18 @@ class Call:
         """The params by which a lookup finds what this call creates; None if there is no such lookup."""
         names = self.method.natural_key
         return {name: self.params[name] for name in names} if names and all(map(self.params.get, names)) else None
+
+    @property
+    def needs_data(self) -> bool:
+        """False for a command whose effect is all that is asked for: its response may be empty.
+
+        A create that a lookup can find is looked up instead, which also returns its record.
+        """
+        if self.method.kind == "query" or self.required_field or self.method.returns_secret:
+            return True
+        if self.method.unenveloped:
+            return reads_only(str(self.params.get("sql")))
+        return self.natural_key is not None and self.idempotency is Idempotency.NONE
 
 
 def make_call(
@@ -182,6 +197,8 @@ def decode(call: Call, response: Response, credentials: Credentials) -> Result:
     def subject() -> Mapping[str, str]:
         return call.identifiers
 
+    if not call.needs_data and _is_without_object(response):
+        return Result(parse_json(response.body), response.date)
     if call.method.unenveloped:
         return Result(_unenveloped(response, credentials, name, subject), response.date)
     data = _json_object(response, credentials, name, subject).get("data")
@@ -200,11 +217,29 @@ def _is_token(value: Any) -> TypeGuard[str]:
     return isinstance(value, str) and re.fullmatch(r"[\x21-\x7e]+", value) is not None
 
 
+def _is_without_object(response: Response) -> bool:
+    """Return True for a success that is empty, or valid JSON without an object, which cannot report an error."""
+    text = response.body.strip()
+    if not response.is_success or not text:
+        return response.is_success
+    value = parse_json(text)
+    return response.is_json and not isinstance(value, dict) and (value is not None or text == b"null")
+
+
 def raise_for_error(name: str, response: Response, credentials: Credentials) -> None:
-    """Check a response that need not be JSON: only errors and HTML are rejected (docs/platform-api.md#uploads)."""
-    if not response.is_success or (response.is_json and response.body):
-        _json_object(response, credentials, name)
-    elif response.is_html:
+    """Check a response of which nothing is needed; its content type does not matter (docs/platform-api.md#uploads).
+
+    :raises PolyteiaError: if its status is not a success, if its body is JSON that reports an error, or may have been
+        before it was damaged, or if it is a web page.
+    """
+    if not response.is_success:
+        raise _error_from_status(response, credentials, name, dict)
+    body = parse_json(response.body)
+    if isinstance(body, dict):
+        _raise_reported_error(body, response, credentials, name, dict)
+    elif body is None and response.is_json and response.body.lstrip()[:1] in (b"{", b"["):
+        raise errors.unexpected_response(response, credentials, name, "invalid JSON")
+    elif body is None and response.is_html and b"<" in response.body:
         raise errors.unexpected_response(response, credentials, name, "an HTML page")
 
 
@@ -230,11 +265,19 @@ def _json_object(
         raise errors.unexpected_response(response, credentials, name, "a body that is not a JSON object")
     if _is_of_other_api(body):
         raise errors.unexpected_response(response, credentials, name, "JSON of the RPC API", other_api=OTHER_API)
+    _raise_reported_error(body, response, credentials, name, subject)
+    return body
+
+
+def _raise_reported_error(
+    body: Mapping[str, Any], response: Response, credentials: Credentials, name: str, subject: errors.Subject
+) -> None:
+    """Raise the error that a JSON object inside HTTP 2xx reports, if it does (docs/platform-api.md#decoding-rules)."""
     if body.get("error") is not None:
         raise errors.api_error(response, credentials, name, body["error"], subject=subject)
-    if "data" not in body and errors.error_code(body) is not None and "message" in body:
+    code = errors.error_code(body)
+    if "data" not in body and "message" in body and code is not None and code not in _SUCCESS_CODES:
         raise errors.api_error(response, credentials, name, body, subject=subject)
-    return body
 
 
 def _error_from_status(

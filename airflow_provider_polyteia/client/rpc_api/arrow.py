@@ -6,7 +6,6 @@ import base64
 import io
 import json
 import math
-import os
 from contextlib import contextmanager
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -81,11 +80,21 @@ def _reading(credentials: Credentials, name: str) -> Iterator[None]:
         ) from error
 
 
-def has_end(stream: IO[bytes]) -> bool:
-    """Return True if a stream ends with its end marker, as a complete one does."""
-    size = stream.seek(0, os.SEEK_END)
-    stream.seek(max(0, size - len(END)))
-    return stream.read() == END
+class StreamEnd:
+    """The check of a stream that arrives: where the response does not show its end, it must have its end marker."""
+
+    shows_end = True
+
+    def __init__(self) -> None:
+        self._tail = b""
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next part of the stream."""
+        self._tail = (self._tail + chunk[-len(END) :])[-len(END) :]
+
+    def problem(self, *, is_delimited: bool) -> str:
+        """Return what is wrong with the stream; empty if it is complete."""
+        return "" if is_delimited or self._tail == END else "a part of an Arrow stream"
 
 
 def to_json(content: bytes, credentials: Credentials, name: str) -> dict[str, Any]:

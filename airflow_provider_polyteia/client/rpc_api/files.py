@@ -17,14 +17,13 @@ from urllib.parse import quote, urlsplit
 from airflow_provider_polyteia.client import errors
 from airflow_provider_polyteia.client.file_sink import Destination, FileSink
 from airflow_provider_polyteia.client.file_transfers import (
-    check_format,
-    check_length,
+    check_file,
     explain_too_large,
     idle_timeout,
-    is_delimited,
     is_error,
+    not_the_file,
 )
-from airflow_provider_polyteia.client.formats import BY_EXTENSION, JSON, PARQUET, media_type
+from airflow_provider_polyteia.client.formats import BY_EXTENSION, JSON, media_type
 from airflow_provider_polyteia.client.json_values import parse_json
 from airflow_provider_polyteia.client.multipart import FileBody, UploadSource
 from airflow_provider_polyteia.client.operation import Flow, Idempotency, Operation, Request, Response
@@ -137,7 +136,7 @@ def export_dataset(
 
     def start() -> Flow[int]:
         with destination.open() as file:
-            sink = FileSink(file, destination.content_type, destination.name)
+            sink = FileSink(file, destination.content_type, destination.name, destination.new_check)
             return (yield from _export(credentials, call, sink, seconds))
 
     return Operation(call.procedure.name, start, Idempotency.SAFE, call.identifiers, is_transfer=True)
@@ -185,28 +184,15 @@ def _check_download(credentials: Credentials, request: Request, sink: FileSink, 
     """
     if not sink.accepted:
         # What a storage responds may repeat the URL, so only its status is shown.
+        if response.is_success:
+            raise not_the_file(response, credentials, request.name)
         raise _refused(credentials, request, response)
-    check_length(response, sink, credentials, request.name)
-    check_format(response, sink, credentials, request.name)
-    _check_content(credentials, request, sink, response)
+    check_file(response, sink, credentials, request.name)
+    if sink.content_type == JSON and is_error(sink.head):
+        problem = "JSON that reports an error"
+        raise errors.unexpected_response(replace(response, body=b""), credentials, request.name, problem)
     sink.release()
     return sink.size
-
-
-def _check_content(credentials: Credentials, request: Request, sink: FileSink, response: Response) -> None:
-    """Check what can be told of the other formats: a web page or an error is not a file, and each has an end."""
-    head = sink.head.lstrip()[:16].lower()
-    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
-        problem = "a web page"
-    elif sink.content_type == BY_EXTENSION[".xlsx"] and not sink.head.startswith(b"PK"):
-        problem = "a file that is not an Excel workbook"
-    elif sink.content_type == JSON and is_error(sink.head):
-        problem = "JSON that reports an error"
-    elif not is_delimited(response) and sink.content_type != PARQUET:
-        raise errors.incomplete_response(credentials, request.name, "the storage does not say where the file ends")
-    else:
-        return
-    raise errors.unexpected_response(replace(response, body=b""), credentials, request.name, problem)
 
 
 def _refused(credentials: Credentials, request: Request, response: Response) -> PolyteiaError:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_polyteia.client.operation import Creation, Flow, Operation, Request, Result
-from airflow_provider_polyteia.client.records import DatasetRef, Record, Upload, upload_by_field
+from airflow_provider_polyteia.client.records import DatasetRef, Record, Upload, is_unset, upload_by_field
 from airflow_provider_polyteia.client.rpc_api.procedures import EXCHANGE
 from airflow_provider_polyteia.client.rpc_api.protocol import (
     Call,
@@ -305,7 +305,8 @@ def _replacement(record: Record, changes: Mapping[str, Any], source_timestamp: s
             method="dataset/updateDataset",
         )
     fields = {name: changes.get(name, record.get(name)) for name in _EDITABLE}
-    timestamp = record.get("data_as_of") if source_timestamp is None else source_timestamp
+    as_of = record.get("data_as_of")
+    timestamp = (None if is_unset(as_of) else as_of) if source_timestamp is None else source_timestamp
     return {"id": record["id"], **fields, "dataAsOf": timestamp}
 
 

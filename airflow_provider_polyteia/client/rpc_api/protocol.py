@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow_provider_polyteia.client import errors
 from airflow_provider_polyteia.client.json_values import NotJSONError, parse_json
 from airflow_provider_polyteia.client.operation import Flow, Idempotency, Request, Response, Result
-from airflow_provider_polyteia.client.records import parse_timestamp
+from airflow_provider_polyteia.client.records import parse_record_timestamp
 from airflow_provider_polyteia.client.rpc_api import sessions
 from airflow_provider_polyteia.client.rpc_api.envelope import Dialect, Input, Output, decode_output, encode_input
 from airflow_provider_polyteia.client.rpc_api.procedures import EXCHANGE, Procedure, find
@@ -181,7 +181,7 @@ def _read_session(response: Response, credentials: Credentials) -> Session:
     if not (isinstance(token, str) and re.fullmatch(r"[\x21-\x7e]+", token)):
         raise errors.missing_field(response, credentials, EXCHANGE.name, "token")
     organization_id = fields.get("organizationId")
-    expires_at = parse_timestamp(fields.get("expiresAt"))
+    expires_at = parse_record_timestamp(fields.get("expiresAt"))
     # Compared with the platform's own clock, because the worker's may be wrong.
     lifetime = (expires_at - (response.date or datetime.now(UTC))).total_seconds() if expires_at else None
     session = Session(
@@ -221,7 +221,8 @@ def _credential_in(text: str) -> str:
 def _output(response: Response, credentials: Credentials, name: str, subject: errors.Subject = dict) -> Output:
     """Return the output in a successful response; raise for everything else (docs/platform-api.md#rpc-responses)."""
     raise_for_status(response, credentials, name, subject)
-    if not (response.body.strip() or response.is_html):
+    text = response.body.strip()
+    if not text or (response.is_json and text == b"null"):
         return Output(None)  # a procedure without a return value
     if not response.is_json:
         kind = "an HTML page" if response.is_html else "content that is not JSON"

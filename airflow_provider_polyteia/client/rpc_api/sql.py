@@ -9,11 +9,12 @@ from __future__ import annotations
 import tempfile
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import IO, TYPE_CHECKING, Any
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_polyteia.client import errors
 from airflow_provider_polyteia.client.file_sink import Destination, FileSink
-from airflow_provider_polyteia.client.file_transfers import check_length, idle_timeout, is_delimited
+from airflow_provider_polyteia.client.file_transfers import check_file, idle_timeout, not_the_file
 from airflow_provider_polyteia.client.json_values import NotJSONError, check_json
 from airflow_provider_polyteia.client.operation import Flow, Idempotency, Operation, Response
 from airflow_provider_polyteia.client.rpc_api import arrow
@@ -42,10 +43,10 @@ def execute(credentials: Credentials, query: Query, *, idempotent: bool) -> Oper
     _check(query)
 
     def read(response: Response) -> dict[str, Any]:
-        raise_for_status(response, credentials, QUERY_PATH)
+        _check_status(credentials, response)
         if response.body[:4] != arrow.CONTINUATION:
             raise _not_arrow(response, credentials)
-        if not (is_delimited(response) or response.body.endswith(arrow.END)):
+        if not (response.is_delimited or response.body.endswith(arrow.END)):
             raise errors.incomplete_response(credentials, QUERY_PATH, "the Arrow stream has no end")
         return arrow.to_json(response.body, credentials, QUERY_PATH)
 
@@ -74,11 +75,12 @@ def export(
     def start() -> Flow[int]:
         with ExitStack() as stack:
             stream = stack.enter_context(tempfile.TemporaryFile())
-            sink = FileSink(stream, arrow.CONTENT_TYPE, f"a temporary file in {tempfile.gettempdir()}")
+            name = f"a temporary file in {tempfile.gettempdir()}"
+            sink = FileSink(stream, arrow.CONTENT_TYPE, name, arrow.StreamEnd)
             file = stack.enter_context(destination.open())
 
             def read(response: Response) -> None:
-                _check_stream(credentials, sink, stream, response)
+                _check_stream(credentials, sink, response)
 
             yield from _query_flow(credentials, query, read, sink, seconds)
             stream.seek(0)
@@ -122,17 +124,22 @@ def _query_flow(
     return (yield from session_flow(credentials, lambda _: prepared, read))
 
 
-def _check_stream(credentials: Credentials, sink: FileSink, stream: IO[bytes], response: Response) -> None:
+def _check_status(credentials: Credentials, response: Response) -> None:
+    """Check that a response has all of a result, and not a part of it (HTTP 206)."""
+    raise_for_status(response, credentials, QUERY_PATH)
+    if response.status != HTTPStatus.OK:
+        raise not_the_file(response, credentials, QUERY_PATH)
+
+
+def _check_stream(credentials: Credentials, sink: FileSink, response: Response) -> None:
     """Check that a stream arrived, and that it is complete."""
     if not sink.accepted:
-        raise_for_status(response, credentials, QUERY_PATH)
+        _check_status(credentials, response)
         raise _not_arrow(response, credentials)
-    check_length(response, sink, credentials, QUERY_PATH)
-    sink.release()
     if sink.head[:4] != arrow.CONTINUATION:
         raise _not_arrow(replace(response, body=sink.head), credentials)
-    if not (is_delimited(response) or arrow.has_end(stream)):
-        raise errors.incomplete_response(credentials, QUERY_PATH, "the Arrow stream has no end")
+    check_file(response, sink, credentials, QUERY_PATH)
+    sink.release()
 
 
 def _not_arrow(response: Response, credentials: Credentials) -> Exception:

@@ -17,6 +17,7 @@ import logging
 import random
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlencode
@@ -33,9 +34,12 @@ from airflow_provider_polyteia.client.transports.aiohttp_connections import (
     classify,
     end_failed_connection,
     find_route,
+    guard_of_request,
     is_failure,
 )
+from airflow_provider_polyteia.client.transports.bodies import ACCEPT_ENCODING, BodyReader
 from airflow_provider_polyteia.client.transports.failures import to_exception, total_timeout
+from airflow_provider_polyteia.client.transports.wire_guard import WireGuard
 from airflow_provider_polyteia.exceptions import PolyteiaError
 
 if TYPE_CHECKING:
@@ -81,7 +85,7 @@ class AsyncPolyteiaClient:
         self._clock = clock
         self._sleep = sleep
         self._jitter = jitter
-        self._headers = {"User-Agent": user_agent, "Accept-Encoding": "gzip, deflate"}
+        self._headers = {"User-Agent": user_agent, "Accept-Encoding": ACCEPT_ENCODING}
         self._new_secrets: list[str] = []
         self.credentials = Credentials(config, self._new_secrets.append, clock)
         self._opening = asyncio.Lock()
@@ -227,15 +231,16 @@ class AsyncPolyteiaClient:
             raise NotImplementedError(f"{request.name!r} moves a file; triggers do not")
         try:
             return await self._exchange(request)
-        except BaseException:
+        finally:
             end_failed_connection()
-            raise
 
     async def _exchange(self, request: Request) -> Response:
         route, session = await self._opened(request.name)
         authorization = {"Authorization": f"Bearer {request.bearer}"} if request.bearer else {}
         query = f"?{urlencode(request.query)}" if request.query else ""
         started = self._clock()
+        guard = WireGuard()  # without a rate, because the whole request has a timeout
+        guard_of_request.set(guard)
         async with session.request(
             request.method,
             URL(f"{self.config.base_url}{request.path}{query}", encoded=True),
@@ -244,11 +249,11 @@ class AsyncPolyteiaClient:
             allow_redirects=False,
             **route.options,
         ) as received:
-            body = await received.read()
+            response = await _receive(received, guard, self.config.max_response)
         seconds = self._clock() - started
         self._response_time += (seconds - self._response_time) / AVERAGED
-        log.debug("Polyteia request %r: HTTP %d in %.0f ms", request.name, received.status, 1000 * seconds)
-        return Response(received.status, _merged(received.headers), body)
+        log.debug("Polyteia request %r: HTTP %d in %.0f ms", request.name, response.status, 1000 * seconds)
+        return response
 
     async def _opened(self, name: str) -> tuple[Route, aiohttp.ClientSession]:
         async with self._opening:
@@ -256,6 +261,16 @@ class AsyncPolyteiaClient:
                 route = await asyncio.to_thread(find_route, self.config, name)
                 self._open = route, route.open_session(self.config.timeout)
         return self._open
+
+
+async def _receive(received: aiohttp.ClientResponse, guard: WireGuard, max_size: int) -> Response:
+    head = Response(received.status, _merged(received.headers), b"")
+    body = BodyReader(head, max_size, is_error=not head.is_success)
+    async for chunk in received.content.iter_any():
+        guard.delivered()
+        if not body.feed(chunk):
+            break
+    return replace(head, body=body.finish())
 
 
 def _merged(headers: Mapping[str, str]) -> dict[str, str]:

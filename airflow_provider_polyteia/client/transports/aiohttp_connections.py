@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import zlib
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import aiohttp
-from aiohttp.http_exceptions import ContentEncodingError
+from aiohttp.client_proto import ResponseHandler
 from certifi import where
 from requests.adapters import HTTPAdapter
 from urllib3.util.ssl_ import create_urllib3_context
@@ -23,10 +23,12 @@ from airflow_provider_polyteia.client.transports.environment import UnusableProx
 from airflow_provider_polyteia.client.transports.failures import (
     Failure,
     FailureKind,
+    UnusableResponseError,
     classify_connect_failure,
     exception_chain,
     proxy_refusal,
     to_exception,
+    unusable_response,
 )
 
 if TYPE_CHECKING:
@@ -34,18 +36,45 @@ if TYPE_CHECKING:
 
     from airflow_provider_polyteia.client.config import ClientConfig
     from airflow_provider_polyteia.client.transports.environment import Settings
+    from airflow_provider_polyteia.client.transports.wire_guard import WireGuard
 
 # A request on a connection that the server closes at that time is lost, and retried: triggers only read.
 MAX_IDLE = 30.0
-_UNDECODABLE = (ContentEncodingError, zlib.error)
 _MAX_HEADER = 65536  # bytes of a line, as http.client accepts them in workers
+_READ_AHEAD = 65536  # bytes; far less than a guard allows between two pieces of a body
 
 _transport: ContextVar[asyncio.BaseTransport | None] = ContextVar("_transport", default=None)
 _protocols: ContextVar[list[Any] | None] = ContextVar("_protocols", default=None)  # of connections that are being made
 
 
+guard_of_request: ContextVar[WireGuard | None] = ContextVar("guard_of_request", default=None)
+
+
 class ConnectFailedError(aiohttp.ClientError):
     """No connection was made, so no request was sent; the cause says why."""
+
+
+class _GuardedProtocol(ResponseHandler):
+    """A connection that counts what arrives for the current request, and ends it beyond the limits."""
+
+    guard: WireGuard | None = None
+    replaced: ResponseHandler | None = None
+    _is_ended = False
+
+    def data_received(self, data: bytes) -> None:
+        """Count and parse data from the server; drop it if the request has been ended."""
+        if self._is_ended:
+            return
+        try:
+            if self.guard is not None:
+                self.guard.received(len(data))
+        except UnusableResponseError as error:
+            self._is_ended = True
+            self.set_exception(error)
+            if self._payload is not None:
+                self._payload.set_exception(error)
+            return
+        super().data_received(data)
 
 
 class _MarksConnections:
@@ -55,7 +84,7 @@ class _MarksConnections:
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._make_protocol = self._factory
+        self._make_protocol = partial(_GuardedProtocol, **self._factory.keywords)
         self._factory = self._remember_protocol
 
     async def connect(self, *args: Any, **kwargs: Any) -> Any:
@@ -74,10 +103,12 @@ class _MarksConnections:
                 raise ConnectFailedError from error
             raise
         _transport.set(connection.transport)
+        connection.protocol.guard = guard_of_request.get()
         return connection
 
     def _remember_protocol(self) -> Any:
         protocol = self._make_protocol()
+        protocol.guard = guard_of_request.get()
         if (protocols := _protocols.get()) is not None:
             protocols.append(protocol)
         return protocol
@@ -122,6 +153,8 @@ class Route(NamedTuple):
             timeout=aiohttp.ClientTimeout(total=None, connect=timeout[0], sock_read=timeout[1]),
             max_line_size=_MAX_HEADER,
             max_field_size=_MAX_HEADER,
+            read_bufsize=_READ_AHEAD,
+            auto_decompress=False,
         )
 
 
@@ -171,7 +204,15 @@ def _socks_connector(proxy: str, options: dict[str, Any]) -> aiohttp.BaseConnect
     base: Any = _load_socks().ProxyConnector
 
     class SocksConnector(_MarksConnections, base):  # type: ignore[misc]  # its base is optional
-        """Connections through a SOCKS proxy."""
+        """Connections through a SOCKS proxy, which the package gives a protocol of its own."""
+
+        async def _connect_via_proxy(self, *args: Any, **kwargs: Any) -> Any:
+            transport, protocol = await super()._connect_via_proxy(*args, **kwargs)
+            counting = self._factory()
+            counting.replaced = protocol  # it keeps the transport open
+            transport.set_protocol(counting)
+            counting.connection_made(transport)
+            return transport, counting
 
     scheme, _, rest = proxy.partition("://")
     rdns = scheme in ("socks4a", "socks5h")
@@ -198,7 +239,7 @@ def _ssl_context(config: ClientConfig, settings: Settings, name: str) -> ssl.SSL
 
 
 def end_failed_connection() -> None:
-    """End at once what aiohttp closes after a failure.
+    """End at once what aiohttp closes after a failure, or because a response was not read to its end.
 
     Closing waits for a silent server: with TLS for half a minute, without it for as long as something is unsent. A
     connection that is back in the pool is left alone.
@@ -228,12 +269,12 @@ def classify(error: BaseException, ambient: BaseException | None = None) -> Fail
     chain = list(exception_chain(error, ambient))
     if isinstance(error, ConnectFailedError):
         return _classify_connect_failure(chain)
+    if unusable := unusable_response(chain):
+        return unusable
     if isinstance(error, aiohttp.ServerTimeoutError):
         return Failure(FailureKind.READ_TIMEOUT)
     if isinstance(error, TimeoutError):
         return Failure(FailureKind.RESPONSE_TIMEOUT)
-    if any(isinstance(link, _UNDECODABLE) for link in chain):
-        return Failure(FailureKind.RESPONSE_UNREADABLE, type(error).__name__)
     return Failure(FailureKind.CONNECTION_LOST)
 
 

@@ -12,16 +12,21 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_provider_polyteia.client.errors import proxy_authentication_required
-from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError, PolyteiaTransportError
+from airflow_provider_polyteia.exceptions import (
+    PolyteiaConfigurationError,
+    PolyteiaError,
+    PolyteiaProtocolError,
+    PolyteiaTransportError,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from airflow_provider_polyteia.client.config import ClientConfig
 
 
 class FailureKind(Enum):
-    """The kinds of failure. All but the last four are certain not to have sent the request."""
+    """The kinds of failure. Those before READ_TIMEOUT are certain not to have sent the request."""
 
     CERTIFICATE_UNTRUSTED = auto()
     CERTIFICATE_UNREADABLE = auto()
@@ -37,19 +42,30 @@ class FailureKind(Enum):
     CONNECT_FAILED = auto()
     READ_TIMEOUT = auto()
     RESPONSE_TIMEOUT = auto()
+    TOO_SLOW = auto()
     CONNECTION_LOST = auto()
     RESPONSE_UNREADABLE = auto()
+    HEADERS_TOO_LARGE = auto()
+    RESPONSE_TOO_LARGE = auto()
 
 
 class Failure(NamedTuple):
     """One failure.
 
-    :param detail: what the sentence adds: OpenSSL's reason, the proxy's HTTP status, what is wrong with its URL, or
-        the type of the library's exception. Never a library's text.
+    :param detail: what the sentence adds: OpenSSL's reason, the proxy's HTTP status, what is wrong with its URL or with
+        the body, the rate that was missed, or the type of the library's exception. Never a library's text.
     """
 
     kind: FailureKind
     detail: str = ""
+
+
+class UnusableResponseError(OSError):
+    """A response exceeds a limit or cannot be decoded, so that reading it was ended."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.kind.name)
+        self.failure = failure
 
 
 _UNUSABLE = {
@@ -74,8 +90,10 @@ _NOT_SENT = {
 _RESPONSE_LOST = {
     FailureKind.READ_TIMEOUT: "no data received from {url} for {idle_timeout:g} s (read timeout)",
     FailureKind.RESPONSE_TIMEOUT: "no complete response from {url} within {total_timeout:g} s",
+    FailureKind.TOO_SLOW: "less than {detail} bytes per second moved to and from {url}, for {total_timeout:g} s",
     FailureKind.CONNECTION_LOST: "the connection to {url} was lost",
     FailureKind.RESPONSE_UNREADABLE: "the response could not be read ({detail})",
+    FailureKind.HEADERS_TOO_LARGE: "{url} sent more than 1 MiB of interim responses, headers or trailers",
 }
 
 
@@ -101,12 +119,19 @@ def to_exception(
         "detail": detail,
         "connect_timeout": connect_timeout,
         "idle_timeout": read_timeout,
-        "total_timeout": total_timeout(config),
+        "total_timeout": connect_timeout + read_timeout,
     }
     about = f"Polyteia request {name!r} (connection {config.conn_id!r})"
     if kind in _NOT_SENT:
         text = f"{about} was not sent: {_NOT_SENT[kind].format(**values)}."
         return PolyteiaTransportError(text, method=name, conn_id=config.conn_id, not_applied=True)
+    if kind is FailureKind.RESPONSE_TOO_LARGE:
+        text = (
+            f"{about} received a response of more than {config.max_response_mib} MiB, which was not read to its end. "
+            "Request less data at once, for example with LIMIT in SQL, or as an export to a file; or raise the extra "
+            f"'max_response_mib' of connection {config.conn_id!r}."
+        )
+        return PolyteiaProtocolError(text, method=name, conn_id=config.conn_id, is_permanent=True)
     text = f"{about} received no usable response: {_RESPONSE_LOST[kind].format(**values)}."
     return PolyteiaTransportError(text, method=name, conn_id=config.conn_id)
 
@@ -132,6 +157,11 @@ def exception_chain(error: BaseException | None, ambient: BaseException | None =
             yield link
             todo += [link.__cause__, link.__context__, getattr(link, "reason", None), *link.args]
             todo += getattr(link, "exceptions", ())
+
+
+def unusable_response(chain: Iterable[BaseException]) -> Failure | None:
+    """Return why reading a response was ended; None if that is not what happened."""
+    return next((link.failure for link in chain if isinstance(link, UnusableResponseError)), None)
 
 
 def classify_connect_failure(chain: Sequence[BaseException]) -> Failure:

@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import HTTPError, LocationValueError, NewConnectionError, ProtocolError, ReadTimeoutError
+from urllib3.exceptions import LocationValueError, NewConnectionError, ProtocolError, ReadTimeoutError
 
 from airflow_provider_polyteia.client.transports.environment import UnusableProxyError
 from airflow_provider_polyteia.client.transports.failures import (
@@ -26,6 +24,12 @@ from airflow_provider_polyteia.client.transports.failures import (
     classify_connect_failure,
     exception_chain,
     proxy_refusal,
+    unusable_response,
+)
+from airflow_provider_polyteia.client.transports.requests_connections import (
+    ConnectFailedError,
+    count_bytes,
+    use_our_connections,
 )
 
 if TYPE_CHECKING:
@@ -33,44 +37,6 @@ if TYPE_CHECKING:
 
 _POOL_SIZE = 10
 _QUERY = re.compile(r"\?[^\s'\"<>]*")
-
-
-class ConnectFailedError(OSError):
-    """No connection could be established; the cause says why."""
-
-
-class _MarksConnectFailures:
-    """Raises `ConnectFailedError` for whatever fails while the connection is established."""
-
-    def connect(self) -> None:
-        try:
-            super().connect()  # type: ignore[misc]  # of urllib3's connection beside this mixin
-        except (OSError, HTTPError) as error:
-            raise ConnectFailedError from error
-
-
-class _PlainConnection(_MarksConnectFailures, HTTPConnection):
-    """HTTP."""
-
-
-class _TlsConnection(_MarksConnectFailures, HTTPSConnection):
-    def send(self, data: Any) -> None:
-        """Send, and allow reading a response that the server sent before it closed on a long body (such as HTTP 413).
-
-        urllib3 looks for that response after a broken pipe, but not after the exception that TLS raises for one.
-        """
-        try:
-            super().send(data)
-        except ssl.SSLEOFError as error:
-            raise BrokenPipeError from error
-
-
-class _PlainPool(HTTPConnectionPool):
-    ConnectionCls = _PlainConnection
-
-
-class _TlsPool(HTTPSConnectionPool):
-    ConnectionCls = _TlsConnection
 
 
 class ConnectFailureAdapter(HTTPAdapter):
@@ -82,7 +48,7 @@ class ConnectFailureAdapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Set up the pools for direct connections."""
         super().init_poolmanager(*args, **kwargs)
-        _use_our_connections(self.poolmanager)
+        use_our_connections(self.poolmanager)
 
     def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> PoolManager:
         """Set up the pools for connections through `proxy`.
@@ -90,13 +56,11 @@ class ConnectFailureAdapter(HTTPAdapter):
         A SOCKS proxy has its own connections; urllib3 raises an exception of its own for their connect failures.
         """
         manager: PoolManager = super().proxy_manager_for(proxy, **proxy_kwargs)
-        if not proxy.lower().startswith("socks"):
-            _use_our_connections(manager)
+        if proxy.lower().startswith("socks"):
+            count_bytes(manager)
+        else:
+            use_our_connections(manager)
         return manager
-
-
-def _use_our_connections(manager: PoolManager) -> None:
-    manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
 
 
 class _HideQueries(logging.Filter):
@@ -140,7 +104,7 @@ def classify(error: BaseException, ambient: BaseException | None = None) -> Fail
     failed = next((link for link in chain if isinstance(link, ConnectFailedError | NewConnectionError)), None)
     if failed is not None:
         return _classify_connect_failure(list(exception_chain(failed, ambient)))
-    unusable = _classify_proxy(error)
+    unusable = unusable_response(chain) or _classify_proxy(error)
     if unusable is not None:
         return unusable
     if isinstance(error, OSError) and not isinstance(error, requests.RequestException):

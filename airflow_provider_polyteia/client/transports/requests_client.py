@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from functools import cached_property, partial
 from http.cookiejar import DefaultCookiePolicy
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 import requests
@@ -19,6 +20,7 @@ from urllib3.exceptions import HTTPError
 from airflow_provider_polyteia.client.credentials import Credentials
 from airflow_provider_polyteia.client.operation import Response
 from airflow_provider_polyteia.client.retries import Attempts
+from airflow_provider_polyteia.client.transports.bodies import ACCEPT_ENCODING, BodyReader, check_identity
 from airflow_provider_polyteia.client.transports.environment import settings_for
 from airflow_provider_polyteia.client.transports.failures import Failure, to_exception
 from airflow_provider_polyteia.client.transports.requests_adapter import (
@@ -26,10 +28,12 @@ from airflow_provider_polyteia.client.transports.requests_adapter import (
     classify,
     hide_queries_in_logs,
 )
-from airflow_provider_polyteia.exceptions import PolyteiaError
+from airflow_provider_polyteia.client.transports.requests_connections import RequestKilledError, guarded
+from airflow_provider_polyteia.client.transports.wire_guard import MIN_FILE_RATE, MIN_RATE, WireGuard
+from airflow_provider_polyteia.exceptions import PolyteiaError, PolyteiaTransportError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from airflow_provider_polyteia.client.config import ClientConfig
     from airflow_provider_polyteia.client.operation import Flow, Operation, Request, Sink
@@ -42,7 +46,6 @@ log = logging.getLogger(__name__)
 MAX_IDLE = 5.0
 _POLL_INTERVAL = 0.5
 _CHUNK = 256 * 1024
-_MAX_ERROR_BODY = 64 * 1024
 
 T = TypeVar("T")
 
@@ -92,6 +95,7 @@ class PolyteiaClient:
         self._sleep = sleep
         self._jitter = jitter
         self._is_cancelled = False
+        self._sending_thread: int | None = None
         self._used_at = clock()
         self._session = _new_session(user_agent)
 
@@ -109,8 +113,19 @@ class PolyteiaClient:
         self._session.close()
 
     def cancel(self) -> None:
-        """End waits between attempts; begin no further attempt. Safe to call from a signal handler."""
+        """End waits between attempts and begin no further attempt; for signal handlers, also end the running request.
+
+        :raises RequestKilledError: if the calling thread is sending a request, which a signal handler has interrupted.
+            `transmit` turns it into an exception of this provider.
+        """
         self._is_cancelled = True
+        if self._sending_thread == get_ident():
+            raise RequestKilledError(is_sent=True)
+
+    @property
+    def is_cancelled(self) -> bool:
+        """True after `cancel`."""
+        return self._is_cancelled
 
     def run(self, operation: Operation[T], *, deadline: float | None = None) -> T:
         """Run an operation, retry it as far as that is safe, and return its result.
@@ -158,20 +173,21 @@ class PolyteiaClient:
 
     def transmit(self, request: Request) -> Response:
         """Send one request and read its response: completely, or into the request's sink if that accepts it."""
-        if self._is_cancelled:
-            raise PolyteiaError(
-                f"The task was killed before it sent {request.name!r}.", method=request.name, not_applied=True
-            )
         started = self.clock()
         timeout = self.config.timeout if request.idle_timeout is None else (request.idle_timeout,) * 2
+        guard = WireGuard(sum(timeout), MIN_RATE if request.idle_timeout is None else MIN_FILE_RATE, self.clock)
         self._drop_idle_connections(started)
         failure: Failure | None = None
+        killed: RequestKilledError | None = None
         ambient = sys.exception()
         try:
-            with self._send(request, timeout) as received:
-                response = _receive(received, request.sink)
+            response = self._exchange(request, timeout, guard)
         except (OSError, HTTPError, ValueError) as error:  # requests raises ValueError for malformed headers
             failure = classify(error, ambient)
+        except RequestKilledError as error:
+            killed = error
+        if killed is not None:
+            raise _killed(request.name, self.config.conn_id, is_sent=killed.is_sent)
         if failure is not None:
             # Raised outside the except block so that the original exception, which may contain a token, is not chained.
             raise to_exception(failure, request.name, self.config, request.idle_timeout, request.origin)
@@ -179,6 +195,29 @@ class PolyteiaClient:
         milliseconds = 1000 * (self._used_at - started)
         log.debug("Polyteia request %r: HTTP %d in %.0f ms", request.name, response.status, milliseconds)
         return response
+
+    def _exchange(self, request: Request, timeout: tuple[float, float], guard: WireGuard) -> Response:
+        """Send a request and read its response. `cancel` ends it from here on, in the same thread."""
+        self._sending_thread = get_ident()
+        try:
+            self._check_not_cancelled()
+            with guarded(guard), self._send(request, timeout) as received:
+                return _receive(received, request.sink, guard, self.config.max_response)
+        except BaseException as error:
+            if not isinstance(error, Exception | RequestKilledError):  # such as AirflowTaskTimeout
+                interruption = type(error).__name__
+                log.warning(
+                    "%s interrupted the request %r. If it is a write, it is unknown whether it was applied.",
+                    interruption,
+                    request.name,
+                )
+            raise
+        finally:
+            self._sending_thread = None
+
+    def _check_not_cancelled(self) -> None:
+        if self._is_cancelled:
+            raise RequestKilledError(is_sent=False)
 
     def _send(self, request: Request, timeout: tuple[float, float]) -> requests.Response:
         prepared = self._session.prepare_request(
@@ -191,8 +230,8 @@ class PolyteiaClient:
                 auth=BearerAuth(request.bearer),
             )
         )
-        settings = {**self._settings_for(request.url), "stream": request.sink is not None}
-        return self._session.send(prepared, timeout=timeout, allow_redirects=False, **settings)
+        settings = self._settings_for(request.url)
+        return self._session.send(prepared, timeout=timeout, allow_redirects=False, stream=True, **settings)
 
     def _settings_for(self, url: str) -> dict[str, Any]:
         """Return how to reach a URL on another host; the connection's own host if it is empty."""
@@ -223,23 +262,43 @@ class PolyteiaClient:
             raise PolyteiaError("The task was killed while it waited for a retry.", conn_id=self.config.conn_id)
 
 
+def _killed(name: str, conn_id: str, *, is_sent: bool) -> PolyteiaError:
+    """Return the exception for a request that was not sent, or not waited for, because the task was killed."""
+    if not is_sent:
+        text = f"The task was killed before it sent {name!r}."
+        return PolyteiaError(text, method=name, conn_id=conn_id, not_applied=True)
+    text = f"The task was killed while it waited for the response to {name!r}."
+    return PolyteiaTransportError(text, method=name, conn_id=conn_id)
+
+
 def _arguments(settings: Settings) -> dict[str, Any]:
     """Return settings as requests takes them with each request."""
     proxies = dict.fromkeys(("http", "https"), settings.proxy) if settings.proxy else {}
     return {"proxies": proxies, "verify": settings.verify, "cert": settings.cert}
 
 
-def _receive(received: requests.Response, sink: Sink | None) -> Response:
+def _receive(received: requests.Response, sink: Sink | None, guard: WireGuard, max_size: int) -> Response:
     headers = {name.lower(): value for name, value in received.headers.items()}
     head = Response(received.status_code, headers, b"")
-    if sink is None:
-        return replace(head, body=received.content)
-    if not sink.wants(head):
-        return replace(head, body=next(received.iter_content(_MAX_ERROR_BODY), b""))
-    for chunk in received.iter_content(_CHUNK):
-        sink.write(chunk)
-    sink.close(received.raw.tell())
-    return head
+    if sink is not None and sink.wants(head):
+        check_identity(head)
+        for chunk in _chunks(received, guard):
+            sink.write(chunk)
+        sink.close(received.raw.tell())
+        return head
+    body = BodyReader(head, max_size, is_error=sink is not None or not head.is_success)
+    for chunk in _chunks(received, guard):
+        if not body.feed(chunk):
+            break
+    return replace(head, body=body.finish())
+
+
+def _chunks(received: requests.Response, guard: WireGuard) -> Iterator[bytes]:
+    """Yield the body as it arrives; if it is read to its end, the connection can be used again."""
+    for chunk in received.raw.stream(_CHUNK, decode_content=False):
+        guard.delivered()
+        yield chunk
+    received.raw.release_conn()
 
 
 class _Session(requests.Session):
@@ -253,6 +312,7 @@ def _new_session(user_agent: str) -> requests.Session:
     hide_queries_in_logs()
     session = _Session()
     session.headers["User-Agent"] = user_agent
+    session.headers["Accept-Encoding"] = ACCEPT_ENCODING  # requests would ask for all that it could decode
     for prefix in ("https://", "http://"):
         session.mount(prefix, ConnectFailureAdapter())
     # A gateway's cookies must not become part of our identity.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 from rpc_responses import SESSION, TOKEN, failure, output
@@ -22,6 +23,7 @@ from airflow_provider_polyteia.exceptions import (
     PolyteiaTransportError,
 )
 from airflow_provider_polyteia.storage import open_source
+from airflow_provider_polyteia.tables.file_checks.ends import new_end_check
 
 CONTENT = b"id,name\n1,a\n"
 ACCEPTED = Reply(200, b'{"ok": true, "ingestId": "dsig_1", "size": 12, "contentType": "text/csv"}')
@@ -97,7 +99,7 @@ def export(storage):
             written.truncate()
             yield written
 
-        target = Destination(open_destination, content_type, "a.csv")
+        target = Destination(open_destination, content_type, "a.csv", partial(new_end_check, content_type))
         size = client.run(RpcAPI(client.credentials).export_dataset("ds_1", target, 5))
         return size, written.getvalue()
 

@@ -6,6 +6,7 @@ import io
 import json
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from functools import partial
 
 import pytest
 from rpc_responses import SESSION, failure, output
@@ -23,6 +24,7 @@ from airflow_provider_polyteia.exceptions import (
     PolyteiaTransportError,
 )
 from airflow_provider_polyteia.storage import atomic_write
+from airflow_provider_polyteia.tables.file_checks.ends import new_end_check
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -65,7 +67,7 @@ def execute(client, query=QUERY, *, idempotent=True):
 
 
 def export(client, path, content_type="application/vnd.apache.parquet"):
-    target = Destination(lambda: atomic_write(path), content_type, path.name)
+    target = Destination(lambda: atomic_write(path), content_type, path.name, partial(new_end_check, content_type))
     return client.run(RpcAPI(client.credentials).export(QUERY, target, 5))
 
 
