@@ -45,7 +45,7 @@ class Records:
         return float(self._select(sql, dag_id, run_id, task_id)[0]["duration"])
 
     def most_at_once(self, dag_id: str, run_id: str, task_id: str) -> int:
-        """Return how many instances of a mapped task ran at the same time, at the most."""
+        """Return the largest number of instances of a mapped task that ran at the same time."""
         sql = "SELECT start_date, end_date FROM task_instance WHERE dag_id = ? AND run_id = ? AND task_id = ?"
         spans = [(row["start_date"], row["end_date"]) for row in self._select(sql, dag_id, run_id, task_id)]
         return max(sum(begin <= start < end for begin, end in spans) for start, _ in spans)

@@ -60,7 +60,7 @@ class ReadError(Exception):
 
 
 class ConnectError(ReadError):
-    """There is no connection. The text may quote: it is about the connection, not about rows."""
+    """The connection failed. The text may quote: it is about the connection, not about rows."""
 
 
 def connect(hook: Any) -> Any:
