@@ -29,14 +29,17 @@ demo-ui: $(READY) ## Start Airflow with its web interface, and the sandbox, unti
 test: $(READY) ## Run all tests, those with a real Airflow included
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory orpc || echo "Some tests will be skipped." >&2; fi
 	@if command -v mariadb_config >/dev/null; then $(MAKE) --no-print-directory mysql || echo "Some tests will be skipped." >&2; fi
-	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory unit slow
 	@$(PYTHON) -m pytest -m "integration or soak"
 
-.PHONY: unit
-# The four processes share what they have compiled.
-unit: export PYTHONDONTWRITEBYTECODE :=
-unit: $(READY) ## Run the quick tests only, in four processes
-	@$(PYTHON) -m pytest -m "not integration and not soak" --numprocesses 4 --dist loadfile
+.PHONY: unit slow
+# The processes share what they have compiled.
+unit slow: export PYTHONDONTWRITEBYTECODE :=
+unit: $(READY) ## Run the quick tests only, in three processes
+	@$(PYTHON) -m pytest -m "not slow and not integration and not soak" --numprocesses 3 --dist loadfile
+
+slow: $(READY) ## Run the tests that wait in real time, in four processes
+	@$(PYTHON) -m pytest -m "slow and not integration" --numprocesses 4 --dist loadfile
 
 .PHONY: orpc
 orpc: $(ORPC)/.ready ## Install the RPC framework for the contract tests (needs Node.js 20 or later and npm)

@@ -66,7 +66,7 @@ TABLE = (
 )
 # Both workers are on this machine: only so can Airflow tell them apart.
 WORKER_NAME = "import os\n\n\ndef worker_name() -> str:\n    return os.environ['COMPONENT']\n"
-PATIENCE = 240.0  # seconds
+WAIT_TIMEOUT = 240.0  # seconds
 
 
 def main() -> None:
@@ -182,7 +182,7 @@ class Airflow:
 
     @contextmanager
     def running(self, name: str) -> Iterator[None]:
-        """Keep a component running meanwhile; then end it, and whatever it has started."""
+        """Run a component within the block; then stop it with all the processes it has started."""
         with (self.home / f"{name}.log").open("w") as log:
             process = subprocess.Popen(
                 [VENV / "bin/airflow", *COMPONENTS[name]],
@@ -269,12 +269,12 @@ class Airflow:
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self._token}"}
         data = None if body is None else json.dumps(body).encode()
         request = Request(f"{self.url}{path}", data, headers, method=method)  # noqa: S310 - an http URL of our own
-        with urlopen(request, timeout=30) as answer:  # noqa: S310 - as above
-            return json.loads(answer.read())
+        with urlopen(request, timeout=30) as response:  # noqa: S310 - as above
+            return json.loads(response.read())
 
     def wait(self, look: Callable[[], Any], what: str) -> Any:
         """Wait until there is something."""
-        deadline, problem = time.monotonic() + PATIENCE, None
+        deadline, problem = time.monotonic() + WAIT_TIMEOUT, None
         while time.monotonic() < deadline:
             try:
                 if found := look():
@@ -286,7 +286,7 @@ class Airflow:
                     sys.exit(f"{name} has ended:\n{self.log(name)}")
             time.sleep(1)
         logs = "\n".join(f"== {name}\n{self.log(name)}" for name in COMPONENTS)
-        sys.exit(f"Waited {PATIENCE:.0f} s for {what} in vain ({problem}).\n{logs}")
+        sys.exit(f"Waited {WAIT_TIMEOUT:.0f} s for {what} in vain ({problem}).\n{logs}")
 
     def log(self, name: str) -> str:
         """Return the end of what a component has printed."""

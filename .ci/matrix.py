@@ -31,7 +31,7 @@ DIST = WORK / "dist"
 # The documentation shows the newest Airflow: its code is tested there.
 UNIT = (
     *(f"--ignore=tests/{name}" for name in ("integration", "soak", "test_docs.py")),
-    *("-m", "not integration", "--numprocesses", "4"),
+    *("-m", "not slow and not integration", "--numprocesses", "3"),
 )
 EXAMPLES = (
     *(f"tests/integration/{name}.py" for name in ("test_examples", "test_fail_fast", "test_rpc_api")),
@@ -277,7 +277,7 @@ def our_warnings(line: Line) -> list[str]:
 
 
 def print_table(results: list[Result], absent: list[Line]) -> None:
-    rows = [("Airflow", "Python", "tests passed", "examples passed", "warnings of ours", "seconds", "")]
+    rows = [("Airflow", "Python", "tests passed", "examples passed", "our warnings", "seconds", "")]
     for result in results:
         tests = f"{result.tests} of {result.tests + result.failed}"
         examples = f"{result.examples} of {result.examples + result.examples_failed}"

@@ -44,7 +44,7 @@ def main() -> None:
 
 
 class NewUser:
-    """Somebody with an empty home directory."""
+    """A user with an empty home directory."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -104,7 +104,7 @@ class NewUser:
 
     @contextmanager
     def running(self, name: str, program: str, *arguments: str) -> Iterator[None]:
-        """Keep a program running meanwhile, in a process group of its own, and end that with all that is in it."""
+        """Run a program within the block, in a process group of its own; then stop the whole group."""
         with (self.home / f"{name}.log").open("w") as log:
             process = subprocess.Popen(
                 [self.bin / program, *arguments],
@@ -133,8 +133,8 @@ class NewUser:
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
         data = None if body is None else json.dumps(body).encode()
         request = Request(f"http://localhost:{self.airflow}{path}", data, headers, method=method)
-        with urlopen(request, timeout=30) as answer:  # noqa: S310 - an http URL of our own
-            return json.loads(answer.read())
+        with urlopen(request, timeout=30) as response:  # noqa: S310 - an http URL of our own
+            return json.loads(response.read())
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = 240) -> Any:

@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def import_all() -> None:
-    """Import every module that Airflow is told about."""
+    """Import every module that the provider info names."""
     info = get_provider_info()
     kinds = [entry for kind in ("hooks", "operators", "sensors", "triggers") for entry in info.get(kind, [])]
     names = [name for entry in kinds for name in entry["python-modules"]]
@@ -48,10 +48,10 @@ def use_hook_and_operator() -> None:
     with ScriptedServer() as server:
         connection = {"conn_type": "polyteia", "host": server.url, "password": KEY}
         os.environ["AIRFLOW_CONN_POLYTEIA_DEFAULT"] = json.dumps(connection)
-        server.answer(data(DATASET))
+        server.respond(data(DATASET))
         create = CreateDatasetOperator(task_id="create", name="Bookings", solution_id="sol_1", slug="bookings")
         assert create.execute({})["id"] == "ds_1"
-        server.answer(data(DATASET))
+        server.respond(data(DATASET))
         with PolyteiaHook() as hook:
             assert hook.get_dataset("ds_1") == DATASET
 

@@ -28,6 +28,7 @@ one process to another.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
@@ -53,6 +54,18 @@ __all__ = [
     "PolyteiaServerError",
     "PolyteiaTransportError",
 ]
+
+
+log = logging.getLogger(__name__)
+
+
+def log_cause(error: BaseException | None) -> None:
+    """Log at DEBUG what caused an exception of this provider, which is then raised ``from None``.
+
+    In the task log, a library's traceback would hide our text, which says what happened and what to do.
+    """
+    if error is not None:
+        log.debug("Cause of the exception that follows", exc_info=error)
 
 
 class PolyteiaError(AirflowException):

@@ -1,11 +1,11 @@
-"""Start a DAG when somebody has delivered data into a dataset. Needs Airflow 3.
+"""Start a DAG when new data has been uploaded to a dataset. Needs Airflow 3.
 
-The triggerer looks at the dataset every 20 seconds, also while no DAG runs. Each delivery becomes an event of the
-asset, and each event starts a run that knows what was delivered and counts its rows. On Airflow 3.3 and newer, many
-watched datasets of one solution share one look.
+The triggerer polls the dataset every 20 seconds, even while no DAG runs. Each upload becomes an event of the asset, and
+each event starts a run that reads the upload from the event and counts its rows. On Airflow 3.3 and newer, all watched
+datasets of one solution share one poll.
 
 To set: the connection `polyteia_default`, and the environment variable `POLYTEIA_SOLUTION_ID` where DAG files are
-read: the id of a solution of yours (without it: the sandbox's). The dataset is the one that `example_holidays` makes
+read: the id of your solution (default: the sandbox's). The dataset is the one that `example_holidays` creates
 for the year 2026.
 """
 

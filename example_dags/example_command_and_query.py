@@ -3,7 +3,7 @@
 Lists the datasets of a solution, and records for each of them as of which day its data is. Shows how the result
 of a query feeds a command, once for each dataset. On the RPC API, see `example_call_procedure`.
 
-To set: the connection `polyteia_default`, and when you trigger the DAG, the id of a solution of yours and a day.
+To set: the connection `polyteia_default`, and when you trigger the DAG, the id of your solution and a day.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What the API documentation does with one curl call, as a DAG: `create_dataset` with a name, a solution, a slug, a
 description and a source. Run it again and you get the same dataset, not a second one.
 
-To set: the connection `polyteia_default`, and when you trigger the DAG, the id of a solution of yours.
+To set: the connection `polyteia_default`, and when you trigger the DAG, the id of your solution.
 """
 
 from __future__ import annotations

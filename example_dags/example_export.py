@@ -1,9 +1,9 @@
-"""Ask a dataset a question, and export the rows that answer it to a file.
+"""Query a dataset and export the result to a file.
 
 The number of rows is small enough for an XCom. The rows themselves go to a Parquet file, which appears under its name
 only when it is complete.
 
-To set: the connection `polyteia_default`, and when you trigger the DAG, the id of a dataset of yours and the file.
+To set: the connection `polyteia_default`, and when you trigger the DAG, the id of your dataset and the file.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Publish a file: create the dataset, and fill it with a CSV, Parquet, JSON or Excel file.
 
 The file may be large: it is streamed from where it is, a path on the worker or an object storage such as
-`s3://conn_id@bucket/bookings.csv`. If the upload breaks off, it is repeated as a whole.
+`s3://conn_id@bucket/bookings.csv`. If the upload is interrupted, the whole file is sent again.
 
-To set: the connection `polyteia_default`, and when you trigger the DAG, the id of a solution of yours and the file.
+To set: the connection `polyteia_default`, and when you trigger the DAG, the id of your solution and the file.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Creates the datasets, computes the holidays from the states' laws with the package `holidays`, writes them to a
 CSV file and uploads it. `make demo` runs this DAG against the sandbox.
 
-To set: the connection `polyteia_default`, and when you trigger the DAG, the id of a solution of yours. The package
+To set: the connection `polyteia_default`, and when you trigger the DAG, the id of your solution. The package
 `holidays` has to be installed where the tasks run.
 """
 

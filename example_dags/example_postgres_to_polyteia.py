@@ -4,7 +4,7 @@ The rows are streamed into a Parquet file, uploaded when all of them are there; 
 as you like: there is one dataset, and each run replaces its data.
 
 To set: the connections `polyteia_default` and `city_database` (type Postgres, with a table `bookings`), and when you
-trigger the DAG, the id of a solution of yours. Install the provider with the extra `[postgres]`.
+trigger the DAG, the id of your solution. Install the provider with the extra `[postgres]`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Provision a project in Polyteia: a workspace, a solution in it, and the solution's datasets.
 
 The datasets are created side by side, one mapped task for each entry of the parameter `datasets`. Datasets are
-recognised by their slug and never created twice; workspaces and solutions have no such key, so every run of this
+recognized by their slug and never created twice; workspaces and solutions have no such key, so every run of this
 DAG makes new ones. On the RPC API, see `example_provision_rpc`.
 
 To set: the connection `polyteia_default`, and when you trigger the DAG, the id of your organization.

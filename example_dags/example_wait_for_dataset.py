@@ -1,9 +1,9 @@
-"""Wait until somebody has delivered data into a dataset, then look at it.
+"""Wait until new data has been uploaded to a dataset, then query it.
 
 Other offices deliver by hand, by form or by jobs of their own. The sensor waits for that in the triggerer, where it
 takes no worker's slot, for a dataset that need not exist yet. Then a query counts its rows.
 
-To set: the connection `polyteia_default`, and when you trigger the DAG, the id of a solution of yours and the slug of
+To set: the connection `polyteia_default`, and when you trigger the DAG, the id of your solution and the slug of
 a dataset in it.
 """
 
@@ -20,7 +20,7 @@ with DAG(
     params={
         "solution_id": Param(type="string", minLength=1, description="Id of the solution, such as sol_..."),
         "slug": Param("public_holidays_2026", type="string", minLength=1, description="Which dataset in there"),
-        "since": Param("2026-01-01", type="string", minLength=1, description="Only data delivered after this moment"),
+        "since": Param("2026-01-01", type="string", minLength=1, description="Only data uploaded after this time"),
     },
     tags=["polyteia", "example"],
     doc_md=__doc__,

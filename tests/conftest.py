@@ -23,6 +23,8 @@ from servers import KEY, ScriptedServer  # noqa: E402 - after the environment is
 from airflow_provider_polyteia.client import config as client_config  # noqa: E402 - after the environment is set
 from airflow_provider_polyteia.client.transports.requests_client import PolyteiaClient  # noqa: E402 - after the environment is set
 
+MAX_ID_LENGTH = 100
+
 
 class FakeTime:
     """A clock that only advances during `sleep`, and records the time slept."""
@@ -127,3 +129,10 @@ def outlet_events():
     except ImportError:
         from airflow.utils.context import OutletEventAccessors  # noqa: PLC0415 - as installed
     return OutletEventAccessors()
+
+
+def pytest_make_parametrize_id(val, argname):
+    """Name long values by their parameter: files that are made for a test contain the time, but all processes must
+    find the same tests.
+    """
+    return argname if isinstance(val, bytes | str) and len(val) > MAX_ID_LENGTH else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -57,7 +58,7 @@ CONDITIONAL = {
 
 
 def imports_of(file):
-    """All imports of a file; `from a import b` counts as `a.b` if that is a module of ours."""
+    """All imports of a file; `from a import b` counts as `a.b` if that is one of our modules."""
     found = []
 
     def visit(node, when):
@@ -82,7 +83,10 @@ def imported(module, name):
     return f"{module}.{name}" if is_module else module
 
 
-IMPORTS = [found for file in FILES for found in imports_of(file)]
+@cache
+def all_imports():
+    """The imports of the whole package."""
+    return [found for file in FILES for found in imports_of(file)]
 
 
 def modules_in(parts):

@@ -190,7 +190,7 @@ def _pump(client, server):
 
 
 def _has_more(connection):
-    """Return whether TLS has decrypted bytes that nobody has read."""
+    """Return whether TLS has decrypted bytes that have not been read."""
     return isinstance(connection, ssl.SSLSocket) and connection.pending() > 0
 
 

@@ -109,7 +109,7 @@ class ScriptedServer:
         """The names of all received commands and queries."""
         return [request.call if request.path.startswith("/api") else request.path for request in self.requests]
 
-    def answer(self, *replies) -> None:
+    def respond(self, *replies) -> None:
         """Set the script."""
         self.script = deque(replies)
 

@@ -54,9 +54,9 @@ def test_hook_and_declaration_agree():
     declared = INFO["connection-types"][0]
     assert declared["connection-type"] == PolyteiaHook.conn_type
     assert declared["hook-name"] == PolyteiaHook.hook_name
-    behaviour = PolyteiaHook.get_ui_field_behaviour()
-    assert behaviour["hidden_fields"] == declared["ui-field-behaviour"]["hidden-fields"]
-    assert behaviour["relabeling"]["password"] == "Personal access key"
+    customized = PolyteiaHook.get_ui_field_behaviour()
+    assert customized["hidden_fields"] == declared["ui-field-behaviour"]["hidden-fields"]
+    assert customized["relabeling"]["password"] == "Personal access key"
 
 
 @pytest.mark.skipif(not HAS_FORM_PACKAGES, reason="needs Flask-AppBuilder")

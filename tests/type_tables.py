@@ -6,7 +6,10 @@ import ast
 import re
 from pathlib import Path
 
-TABLES = Path(__file__).parent.parent / "airflow_provider_polyteia" / "tables" / "readers"
+import airflow_provider_polyteia
+
+# Of the package that is tested: in the matrix, it is not beside the tests.
+TABLES = Path(airflow_provider_polyteia.__file__).parent / "tables" / "readers"
 # Title of the section in docs/transfers.md -> the module whose docstring has the table.
 DOCUMENTED = {
     "PostgreSQL": "postgres",

@@ -120,10 +120,10 @@ def create(client: PolyteiaClient, creation: Creation) -> Created:
                 raise
             try:
                 return _look_up(client, creation, attempts, error)
-            except PolyteiaOutcomeUnknownError as unknown:
+            except PolyteiaOutcomeUnknownError:
                 if not (client.is_cancelled and creation.is_unique):
                     raise
-                raise _killed(creation, error) from unknown
+                raise _killed(creation, error) from None
 
     return client.with_retries(attempts, attempt)
 
@@ -208,7 +208,7 @@ def _killed(creation: Creation, error: PolyteiaError) -> PolyteiaError:
     name, identifiers = creation.operation.name, creation.operation.describe()
     return PolyteiaError(
         f"{error} The task was killed before a lookup showed whether {name!r} ({identifiers}) was applied. If the task "
-        "runs again, it finds out.",
+        "runs again, it checks this.",
         method=name,
         conn_id=error.conn_id,
     )
@@ -252,7 +252,7 @@ def _look_up(client: PolyteiaClient, creation: Creation, attempts: Attempts, err
         log.log(level, "%s A lookup found the resource: %s.", error, origin.value)
         return Created(found.data, origin, error)
     if not creation.is_unique and not _is_rejection(error):
-        raise outcome_unknown(creation.operation, error, "A lookup did not find it so far. ") from error
+        raise outcome_unknown(creation.operation, error, "A lookup did not find it so far. ") from None
     if attempts.outcome_unknown and classify(error) is Failure.REJECTED:
         raise note_unknown_outcome(error)
     raise error.extended(not_applied=True)
@@ -271,9 +271,9 @@ def _is_own_rejection(error: PolyteiaError) -> bool:
 def _sleep(client: PolyteiaClient, creation: Creation, attempts: Attempts, error: PolyteiaError) -> None:
     try:
         client.sleep(min(FIRST_DELAY, attempts.limits.max_wait))
-    except PolyteiaError as killed:
+    except PolyteiaError:
         reason = "The task was killed before a second lookup. "
-        raise outcome_unknown(creation.operation, error, reason) from killed
+        raise outcome_unknown(creation.operation, error, reason) from None
 
 
 def _find(client: PolyteiaClient, creation: Creation, attempts: Attempts, error: PolyteiaError) -> Result | None:
@@ -285,12 +285,12 @@ def _find(client: PolyteiaClient, creation: Creation, attempts: Attempts, error:
         if _is_absent(failed):
             return None
         if _is_own_rejection(error) and not attempts.outcome_unknown:
-            raise error.extended(f"Could not check whether it already exists: {failed}") from failed
+            raise error.extended(f"Could not check whether it already exists: {failed}") from None
         reason = f"The lookup by {fields} failed too: {failed} "
-        raise outcome_unknown(creation.operation, error, reason) from failed
+        raise outcome_unknown(creation.operation, error, reason) from None
     if not _is_it(found, creation):
         reason = f"A lookup by {fields} returned a different resource. "
-        raise outcome_unknown(creation.operation, error, reason) from error
+        raise outcome_unknown(creation.operation, error, reason) from None
     return found
 
 

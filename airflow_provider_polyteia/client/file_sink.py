@@ -7,7 +7,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
 
 from airflow_provider_polyteia.client.formats import JSON, media_type
 from airflow_provider_polyteia.client.progress import Progress
-from airflow_provider_polyteia.exceptions import PolyteiaError
+from airflow_provider_polyteia.exceptions import PolyteiaError, log_cause
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,11 +120,12 @@ class FileSink:
         :raises PolyteiaError: if it cannot be written.
         """
         held, self._held = self._held, b""
-        # Whatever a storage layer raises must not be mistaken for a failure of the connection to the platform.
+        # An error of the storage must not be mistaken for a failure of the connection to the platform.
         try:
             self._file.write(held)
-        except Exception as error:
-            raise write_failed(self._name, error) from error
+        except Exception as error:  # noqa: BLE001 - a storage layer may raise anything
+            log_cause(error)
+            raise write_failed(self._name, error) from None
 
 
 def write_failed(name: str, error: Exception) -> PolyteiaError:

@@ -128,17 +128,18 @@ class IngestWait:
             raise error.extended(f"The upload was accepted before that: ingest {self._label} may still complete.")
         is_from_gateway = isinstance(error, PolyteiaAPIError) and error.from_gateway
         if isinstance(error, PolyteiaNotFoundError) and not is_from_gateway:
-            self._record_miss(error)
+            self._record_miss()
         elif not (is_transient(error) or is_from_gateway):
-            raise self._unfinished("could not be followed to its end, and may still complete") from error
+            log.warning("A poll of ingest %s failed: %s", self._label, error)
+            raise self._unfinished("could not be followed to its end, and may still complete") from None
         log.warning("A poll of ingest %s failed, continuing to wait: %s", self._label, error)
 
-    def _record_miss(self, error: PolyteiaError) -> None:
+    def _record_miss(self) -> None:
         now = self._clock()
         if self._missing_since is None:
             self._missing_since = now
         if now - self._missing_since >= VISIBILITY:
-            raise self._unfinished("is no longer known to the platform, which does not say how it ended") from error
+            raise self._unfinished("is no longer known to the platform, which does not say how it ended") from None
 
     @property
     def _label(self) -> str:

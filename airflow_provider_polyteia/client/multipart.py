@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
 from airflow_provider_polyteia.client.progress import Progress
-from airflow_provider_polyteia.exceptions import PolyteiaError
+from airflow_provider_polyteia.exceptions import PolyteiaError, log_cause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -89,12 +89,13 @@ class FileBody:
                     yield chunk
         except PolyteiaError:
             raise
-        # Whatever a storage layer raises must not be mistaken for a failure of the connection to the platform.
-        except Exception as error:
+        # An error of the storage must not be mistaken for a failure of the connection to the platform.
+        except Exception as error:  # noqa: BLE001 - a storage layer may raise anything
+            log_cause(error)
             raise PolyteiaError(
                 f"{self._source.name!r} could not be read completely ({type(error).__name__}; {progress}). The dataset "
                 "is unchanged."
-            ) from error
+            ) from None
 
     def _size_changed(self, how: str) -> PolyteiaError:
         return PolyteiaError(

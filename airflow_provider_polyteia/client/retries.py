@@ -149,7 +149,7 @@ class Attempts:
         self.outcome_unknown = self.outcome_unknown or is_unknown
         is_unexpected = isinstance(error, PolyteiaProtocolError) and not error.not_applied
         if not self.operation.is_idempotent and (is_unexpected or is_unknown):
-            raise outcome_unknown(self.operation, error) from error
+            raise outcome_unknown(self.operation, error) from None
         raise error
 
     def _is_already_applied(self, error: PolyteiaError) -> bool:
@@ -216,7 +216,9 @@ class Attempts:
 
 def note_unknown_outcome(error: PolyteiaError) -> PolyteiaError:
     """Return the exception with the note that it does not say what an earlier attempt did."""
-    return error.extended("An earlier attempt received no response and may still be processed.", not_applied=False)
+    return error.extended(
+        "An earlier attempt received no usable response and may still be processed.", not_applied=False
+    )
 
 
 def outcome_unknown(operation: Operation[Any], error: PolyteiaError, reason: str = "") -> PolyteiaOutcomeUnknownError:

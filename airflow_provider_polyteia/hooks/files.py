@@ -119,8 +119,8 @@ def convert(
     """
     if content_type is not None:
         raise PolyteiaConfigurationError(
-            f"The argument 'content_type' is {content_type!r}, but with 'convert' Parquet is sent. Remove it; 'format' "
-            "in 'convert' says what the file is."
+            f"The argument 'content_type' is {content_type!r}, but with 'convert' the file is uploaded as Parquet. "
+            "Remove it; the option 'format' of 'convert' sets the format of the source file."
         )
     for module in ("duckdb", "pyarrow"):
         require(module, "files", "The argument 'convert'")
@@ -216,8 +216,8 @@ def verify_rows(client: PolyteiaClient, api: PlatformAPI, dataset_id: str, expec
         delay *= 2
     raise PolyteiaError(
         f"Dataset {dataset_id!r} has {rows:,} rows on the platform (connection {client.config.conn_id!r}), although "
-        f"{expected:,} were uploaded. The platform may have stored only a part of them, or another upload has come in "
-        "between. Run the task again."
+        f"{expected:,} were uploaded. The platform may have stored only a part of them, or another upload may have "
+        "replaced the data. Run the task again."
     )
 
 
@@ -243,9 +243,17 @@ def _export(
 ) -> Exported:
     started = client.clock()
     size = client.run(operation)
-    log.info("Exported %s to %r in %.1f s", format_size(size), destination.name, client.clock() - started)
+    seconds = client.clock() - started
     kind = destination.content_type
     rows = _count_exported_rows(path) if media_type(kind) == PARQUET else None
+    log.info(
+        "Exported %s%s from %s to %r in %.1f s",
+        "" if rows is None else f"{rows:,} row{'s' * (rows != 1)}, ",
+        format_size(size),
+        " and ".join(map(repr, dataset_ids)) or "a query",
+        destination.name,
+        seconds,
+    )
     return {"path": destination.name, "bytes": size, "rows": rows, "content_type": kind, "datasets": dataset_ids}
 
 
@@ -254,5 +262,5 @@ def _count_exported_rows(path: Any) -> int | None:
     try:
         return check_file(open_source(path), PARQUET).rows
     except PolyteiaError as error:
-        log.warning("The rows of %r could not be counted: %s", display_name(path), error.__cause__ or error)
+        log.warning("The rows of %r could not be counted: %s", display_name(path), error.__context__ or error)
         return None

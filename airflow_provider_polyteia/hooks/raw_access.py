@@ -24,7 +24,7 @@ class RawAccessHook(PolyteiaBaseHook):
         A create whose result can be looked up by its natural key (``create_dataset``, ``create_insight``) is applied
         exactly once; if the resource existed before, it raises PolyteiaConflictError.
 
-        :param method: e.g. ``create_dataset``; an unknown one is posted to ``/api``.
+        :param method: name of the command, e.g. ``create_dataset``; an unknown one is posted to ``/api``.
         :param params: the command's params; JSON types only. Default: none.
         :param idempotent: whether the command is safe to retry. Default: None, as known of the command, and False for
             an unknown one. If False, a command whose response is lost raises PolyteiaOutcomeUnknownError, unless a
@@ -37,7 +37,7 @@ class RawAccessHook(PolyteiaBaseHook):
     def query(self, method: str, params: Mapping[str, Any] | None = None) -> Any:
         """Run a query of the command API and return the ``data`` of its response.
 
-        :param method: e.g. ``get_dataset``.
+        :param method: name of the query, e.g. ``get_dataset``.
         :param params: the query's params; JSON types only. Default: none.
         :raises PolyteiaConfigurationError: if the connection uses the RPC API, or an argument is unusable.
         :raises PolyteiaError: see `airflow_provider_polyteia.exceptions`.
@@ -56,7 +56,7 @@ class RawAccessHook(PolyteiaBaseHook):
 
         An item that moves to another page in the meantime is yielded once (docs/platform-api.md#pagination).
 
-        :param method: e.g. ``list_datasets``.
+        :param method: name of the query, e.g. ``list_datasets``.
         :param params: the query's params without ``page`` and ``size``. Default: none.
         :param page_size: items per request, 1 to 100. Default: 100.
         :param max_pages: maximum number of pages; more raise an exception. Default: 10000.

@@ -47,7 +47,7 @@ class TransferHook(RawAccessHook):
         :param check: whether to check a file that is sent as it is (docs/transfers.md#checks-of-files). Default: True.
         :param convert: whether to convert the file to typed Parquet, or a mapping with ``format`` and options of its
             reader (docs/transfers.md#converting-files); needs the extra ``files``. `source` may then also be a folder
-            of Parquet files, or a pattern such as ``day/*.parquet``. Default: False, send it as it is.
+            of Parquet files, or a pattern such as ``day/*.parquet``. Default: False, the file is uploaded unchanged.
         :param temp_dir: directory of temporary files of the conversion. Default: the system's temporary directory.
         :param timeout: maximum time in seconds without a byte in either direction. Default: 300, or the connection's
             timeout if that is longer.

@@ -30,7 +30,7 @@ class PolyteiaCommandOperator(_RawOperator):
     happened, the task fails immediately with PolyteiaOutcomeUnknownError. It also fails immediately if the key is
     invalid or lacks permission, or if the connection uses the RPC API. Commands that return a token are refused.
 
-    :param command: e.g. ``create_workspace`` (templated).
+    :param command: name of the command, e.g. ``create_workspace`` (templated).
     :param parameters: the command's params (templated; JSON types only). Default: none.
     :param idempotent: whether the command is safe to retry. Default: None, as known of the command, and False for an
         unknown one.
@@ -75,7 +75,7 @@ class PolyteiaCommandOperator(_RawOperator):
 class PolyteiaQueryOperator(_RawOperator):
     """Run a query of the command API, and return the ``data`` of its response.
 
-    :param query: e.g. ``get_dataset`` (templated).
+    :param query: name of the query, e.g. ``get_dataset`` (templated).
     :param parameters: the query's params (templated; JSON types only). Default: none.
     :param paginate: whether to read all pages and return the list of their items; `parameters` then contains neither
         ``page`` nor ``size``. Default: False.
@@ -115,7 +115,7 @@ class PolyteiaCallOperator(_RawOperator):
     A call whose response is lost, or is HTTP 5xx, is retried only if it is idempotent. Otherwise, the task fails
     immediately with PolyteiaOutcomeUnknownError, also after HTTP 404 (docs/platform-api.md#rpc-writes). It also fails
     immediately if the key is invalid or lacks permission, or if the connection uses the command API. Procedures that
-    return a secret are refused.
+    return a secret are rejected.
 
     :param procedure: router and procedure, e.g. ``dataset/getDatasetStats`` (templated).
     :param parameters: the procedure's input, with names in camelCase (templated; JSON types, dates and datetimes, UTC

@@ -78,21 +78,23 @@ class PolyteiaSqlOperator(KillableOperator):
 
     def _run(self, context: Context) -> dict[str, Any]:
         """Run the statement."""
-        from airflow_provider_polyteia.storage import atomic_write, display_name, to_path  # noqa: PLC0415 - DAG files load faster without it
+        from airflow_provider_polyteia.storage import atomic_write, check_destination, display_name, to_path  # noqa: PLC0415 - DAG files load faster without it
 
         destination = self.optional_text("destination") if isinstance(self.destination, str) else self.destination
+        path = None if destination is None else to_path(destination)
         sql = self.require_text("sql")
+        if path is not None:
+            check_destination(path)  # the statement may change data, and its result is lost if it cannot be written
         self.set_link(context, first_dataset(self.datasets))
         result = self.hook.execute_sql(sql, self.datasets, self.args, self.named_args, idempotent=self.idempotent)
         encoded = json.dumps(result, ensure_ascii=False).encode(errors="replace")  # unpaired surrogates have no bytes
         if len(encoded) <= self.max_xcom_bytes:
             return {"result": result, "path": None, "bytes": len(encoded)}
-        if destination is None:
+        if path is None:
             raise PolyteiaError(
                 f"The result of task {self.task_id!r} is {len(encoded):,} bytes as JSON, which exceeds max_xcom_bytes "
                 f"({self.max_xcom_bytes:,}). Narrow the query, set 'destination', or use PolyteiaToFileOperator."
             )
-        path = to_path(destination)
         with atomic_write(path) as file:
             file.write(encoded)
         return {"result": None, "path": display_name(path), "bytes": len(encoded)}
@@ -191,7 +193,10 @@ class SqlTablesOperator(CheckedOperator):
         if tables - before:
             log.info("New since the last run: %s", _listed(tables - before))
         if before - tables:
-            log.warning("Gone since the last run, and their datasets keep their data: %s", _listed(before - tables))
+            log.warning(
+                "Removed from the database since the last run (their datasets keep their data): %s",
+                _listed(before - tables),
+            )
 
 
 def _listed(tables: Iterable[str]) -> str:

@@ -228,9 +228,9 @@ class DatasetUploadedSensor(PolyteiaOperator, BaseSensorOperator):
             yield
         except (AirflowSensorTimeout, AirflowTaskTimeout, AirflowFailException) as error:
             if self.soft_fail or self.never_fail:
-                raise AirflowSkipException(f"Skipping because soft_fail or never_fail is set: {error}") from error
+                raise AirflowSkipException(f"Skipping because soft_fail or never_fail is set: {error}") from None
             raise
         except Exception as error:
             if self.never_fail:
-                raise AirflowSkipException(f"Skipping because never_fail is set: {error}") from error
+                raise AirflowSkipException(f"Skipping because never_fail is set: {error}") from None
             raise

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 from airflow_provider_polyteia.client.file_sink import write_failed
 from airflow_provider_polyteia.client.json_values import to_encodable
 from airflow_provider_polyteia.client.multipart import UploadSource
-from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError
+from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError, log_cause
 from airflow_provider_polyteia.storage import versions
 from airflow_provider_polyteia.storage.local_file import LocalFile, temp_name
 
@@ -47,7 +47,8 @@ def to_path(path: AnyPath) -> Any:
         try:
             return ObjectStoragePath(path)
         except (ValueError, ImportError) as error:
-            raise PolyteiaConfigurationError(f"{path!r} is not a supported storage URL: {reason(error)}.") from error
+            log_cause(error)
+            raise PolyteiaConfigurationError(f"{path!r} is not a supported storage URL: {reason(error)}.") from None
     return Path(path) if isinstance(path, str) else path
 
 
@@ -88,9 +89,11 @@ def open_source(source: AnyPath | IO[bytes], filename: str | None = None) -> Upl
         size = path.stat().st_size
         is_file = path.is_file()
     except OSError as error:
-        raise PolyteiaError(f"{str(path)!r} cannot be uploaded: {reason(error)}.", not_applied=True) from error
+        log_cause(error)
+        raise PolyteiaError(f"{str(path)!r} cannot be uploaded: {reason(error)}.", not_applied=True) from None
     except (ValueError, ImportError) as error:  # the storage is not known or not installed
-        raise PolyteiaConfigurationError(f"{str(path)!r} cannot be uploaded: {reason(error)}.") from error
+        log_cause(error)
+        raise PolyteiaConfigurationError(f"{str(path)!r} cannot be uploaded: {reason(error)}.") from None
     if not is_file:
         raise PolyteiaConfigurationError(f"{str(path)!r} cannot be uploaded: it is not a file.")
     name = display_name(filename or path.name)
@@ -158,18 +161,10 @@ def atomic_write(path: Any) -> Iterator[IO[bytes]]:
         else than a file, such as a directory, a named pipe or a device.
     :raises PolyteiaError: if the file cannot be written completely; that may change, so the task may be retried.
     """
-    try:
+    with _explained(path):
         local = _local_path(path)
         storage = _StoredObject(path) if local is None else LocalFile(local)
         file = storage.open()
-    except PolyteiaError:
-        raise
-    except (ValueError, ImportError) as error:  # the storage is not known or not installed
-        raise PolyteiaConfigurationError(f"{str(path)!r} cannot be written: {reason(error)}.") from error
-    except Exception as error:  # whatever a storage layer raises
-        is_directory_missing = isinstance(error, FileNotFoundError) and _local_path(path) is not None
-        why = "its directory does not exist on this worker" if is_directory_missing else reason(error)
-        raise PolyteiaError(f"{str(path)!r} cannot be written: {why}.", not_applied=True) from error
     is_committed = False
     try:
         with file:
@@ -178,11 +173,45 @@ def atomic_write(path: Any) -> Iterator[IO[bytes]]:
         is_committed = True
     except PolyteiaError:
         raise
-    except Exception as error:  # whatever a storage layer raises
-        raise write_failed(str(path), error) from error
+    except Exception as error:  # noqa: BLE001 - a storage layer may raise anything
+        log_cause(error)
+        raise write_failed(str(path), error) from None
     finally:
         if not is_committed:
             _discard(storage, path)
+
+
+def check_destination(path: Any) -> None:
+    """Check what can be checked before there is content to write. An object is created only by writing it.
+
+    :raises PolyteiaConfigurationError: as `atomic_write`.
+    :raises PolyteiaError: as `atomic_write`.
+    """
+    with _explained(path):
+        local = _local_path(path)
+        if local is None:
+            _StoredObject(path)
+            return
+        file = LocalFile(local)
+        file.open().close()
+        file.discard()
+
+
+@contextmanager
+def _explained(path: Any) -> Iterator[None]:
+    """Raise our exceptions for those of opening a file for writing."""
+    try:
+        yield
+    except PolyteiaError:
+        raise
+    except (ValueError, ImportError) as error:  # the storage is not known or not installed
+        log_cause(error)
+        raise PolyteiaConfigurationError(f"{str(path)!r} cannot be written: {reason(error)}.") from None
+    except Exception as error:  # noqa: BLE001 - a storage layer may raise anything
+        is_directory_missing = isinstance(error, FileNotFoundError) and _local_path(path) is not None
+        why = "its directory does not exist on this worker" if is_directory_missing else reason(error)
+        log_cause(error)
+        raise PolyteiaError(f"{str(path)!r} cannot be written: {why}.", not_applied=True) from None
 
 
 def _discard(storage: LocalFile | _StoredObject, path: Any) -> None:

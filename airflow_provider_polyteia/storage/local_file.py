@@ -182,9 +182,11 @@ def _remove_leftovers(path: Path) -> None:
         except (BlockingIOError, FileNotFoundError):  # another process is writing it, or has just finished
             continue
         except OSError as error:
-            log.warning("%r may be a rest of a killed export, but cannot be removed: %s", str(leftover), error.strerror)
+            log.warning(
+                "%r may be left over from a killed export, but could not be removed: %s", str(leftover), error.strerror
+            )
         else:
-            log.info("Removed %r, which a killed export had left.", str(leftover))
+            log.info("Removed %r, which was left over from a killed export.", str(leftover))
 
 
 def _remove_unlocked(path: Path) -> None:

@@ -136,7 +136,7 @@ def _describe(reader: DbApiReader, conn_id: str, sql: str) -> pa.Schema:
         raise
     except Exception as error:  # noqa: BLE001 - each driver has exceptions of its own
         raise PolyteiaError(
-            f"The columns of the query on connection {conn_id!r} could not be found out: {_why(error, sql)}"
+            f"The columns of the query on connection {conn_id!r} could not be determined: {_why(error, sql)}"
         ) from None
 
 

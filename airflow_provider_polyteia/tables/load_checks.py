@@ -48,7 +48,7 @@ class LoadChecks:
     """The checks of a load.
 
     :param min_rows: minimum number of rows. Default: 0.
-    :param max_shrink: by which share the data may shrink since the last load, from 0 to 1; rows count, or bytes where
+    :param max_shrink: maximum share, from 0 to 1, by which the data may shrink; of the rows, or of the bytes where
         the number of rows is not known. Default: None, any.
     :param on_schema_change: what to do if columns are added, removed, or have another type than at the last load:
         ``"warn"`` (default), ``"fail"`` or ``"allow"``.

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from airflow_provider_polyteia.exceptions import log_cause
 from airflow_provider_polyteia.tables.casts import MAX_DIGITS, cast
 from airflow_provider_polyteia.tables.temporary import open_temporary, write_failed
 
@@ -188,7 +189,8 @@ class _Segment:
         try:
             self._writer.write_table(table, row_group_size=self._row_group_rows)
         except OSError as error:
-            raise write_failed(self._directory, error) from error
+            log_cause(error)
+            raise write_failed(self._directory, error) from None
 
     def finish(self) -> None:
         if self._buffer:
@@ -197,7 +199,8 @@ class _Segment:
             self._writer.close()
             self.file.flush()
         except OSError as error:
-            raise write_failed(self._directory, error) from error
+            log_cause(error)
+            raise write_failed(self._directory, error) from None
 
     def read_batches(self) -> Iterator[pa.RecordBatch]:
         yield from pq.ParquetFile(self.file).iter_batches(self._row_group_rows)

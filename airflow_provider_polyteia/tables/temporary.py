@@ -6,7 +6,7 @@ import os
 import tempfile
 from typing import IO
 
-from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError
+from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError, log_cause
 
 _PROBE_BYTES = 1024 * 1024
 
@@ -20,10 +20,11 @@ def open_temporary(directory: str | None) -> IO[bytes]:
     try:
         return tempfile.TemporaryFile(dir=directory)
     except OSError as error:
+        log_cause(error)
         raise PolyteiaConfigurationError(
             f"Cannot create a temporary file in {directory or tempfile.gettempdir()!r}: {error.strerror}. Set "
             "'temp_dir' to a different directory."
-        ) from error
+        ) from None
 
 
 def path_of(file: IO[bytes]) -> str:
@@ -42,7 +43,8 @@ def check_writable(file: IO[bytes], directory: str | None) -> None:
         while missing := end - os.fstat(file.fileno()).st_size:
             os.pwrite(file.fileno(), bytes(missing), end - missing)
     except OSError as error:
-        raise write_failed(directory, error) from error
+        log_cause(error)
+        raise write_failed(directory, error) from None
 
 
 def write_failed(directory: str | None, error: Exception) -> PolyteiaError:

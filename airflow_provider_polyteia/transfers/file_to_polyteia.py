@@ -41,7 +41,7 @@ class FileToPolyteiaOperator(LoadOperator):
         says (docs/transfers.md#checks-of-files). Default: True.
     :param convert: whether to convert the file to typed Parquet before, or a mapping with ``format`` and options of its
         reader (docs/transfers.md#converting-files; templated); needs the extra ``files``. `source` may then also be a
-        folder of Parquet files, or a pattern such as ``day/*.parquet``. Default: False, send it as it is.
+        folder of Parquet files, or a pattern such as ``day/*.parquet``. Default: False, the file is uploaded unchanged.
     :param temp_dir: directory of temporary files of the conversion (templated). Default: the system's temporary
         directory.
     :param source_timestamp: as-of time of the data (date, datetime or ISO 8601 string, UTC if naive; templated), stored
@@ -49,8 +49,8 @@ class FileToPolyteiaOperator(LoadOperator):
     :param wait_for_upload: whether to wait until the platform shows the new data, on the command API. Default: False.
         On the RPC API, the task always waits until the data was ingested.
     :param min_rows: minimum number of rows (of converted files, and of Parquet files with pyarrow). Default: 0.
-    :param max_shrink: by which share the data may shrink since the last run of the task, from 0 to 1; ``0.5`` refuses
-        fewer than half of the rows, or of the bytes where the number of rows is not known. Default: None, any.
+    :param max_shrink: maximum share, from 0 to 1, by which the data may shrink since the last run of the task; ``0.5``
+        rejects fewer than half of the rows, or of the bytes where the number of rows is not known. Default: None, any.
     :param on_schema_change: what to do if the columns are not those of the last run of the task: ``"warn"`` (default),
         ``"fail"`` or ``"allow"``.
     :param verify: whether to count the rows on the platform after the upload or its ingest, and to compare their number

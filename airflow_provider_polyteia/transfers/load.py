@@ -9,7 +9,7 @@ from airflow.providers.common.compat.sdk import AirflowException, conf
 
 from airflow_provider_polyteia.assets.polyteia import dataset_uri
 from airflow_provider_polyteia.client.datasets import INGEST_TIMEOUT
-from airflow_provider_polyteia.exceptions import PolyteiaError
+from airflow_provider_polyteia.exceptions import PolyteiaError, log_cause
 from airflow_provider_polyteia.operators.asset_events import add_event_extra
 from airflow_provider_polyteia.operators.killable import KillableOperator
 from airflow_provider_polyteia.tables.load_checks import Load, LoadChecks
@@ -41,8 +41,8 @@ class LoadOperator(KillableOperator):
         `PolyteiaHook.wait_for_upload`. Default: False. On the RPC API, the task always waits until the data was
         ingested.
     :param min_rows: minimum number of rows (of queries, converted files, and Parquet files with pyarrow). Default: 0.
-    :param max_shrink: by which share the data may shrink since the last run of the task, from 0 to 1; ``0.5`` refuses
-        fewer than half of the rows, or of the bytes where the number of rows is not known. Default: None, any.
+    :param max_shrink: maximum share, from 0 to 1, by which the data may shrink since the last run of the task; ``0.5``
+        rejects fewer than half of the rows, or of the bytes where the number of rows is not known. Default: None, any.
     :param on_schema_change: what to do if the columns are not those of the last run of the task: ``"warn"`` (default),
         ``"fail"`` or ``"allow"``.
     :param verify: whether to count the rows on the platform after the upload or its ingest, and to compare their number
@@ -135,7 +135,8 @@ class LoadOperator(KillableOperator):
         except AirflowException as error:
             problem = "was not followed to its end, because the trigger failed or no triggerer is running"
             dataset = (next_kwargs or {}).get("result", {}).get("dataset_id") or self.dataset_label()
-            raise unfinished(dataset, "", self.polyteia_conn_id, problem) from error
+            log_cause(error)
+            raise unfinished(dataset, "", self.polyteia_conn_id, problem) from None
 
     def _defer(self) -> None:
         """Wait for the ingest in the triggerer."""

@@ -34,7 +34,7 @@ class PolyteiaToFileOperator(KillableOperator):
     :param datasets: the datasets in use (templated): ``{name: id}``, or their ids. On the RPC API, at least one; the
         query runs in the solution of the first one.
     :param destination: a path on the worker, a URL such as ``s3://conn_id@bucket/key``, or an `ObjectStoragePath`
-        (templated). What is not a file, such as a directory or a named pipe, is refused.
+        (templated). Anything else, such as a directory or a named pipe, is rejected.
     :param args: values for placeholders in the query by position (templated). Default: none.
     :param format: MIME type of the file (templated). Default: by the extension of `destination`. On the command API,
         only Parquet is known to work. On the RPC API, a dataset can be exported as Parquet, CSV, JSON or Excel (xlsx),

@@ -45,8 +45,8 @@ class SqlToPolyteiaOperator(SqlLoadOperator):
     :param wait_for_upload: whether to wait until the platform shows the new data, on the command API. Default: False.
         On the RPC API, the task always waits until the data was ingested.
     :param min_rows: minimum number of rows. Default: 0.
-    :param max_shrink: by which share the data may shrink since the last run of the task, from 0 to 1; ``0.5`` refuses
-        fewer than half of the rows, or of the bytes where the number of rows is not known. Default: None, any.
+    :param max_shrink: maximum share, from 0 to 1, by which the data may shrink since the last run of the task; ``0.5``
+        rejects fewer than half of the rows, or of the bytes where the number of rows is not known. Default: None, any.
     :param on_schema_change: what to do if the columns are not those of the last run of the task: ``"warn"`` (default),
         ``"fail"`` or ``"allow"``.
     :param verify: whether to count the rows on the platform after the upload or its ingest, and to compare their number

@@ -39,7 +39,7 @@ UPLOADED, TIMED_OUT, FAILED = "uploaded", "timed out", "failed"
 class DatasetUploadedTrigger(BaseTrigger):
     """Waits for an upload for `DatasetUploadedSensor`, and yields any outcome as one event; see `result`.
 
-    :param options: the fields of `UploadWait`. Only the connection's id travels, never a key.
+    :param options: the fields of `UploadWait`. They contain the id of the connection, never a key.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -101,7 +101,7 @@ class DatasetUploadedTrigger(BaseTrigger):
                 return None
             if not self.wait.silent_fail or isinstance(error, AirflowFailException):
                 raise
-            log.error("Poll failed, continuing to wait: %s", error)  # noqa: TRY400 - the text is complete
+            log.warning("Poll failed, continuing to wait: %s", error)
             return None
         return upload if condition.matches(upload) else None
 
@@ -141,7 +141,7 @@ class DatasetUploadedEventTrigger(BaseEventTrigger):
     :param timestamp_field: date field of the dataset's record that shows an upload. Default: the time of the upload
         itself; on the RPC API, which does not show it, ``data_as_of`` (docs/sensors.md#on-the-rpc-api).
     :param poke_interval: time in seconds between two polls. Default: 60.
-    :param polyteia_conn_id: Airflow connection to Polyteia; only its id travels, never a key. Default:
+    :param polyteia_conn_id: Airflow connection to Polyteia; only its id is stored, never a key. Default:
         ``polyteia_default``.
     :raises PolyteiaConfigurationError: if an argument is unusable, or Airflow is older than 3.0.
     """

@@ -1,4 +1,4 @@
-"""Polls datasets again and again, for one watcher or for all of a solution."""
+"""Polls datasets at an interval, for one watcher or for all watchers of a solution."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import logging
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING
+
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_polyteia.client.records import DatasetRef
 from airflow_provider_polyteia.client.upload_condition import UploadCondition
@@ -27,7 +29,7 @@ log = logging.getLogger(__name__)
 
 JOINING_TIME = 1.0  # seconds in which watchers that start together join before the first poll
 MAX_INTERVAL = 900.0  # seconds between two polls while they keep failing
-MANY = 1_000_000  # watchers of a solution, whose number Airflow does not tell
+MANY = 1_000_000  # watchers of a solution; Airflow does not provide their number
 
 
 class PollResult:
@@ -114,14 +116,15 @@ class DatasetPoller:
             while True:
                 try:
                     result = await self._poll(client, left)
-                except Exception as error:  # whatever it is, watchers keep watching
+                except Exception as error:  # noqa: BLE001 - a watcher keeps watching
                     failures += 1
-                    unforeseen = not isinstance(error, PolyteiaError)
-                    log.error("Polling failed (%d in a row): %s", failures, error, exc_info=unforeseen)  # noqa: TRY400 - as given
+                    delay = self._delay_after(failures)
+                    _log_failure(error, failures, delay)
                 else:
                     failures = 0
                     yield result
-                await asyncio.sleep(self._delay_after(failures))
+                    delay = self._delay_after(failures)
+                await asyncio.sleep(delay)
 
     def _delay_after(self, failures: int) -> float:
         if self._shared and not failures:
@@ -142,10 +145,24 @@ class DatasetPoller:
         return await self._shared.listing(self._shared.check(api, self._condition.timestamp_field))
 
     async def _get_dataset(self, client: SharedClient, dataset: DatasetRef) -> Record | None:
-        """Return a dataset's record; None if it does not exist. The first record tells the solution."""
+        """Return a dataset's record; None if it does not exist. The first record shows the solution."""
         try:
             record = await client.run(lambda api: api.get_dataset(dataset), interval=self._interval)
         except PolyteiaNotFoundError:
             return None
         self._solution_id = self._solution_id or record.get("solution_id")
         return record
+
+
+def _log_failure(error: Exception, failures: int, delay: float) -> None:
+    """Log a failed poll: as an error if a user must act, otherwise as a warning, because the next poll may succeed."""
+    unforeseen = not isinstance(error, PolyteiaError)
+    level = logging.ERROR if unforeseen or isinstance(error, AirflowFailException) else logging.WARNING
+    log.log(
+        level,
+        "Polling failed (%d in a row), trying again in %.0f s: %s",
+        failures,
+        delay,
+        error,
+        exc_info=error if unforeseen else None,
+    )

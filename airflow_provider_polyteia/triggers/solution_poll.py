@@ -154,6 +154,6 @@ class SolutionPoll:
 
 
 def _retrieve(request: asyncio.Task[object]) -> None:
-    """Retrieve an exception that nobody waits for any longer: asyncio would log it."""
+    """Retrieve an exception that no task awaits any longer, because asyncio would log it."""
     if not request.cancelled():
         request.exception()

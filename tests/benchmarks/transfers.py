@@ -169,7 +169,7 @@ def _once(scenario: str, path: str) -> dict[str, float]:
 
 
 def _write(path: Path, mib: int) -> None:
-    """Write a CSV file with umlauts, of about so many MiB."""
+    """Write a CSV file with umlauts, of about `mib` MiB."""
     lines = "".join(
         f"{number},Müllerstraße {number % 300},{number * 1.37:.2f},2026-12-31\n" for number in range(25_000)
     )

@@ -31,7 +31,7 @@ OTHER = {"id": HOSTILE, **FIELDS, "created_at": "2020-01-01T00:00:00Z"}
 def test_id_of_an_existing_dataset(server, make_client, replies):
     """The exception about a taken slug contains a redacted excerpt of the existing dataset's id."""
     client = make_client(max_attempts=1)
-    server.answer(*replies)
+    server.respond(*replies)
     with pytest.raises(PolyteiaConflictError) as caught:
         create_dataset(client, client.run(select_api(client.credentials)), FIELDS, "fail")
     shown = str(caught.value)
@@ -44,7 +44,7 @@ def test_id_of_an_existing_dataset(server, make_client, replies):
 
 def test_label_of_a_created_dataset(server, client, caplog):
     """The log line about a dataset contains an excerpt of its id only."""
-    server.answer(data({"id": HOSTILE, **FIELDS}))
+    server.respond(data({"id": HOSTILE, **FIELDS}))
     with caplog.at_level("INFO"):
         create_dataset(client, client.run(select_api(client.credentials)), FIELDS, "reuse")
     (line,) = [record.getMessage() for record in caplog.records if record.getMessage().startswith("Created dataset")]
@@ -55,7 +55,7 @@ def test_label_of_a_created_dataset(server, client, caplog):
 
 def test_a_resource_that_was_created_keeps_its_own_id(server, client):
     """Only texts are shortened: the record itself is returned as the platform sent it."""
-    server.answer(data({"id": HOSTILE, **FIELDS}))
+    server.respond(data({"id": HOSTILE, **FIELDS}))
     assert create(client, NEW).record["id"] == HOSTILE
 
 
@@ -163,7 +163,7 @@ def test_reuse_of_normalized_contents(connect, server, caplog, stored):
     """Contents that differ only as the platform may normalize them are not reported as different."""
     connect(host=server.url)
     sent = unicodedata.normalize("NFD", stored) + " "
-    server.answer(body_error(500), data({**FIELDS, "id": "ds_1", "name": stored, "source": None}))
+    server.respond(body_error(500), data({**FIELDS, "id": "ds_1", "name": stored, "source": None}))
     with caplog.at_level("WARNING"), PolyteiaHook() as hook:
         hook.create_dataset(name=sent, solution_id="sol_1", slug="bookings", source="")
     assert "differs" not in caplog.text

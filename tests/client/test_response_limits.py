@@ -39,7 +39,7 @@ from airflow_provider_polyteia.exceptions import (
 )
 from airflow_provider_polyteia.hooks.polyteia import PolyteiaHook
 
-pytestmark = pytest.mark.integration  # waits for real timeouts, processes and signals
+pytestmark = pytest.mark.slow  # waits for real timeouts, processes and signals
 
 QUERY = make_call("query", "get_dataset", {"id": "ds_1"}, required_field="id")
 WRITE = make_call("command", "create_tag", {"organization_id": "org_1", "name": "x"})
@@ -93,7 +93,7 @@ CODED = {
 def test_codings(server, run, kind):
     """What both clients ask for is decoded."""
     coding, body = CODED[kind]
-    server.answer(Reply(200, body, {"Content-Encoding": coding}))
+    server.respond(Reply(200, body, {"Content-Encoding": coding}))
     assert run(make_config(server.url), QUERY)["id"] == "ds_1"
     assert server.requests[0].headers["accept-encoding"] == "gzip, deflate"
 
@@ -103,7 +103,7 @@ def test_compressed_response_that_ends_early(server, run, kind):
     """Compressed data is only complete with its end; JSON before it counts as little as the announced length."""
     coding, body = CODED[kind]
     for cut in (1, 2, len(body) // 2, len(body) - 5, len(body) - 1):
-        server.answer(Reply(200, body[:cut], {"Content-Encoding": coding}))
+        server.respond(Reply(200, body[:cut], {"Content-Encoding": coding}))
         with pytest.raises(PolyteiaTransportError, match="ends too early"):
             run(make_config(server.url), QUERY)
 
@@ -120,11 +120,11 @@ def test_compressed_response_that_ends_early(server, run, kind):
 )
 def test_coding_that_was_not_requested(server, run, header, value, shown):
     """Any other coding is refused, and only a known name is shown. Of an error, the status still counts."""
-    server.answer(Reply(200, gzip.compress(FOUND), {header: value}))
+    server.respond(Reply(200, gzip.compress(FOUND), {header: value}))
     with pytest.raises(PolyteiaTransportError, match=shown) as caught:
         run(make_config(server.url, timeout=[1, 1]), QUERY)
     assert KEY not in str(caught.value)
-    server.answer(status(403, gzip.compress(FOUND), Content_Encoding="br"))
+    server.respond(status(403, gzip.compress(FOUND), Content_Encoding="br"))
     with pytest.raises(PolyteiaPermissionError):
         run(make_config(server.url), QUERY)
 
@@ -158,7 +158,7 @@ def download(request, server, connect, tmp_path):
                 SESSION if is_exchange else Reply(200, json.dumps({"json": {"url": server.url + "/stored"}}).encode())
             )
 
-        server.answer(respond)
+        server.respond(respond)
         path = tmp_path / "rows.csv"
         with PolyteiaHook() as hook:
             hook.export_dataset("ds_1", path, timeout=1)
@@ -285,7 +285,7 @@ def test_limit(server, run, coding, spare):
     """A body of exactly the limit is read; one byte more is refused without a retry, naming the extra."""
     body = FOUND.ljust(MIB - spare)
     headers = {"Content-Encoding": "gzip"} if coding == "gzip" else {}
-    server.answer(Reply(200, gzip.compress(body) if coding == "gzip" else body, headers))
+    server.respond(Reply(200, gzip.compress(body) if coding == "gzip" else body, headers))
     config = make_config(server.url, max_attempts=3)
     if spare == 0:
         assert run(config, QUERY)["id"] == "ds_1"
@@ -300,7 +300,7 @@ def test_limit(server, run, coding, spare):
 def test_limit_on_the_rpc_api(server, run):
     """The limit applies to the procedures of the RPC API as well."""
     config = make_config(server.url, api="rpc", organization_id="org_1")
-    server.answer(SESSION, Reply(200, b'{"json": {"id": "ds_1"}}'.ljust(MIB + 1)))
+    server.respond(SESSION, Reply(200, b'{"json": {"id": "ds_1"}}'.ljust(MIB + 1)))
 
     def flow(credentials):
         return rpc.call_flow(rpc.make_call("dataset/getDatasetById", {"id": "ds_1"}), credentials)
@@ -326,11 +326,11 @@ def test_connection_is_kept_after_a_complete_response(server):
     empty = Reply(403, b"", {}, "text/plain")
     with PolyteiaClient(make_config(server.url)) as client:
         for reply, connections in ((data({"id": "ds_1"}), 1), (empty, 1), (empty, 1), (status(403, b"x" * MIB), 1)):
-            server.answer(reply)
+            server.respond(reply)
             with suppress(PolyteiaPermissionError):
                 send(client, QUERY)
             assert server.connections == connections
-        server.answer(data({"id": "ds_1"}))
+        server.respond(data({"id": "ds_1"}))
         assert send(client, QUERY).data == {"id": "ds_1"}
         assert server.connections == 2
 
@@ -413,7 +413,7 @@ def test_head_that_ends_early(run):
 def test_error_of_any_size_inside_a_success(server, run):
     """The message is cut before it is processed, and details that would fill the database are left out."""
     error = {"code": 500, "message": "m" * 300_000, "details": [{"text": "d" * 300_000}]}
-    server.answer(Reply(200, json.dumps({"error": error}).encode()))
+    server.respond(Reply(200, json.dumps({"error": error}).encode()))
     with pytest.raises(PolyteiaServerError) as caught:
         run(make_config(server.url), QUERY)
     assert len(json.dumps(caught.value.to_dict())) < 3000
@@ -424,7 +424,7 @@ def test_cut_does_not_show_a_part_of_the_key(server, run, offset):
     """A key that is echoed where an error is cut, even with spaces inside it, is not shown in part."""
     for size in (MAX_ERROR_BODY, 16_000):
         start = size - offset
-        server.answer(status(500, b" " * start + " ".join(KEY).encode() + KEY.encode() * 2, content_type="text/plain"))
+        server.respond(status(500, b" " * start + " ".join(KEY).encode() + KEY.encode() * 2, content_type="text/plain"))
         with pytest.raises(PolyteiaServerError) as caught:
             run(make_config(server.url), QUERY)
         assert KEY[:4] not in str(caught.value).replace(" ", "")
@@ -450,7 +450,7 @@ except PolyteiaError as error:
 
 
 def expanding(size):
-    """Return gzip data that expands to so many bytes."""
+    """Return gzip data that expands to `size` bytes."""
     compressor = zlib.compressobj(9, wbits=31)
     return b"".join(compressor.compress(bytes(MIB)) for _ in range(size // MIB)) + compressor.flush()
 
@@ -472,7 +472,7 @@ EXPECTED = {  # the exception, and the MiB by which the memory may grow
 @pytest.mark.parametrize("kind", HEAVY)
 def test_memory(server, run, kind):
     """The peak memory of a new process grows little with a large error, and with a bomb not beyond the limit."""
-    server.answer(data({"id": "ds_1"}), HEAVY[kind]())
+    server.respond(data({"id": "ds_1"}), HEAVY[kind]())
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])}
     done = subprocess.run(
         [sys.executable, "-c", MEASURE, run.__name__, server.url],

@@ -91,11 +91,14 @@ WRITES = {
 }
 
 
-@pytest.mark.parametrize("write", WRITES)
-@pytest.mark.parametrize("reply", EMPTY, ids=describe)
+@pytest.mark.parametrize(
+    ("write", "reply"),
+    [("roles", reply) for reply in EMPTY] + [(write, reply) for write in WRITES for reply in (EMPTY[1], EMPTY[7])],
+    ids=describe,
+)
 def test_write_on_the_command_api(server, run, reply, write):
     """Any success without content is one: the write is sent once (docs/platform-api.md#response-envelope)."""
-    server.answer(reply)
+    server.respond(reply)
     assert run(CommandAPI, WRITES[write]) in (None, {})  # {} is what SQL without an envelope returns
     assert len(server.requests) == 1
 
@@ -103,7 +106,7 @@ def test_write_on_the_command_api(server, run, reply, write):
 @pytest.mark.parametrize(("body", "expected"), [*VALUES, *OBJECTS])
 def test_json_without_an_error(server, run, body, expected):
     """Any JSON is a success unless it reports an error."""
-    server.answer(Reply(200, body))
+    server.respond(Reply(200, body))
     assert run(CommandAPI, WRITES["roles"]) == expected
     assert len(server.requests) == 1
 
@@ -116,7 +119,7 @@ def test_json_without_an_error(server, run, body, expected):
 )
 def test_web_page_and_damaged_json(server, run, reply, write):
     """HTML is never a success, whatever its content type, nor is JSON that is incomplete."""
-    server.answer(reply)
+    server.respond(reply)
     is_idempotent = write == "roles"
     with pytest.raises(PolyteiaProtocolError if is_idempotent else PolyteiaOutcomeUnknownError):
         run(CommandAPI, WRITES[write])
@@ -126,7 +129,7 @@ def test_web_page_and_damaged_json(server, run, reply, write):
 @pytest.mark.parametrize("reply", [body_error(404), Reply(200, b'{"code": 404, "message": "no"}')], ids=describe)
 def test_reported_error(server, run, reply):
     """JSON that reports an error is one."""
-    server.answer(reply)
+    server.respond(reply)
     with pytest.raises(PolyteiaNotFoundError):
         run(CommandAPI, delete)
 
@@ -145,9 +148,9 @@ def test_reported_error(server, run, reply):
 )
 def test_missing_data(server, run, reply, needs_data):
     """Where the data is what was asked for, a response without it is retried, and then an error."""
-    server.answer(reply, data({"token": "t", "items": []}))
+    server.respond(reply, data({"token": "t", "items": []}))
     assert run(CommandAPI, needs_data)
-    server.answer(reply)
+    server.respond(reply)
     with pytest.raises(PolyteiaProtocolError):
         run(CommandAPI, needs_data)
 
@@ -157,18 +160,22 @@ def test_create_that_a_lookup_finds(server, make_client):
     from airflow_provider_polyteia.client import exactly_once  # noqa: PLC0415 - imports tenacity
 
     record = {"id": "ins_1", "slug": "a", "solution_id": "sol_1"}
-    server.answer(Reply(200, b""), data(record))
+    server.respond(Reply(200, b""), data(record))
     client = make_client()
     creation = CommandAPI(client.credentials).call("command", "create_insight", {"solution_id": "sol_1", "slug": "a"})
     assert exactly_once.create(client, creation).record == record
     assert server.calls == ["create_insight", "get_insight"]
 
 
-@pytest.mark.parametrize("reply", EMPTY, ids=describe)
-@pytest.mark.parametrize("procedure", ["dataset/deleteDataset", "dataset/setDatasetLock", "dpa/toggleActivity"])
+@pytest.mark.parametrize(
+    ("procedure", "reply"),
+    [("dataset/deleteDataset", reply) for reply in EMPTY]
+    + [(procedure, EMPTY[1]) for procedure in ("dataset/setDatasetLock", "dpa/toggleActivity")],
+    ids=describe,
+)
 def test_write_on_the_rpc_api(server, run, reply, procedure):
     """A procedure without a return value may respond with nothing, or null (docs/platform-api.md#rpc-responses)."""
-    server.answer(SESSION, reply)
+    server.respond(SESSION, reply)
     assert run(RpcAPI, lambda api: api.call(procedure, {"id": "ds_1"})) is None
     assert len(server.requests) == 2
 
@@ -178,7 +185,7 @@ def test_write_on_the_rpc_api(server, run, reply, procedure):
 )
 def test_web_page_on_the_rpc_api(server, run, reply):
     """HTML is never a success of the RPC API either."""
-    server.answer(SESSION, reply)
+    server.respond(SESSION, reply)
     with pytest.raises(PolyteiaError):
         run(RpcAPI, delete)
 
@@ -208,15 +215,15 @@ def upload(client):
     return client.run(CommandAPI(client.credentials).upload("ds_1", source, "text/csv", None))
 
 
-def answer_upload(server, reply):
+def respond_to_upload(server, reply):
     """Issue tokens, and send the reply to every upload."""
-    server.answer(lambda request: reply if request.path == "/upload" else data({"token": f"t{len(server.requests)}"}))
+    server.respond(lambda request: reply if request.path == "/upload" else data({"token": f"t{len(server.requests)}"}))
 
 
 @pytest.mark.parametrize("reply", ACCEPTED, ids=describe)
 def test_upload(server, client, reply):
     """A file is sent once, whatever responds to it (docs/platform-api.md#upload-responses)."""
-    answer_upload(server, reply)
+    respond_to_upload(server, reply)
     upload(client)
     assert server.calls == ["generate_dataset_upload_token", "/upload"]
 
@@ -224,7 +231,7 @@ def test_upload(server, client, reply):
 @pytest.mark.parametrize("reply", NOT_ACCEPTED, ids=describe)
 def test_upload_that_a_web_page_responds_to(server, client, reply):
     """A real web page, or JSON of which a part is missing, is not a success of an upload."""
-    answer_upload(server, reply)
+    respond_to_upload(server, reply)
     with pytest.raises(PolyteiaProtocolError):
         upload(client)
     assert server.calls.count("/upload") == 5
@@ -241,7 +248,7 @@ def test_upload_that_a_web_page_responds_to(server, client, reply):
 )
 def test_upload_with_a_reported_error(server, client, kind, body):
     """JSON that reports an error is one under any content type."""
-    answer_upload(server, Reply(200, body, content_type=kind))
+    respond_to_upload(server, Reply(200, body, content_type=kind))
     with pytest.raises(PolyteiaNotFoundError):
         upload(client)
     assert server.calls.count("/upload") == 2  # once more with a new token
@@ -249,6 +256,6 @@ def test_upload_with_a_reported_error(server, client, kind, body):
 
 def test_status_of_an_upload(server, client):
     """A failure by its status is one even without a body."""
-    answer_upload(server, status(404, b"", content_type=""))
+    respond_to_upload(server, status(404, b"", content_type=""))
     with pytest.raises(PolyteiaNotFoundError):
         upload(client)

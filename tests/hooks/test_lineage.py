@@ -47,7 +47,7 @@ def collected(collector):
 
 def test_records(connected, hook, collector, uri_of):
     """Creating and updating a dataset counts as output; querying its record does not count as input."""
-    connected.answer(data(RECORD))
+    connected.respond(data(RECORD))
     hook.create_dataset(name="D", solution_id="sol_1", slug="d")
     hook.get_dataset("ds_1")
     assert collected(collector) == ([], [uri_of("ds_1")])
@@ -58,7 +58,7 @@ def test_records(connected, hook, collector, uri_of):
 def test_no_plugin_reads_lineage(connected, hook, collector, monkeypatch):
     """If no plugin reads lineage, the collector, which is slow to create, is not used."""
     monkeypatch.setattr(lineage, "lineage_is_read", lambda: False)
-    connected.answer(data(RECORD))
+    connected.respond(data(RECORD))
     hook.create_dataset(name="D", solution_id="sol_1", slug="d")
     assert collected(collector) == ([], [])
 
@@ -67,7 +67,7 @@ def test_upload(connected, hook, collector, uri_of, tmp_path):
     """An upload reads a file and writes a dataset; its size is reported too."""
     file = tmp_path / "trees.csv"
     file.write_bytes(b"a\n1\n")
-    connected.answer(data({"token": "t"}), data(None))
+    connected.respond(data({"token": "t"}), data(None))
     hook.upload_dataset("ds_1", file)
     assert collected(collector) == ([file.as_uri()], [uri_of("ds_1")])
     assert collector.collected_assets.outputs[0].asset.extra == {"bytes": 4}
@@ -77,7 +77,7 @@ def test_upload_of_an_open_file(connected, hook, collector, uri_of, tmp_path):
     """The origin of a file object is not known, so only the dataset is reported."""
     file = tmp_path / "trees.csv"
     file.write_bytes(b"a\n1\n")
-    connected.answer(data({"token": "t"}), data(None))
+    connected.respond(data({"token": "t"}), data(None))
     with file.open("rb") as opened:
         hook.upload_dataset("ds_1", opened)
     assert collected(collector) == ([], [uri_of("ds_1")])
@@ -85,14 +85,14 @@ def test_upload_of_an_open_file(connected, hook, collector, uri_of, tmp_path):
 
 def test_sql(connected, hook, collector, uri_of):
     """A query reads its datasets."""
-    connected.answer(data({"rows": []}))
+    connected.respond(data({"rows": []}))
     hook.execute_sql("SELECT * FROM {a}, {b}", {"a": "ds_1", "b": "ds_2"})
     assert collected(collector) == ([uri_of("ds_1"), uri_of("ds_2")], [])
 
 
 def test_failures_are_not_reported(connected, hook, collector):
     """A query that failed is not reported."""
-    connected.answer(status(403))
+    connected.respond(status(403))
     with pytest.raises(PolyteiaError):
         hook.execute_sql("SELECT 1", ["ds_1"])
     assert collected(collector) == ([], [])
@@ -100,7 +100,7 @@ def test_failures_are_not_reported(connected, hook, collector):
 
 def test_id_that_no_asset_may_have(connected, hook, collector, caplog):
     """A write does not fail because its dataset cannot be reported to lineage; a warning is logged."""
-    connected.answer(data(RECORD | {"id": "strange id"}))
+    connected.respond(data(RECORD | {"id": "strange id"}))
     assert hook.create_dataset(name="D", solution_id="sol_1", slug="d")["id"] == "strange id"
     assert "Could not report this output to hook lineage" in caplog.text
 

@@ -45,7 +45,7 @@ def hook(connected):
 
 def test_command_and_query(connected, hook):
     """command and query return the decoded data, and send a User-Agent with the version of Airflow."""
-    connected.answer(data({"id": "ws_1"}), data([1]))
+    connected.respond(data({"id": "ws_1"}), data([1]))
     assert hook.command("create_workspace", {"name": "Kämmerei"}) == {"id": "ws_1"}
     assert hook.query("get_dataset", {"id": "ds_1"}) == [1]
     agent = connected.requests[0].headers["user-agent"]
@@ -73,7 +73,7 @@ def test_invalid_extra(connect, extra):
 
 def test_limits_of_the_hook(connected):
     """Limits of the hook take precedence over the connection's."""
-    connected.answer(status(502))
+    connected.respond(status(502))
     with PolyteiaHook(max_attempts=4, max_wait=0.001) as hook, pytest.raises(Exception, match="max_attempts=4"):
         hook.query("get_dataset", {"id": "ds_1"})
     assert len(connected.requests) == 4
@@ -82,7 +82,7 @@ def test_limits_of_the_hook(connected):
 def test_close_forgets_the_token(connect, server):
     """After close, the key is exchanged again."""
     connect(host=server.url, extra={"organization_id": "org_1"})
-    server.answer(status(200, b'{"token": "tok-123456"}'), data(1), status(200, b'{"token": "tok-123456"}'), data(1))
+    server.respond(status(200, b'{"token": "tok-123456"}'), data(1), status(200, b'{"token": "tok-123456"}'), data(1))
     hook = PolyteiaHook()
     for _ in range(2):
         hook.query("get_dataset", {"id": "ds_1"})
@@ -92,7 +92,7 @@ def test_close_forgets_the_token(connect, server):
 
 def test_test_connection(connected, hook):
     """The Test button shows the organization's name, after one query that changes nothing."""
-    connected.answer(data({"items": [{"id": "org_1", "name": "Stadt Musterhausen"}], "total": 1}))
+    connected.respond(data({"items": [{"id": "org_1", "name": "Stadt Musterhausen"}], "total": 1}))
     assert hook.test_connection() == (True, "Connected to organization 'Stadt Musterhausen'.")
     assert connected.requests[0].json == {"query": "list_organizations", "params": {"page": 1, "size": 1}}
 
@@ -107,7 +107,7 @@ def test_test_connection(connected, hook):
 )
 def test_test_connection_without_organization(connected, hook, reply, expected):
     """The Test button shows what a task would log, or that the key has no access to any organization."""
-    connected.answer(reply)
+    connected.respond(reply)
     succeeded, text = hook.test_connection()
     assert succeeded is expected[0]
     assert expected[1] in text
@@ -115,7 +115,7 @@ def test_test_connection_without_organization(connected, hook, reply, expected):
 
 def test_test_connection_makes_one_attempt(connected, hook):
     """Retries are disabled because a user is waiting for the result."""
-    connected.answer(status(502))
+    connected.respond(status(502))
     assert hook.test_connection()[0] is False
     assert len(connected.requests) == 1
 
@@ -137,7 +137,7 @@ def pages(*pages_of_items, total=None):
 
 def test_iterate_until_total(connected, hook):
     """Pages are read lazily, until as many items as the total were received."""
-    connected.answer(*pages([{"id": "a"}, {"id": "b"}], [{"id": "c"}], total=3))
+    connected.respond(*pages([{"id": "a"}, {"id": "b"}], [{"id": "c"}], total=3))
     items = hook.iterate("list_datasets", {"solution_id": "sol_1"}, page_size=2)
     assert connected.requests == []
     assert next(items) == {"id": "a"}
@@ -151,27 +151,27 @@ def test_iterate_until_total(connected, hook):
 
 def test_iterate_until_empty_page(connected, hook):
     """Without a total, an empty page ends the list."""
-    connected.answer(*pages(["a"], ["b"], []))
+    connected.respond(*pages(["a"], ["b"], []))
     assert list(hook.iterate("list_resources")) == ["a", "b"]
     assert len(connected.requests) == 3
 
 
 def test_iterate_drops_duplicates(connected, hook):
     """An item that moves to the next page is yielded once."""
-    connected.answer(*pages([{"id": "a"}, {"id": "b"}], [{"id": "b"}, {"id": "c"}], []))
+    connected.respond(*pages([{"id": "a"}, {"id": "b"}], [{"id": "b"}, {"id": "c"}], []))
     assert [item["id"] for item in hook.iterate("list_datasets", page_size=2)] == ["a", "b", "c"]
 
 
 def test_iterate_does_not_trust_the_echoed_size(connected, hook):
     """The requested page size counts, not the one in the response (docs/platform-api.md#pagination)."""
-    connected.answer(data({"items": ["a"], "total": 2, "size": 100, "page": 1}), data({"items": ["b"], "total": 2}))
+    connected.respond(data({"items": ["a"], "total": 2, "size": 100, "page": 1}), data({"items": ["b"], "total": 2}))
     assert list(hook.iterate("list_resources", page_size=1)) == ["a", "b"]
 
 
 def test_iterate_is_bounded(connected, hook):
     """A list that does not end raises an exception after `max_pages`."""
     counter = itertools.count()
-    connected.answer(lambda _: data({"items": [str(next(counter))]}))
+    connected.respond(lambda _: data({"items": [str(next(counter))]}))
     with pytest.raises(PolyteiaProtocolError, match="'list_resources' returned more than 7 pages of 100 items"):
         list(hook.iterate("list_resources", max_pages=7))
 
@@ -179,7 +179,7 @@ def test_iterate_is_bounded(connected, hook):
 def test_iterate_filters_again(connected, hook):
     """A list whose filter the platform may ignore is filtered again (docs/platform-api.md#list-filters)."""
     items = [{"id": "ws_1", "organization_id": "org_1"}, {"id": "ws_2", "organization_id": "org_2"}, {"id": "ws_3"}]
-    connected.answer(*pages(items, total=3))
+    connected.respond(*pages(items, total=3))
     found = hook.iterate("list_workspaces", {"organization_id": "org_1"})
     assert [item["id"] for item in found] == ["ws_1", "ws_3"]
 
@@ -187,7 +187,7 @@ def test_iterate_filters_again(connected, hook):
 @pytest.mark.parametrize("page", [None, [], {"items": None}, {"items": [1]}, {"data": []}])
 def test_iterate_needs_a_page(connected, hook, page):
     """A response that is not a page of items is a protocol error."""
-    connected.answer(data(page))
+    connected.respond(data(page))
     with pytest.raises(
         PolyteiaProtocolError, match=r"'get_dataset' did not return a page of items\. Is it a paginated query"
     ):
@@ -211,7 +211,7 @@ def test_list_params_must_be_a_mapping(hook, params):
 
 def test_items_without_comparable_ids(connected, hook):
     """Items whose ids cannot be compared are yielded unchanged."""
-    connected.answer(*pages([{"id": []}, {"id": {}}, {}], []))
+    connected.respond(*pages([{"id": []}, {"id": {}}, {}], []))
     assert len(list(hook.iterate("list_datasets"))) == 3
 
 
@@ -223,7 +223,7 @@ def test_page_params_are_rejected(hook):
 
 def test_create_dataset_sends_the_documented_body(connected, hook):
     """There is one request, with the documented params and no others."""
-    connected.answer(data(RECORD))
+    connected.respond(data(RECORD))
     assert hook.create_dataset(**FIELDS, description="d", source="SAP") == RECORD
     assert [request.json for request in connected.requests] == [
         {"command": "create_dataset", "params": {**FIELDS, "description": "d", "source": "SAP"}}
@@ -254,11 +254,11 @@ def test_log_of_a_create(connected, hook, caplog):
     """The first run logs that it created the dataset, the second that it is reused; a taken slug is not a warning."""
     with caplog.at_level(logging.INFO):
         for if_exists in ("reuse", "fail"):
-            connected.answer(*([body_error(404)] if if_exists == "fail" else []), data(RECORD))
+            connected.respond(*([body_error(404)] if if_exists == "fail" else []), data(RECORD))
             hook.create_dataset(**FIELDS, if_exists=if_exists)
         assert own_messages(caplog) == ["Created dataset 'ds_1' (slug 'bookings')."] * 2
         caplog.clear()
-        connected.answer(body_error(500), data(RECORD))
+        connected.respond(body_error(500), data(RECORD))
         hook.create_dataset(**FIELDS)
         assert own_messages(caplog) == ["Dataset 'ds_1' (slug 'bookings') already exists and is reused."]
 
@@ -266,7 +266,7 @@ def test_log_of_a_create(connected, hook, caplog):
 @pytest.mark.parametrize("code", [403, 404])
 def test_errors_contain_the_identifiers(connected, hook, code):
     """The error contains the ids and slugs of the request, but nothing that may be long or personal."""
-    connected.answer(body_error(code))
+    connected.respond(body_error(code))
     with pytest.raises(PolyteiaAPIError, match="Requested: id='ds_nosuch'") as caught:
         hook.command("update_dataset_metadata", {"id": "ds_nosuch", "metadata": {"text": "Erika"}})
     assert "Erika" not in str(caught.value)
@@ -274,7 +274,7 @@ def test_errors_contain_the_identifiers(connected, hook, code):
 
 def test_reuse(connected, hook, caplog):
     """if_exists='reuse' returns the existing dataset, with a warning that names the differing fields."""
-    connected.answer(body_error(500), data(RECORD))
+    connected.respond(body_error(500), data(RECORD))
     with caplog.at_level(logging.WARNING):
         assert hook.create_dataset(**FIELDS, description="new") == RECORD
     assert "already exists and is reused unchanged, but its description differs from this task's" in caplog.text
@@ -283,14 +283,14 @@ def test_reuse(connected, hook, caplog):
 
 def test_reuse_without_difference(connected, hook, caplog):
     """if_exists='reuse' logs no warning if nothing differs."""
-    connected.answer(body_error(500), data(RECORD))
+    connected.respond(body_error(500), data(RECORD))
     hook.create_dataset(**FIELDS, description="old")
     assert "differs" not in caplog.text
 
 
 def test_update_existing(connected, hook):
     """if_exists='update' sends the whole record with the new fields."""
-    connected.answer(body_error(500), data(RECORD), data({**RECORD, "description": "new"}))
+    connected.respond(body_error(500), data(RECORD), data({**RECORD, "description": "new"}))
     assert hook.create_dataset(**FIELDS, description="new", if_exists="update")["description"] == "new"
     assert connected.requests[2].json == {
         "command": "update_dataset",
@@ -308,7 +308,7 @@ def test_update_existing(connected, hook):
 
 def test_update_existing_without_difference(connected, hook):
     """if_exists='update' sends nothing if nothing differs."""
-    connected.answer(body_error(500), data(RECORD))
+    connected.respond(body_error(500), data(RECORD))
     hook.create_dataset(**FIELDS, if_exists="update")
     assert connected.calls == ["create_dataset", "get_dataset"]
 
@@ -317,7 +317,7 @@ def test_update_existing_without_difference(connected, hook):
 def test_fail_if_exists(connected, hook, how):
     """if_exists='fail', and the command itself, raise a conflict that names the existing dataset."""
     replies = {"hook": [data(RECORD)], "command": [body_error(500), data(RECORD)]}
-    connected.answer(*replies[how])
+    connected.respond(*replies[how])
     create = {
         "hook": lambda: hook.create_dataset(**FIELDS, if_exists="fail"),
         "command": lambda: hook.command("create_dataset", FIELDS),
@@ -328,7 +328,7 @@ def test_fail_if_exists(connected, hook, how):
 
 def test_other_rejection_is_not_hidden(connected, hook):
     """Even if the slug is taken, the error contains the platform's own reason for the rejection."""
-    connected.answer(body_error(400, "query: unknown column"), data({**RECORD, "id": "ins_1"}))
+    connected.respond(body_error(400, "query: unknown column"), data({**RECORD, "id": "ins_1"}))
     with pytest.raises(PolyteiaConflictError, match=r"unknown column.*already used by 'ins_1'") as caught:
         hook.command("create_insight", {**FIELDS, "query": {}})
     assert "if_exists" not in str(caught.value)
@@ -336,14 +336,14 @@ def test_other_rejection_is_not_hidden(connected, hook):
 
 def test_fail_if_the_origin_is_uncertain(connected, hook):
     """if_exists='fail' with a dataset of unknown age raises PolyteiaOutcomeUnknownError."""
-    connected.answer(body_error(404), body_error(500), data({**RECORD, "created_at": None}))
+    connected.respond(body_error(404), body_error(500), data({**RECORD, "created_at": None}))
     with pytest.raises(PolyteiaOutcomeUnknownError, match="either by this call or by another client"):
         hook.create_dataset(**FIELDS, if_exists="fail")
 
 
 def test_get_dataset_by_either_key(connected, hook):
     """A dataset is queried by id, or by solution and slug; never both."""
-    connected.answer(data(RECORD))
+    connected.respond(data(RECORD))
     hook.get_dataset("ds_1")
     hook.get_dataset(solution_id="sol_1", slug="bookings")
     assert [request.json["params"] for request in connected.requests] == [
@@ -367,7 +367,7 @@ def test_get_dataset_needs_one_key(connected, hook, arguments):
 
 def test_update_dataset_reads_merges_and_sends_all(connected, hook):
     """An update keeps the other fields, and reads the record again if the response does not contain it."""
-    connected.answer(data(RECORD), data(None), data({**RECORD, "name": "New"}))
+    connected.respond(data(RECORD), data(None), data({**RECORD, "name": "New"}))
     assert hook.update_dataset("ds_1", name="New")["name"] == "New"
     assert connected.calls == ["get_dataset", "update_dataset", "get_dataset"]
     sent = connected.requests[1].json["params"]
@@ -377,7 +377,7 @@ def test_update_dataset_reads_merges_and_sends_all(connected, hook):
 
 def test_delete_dataset(connected, hook):
     """A delete by slug looks the id up; a delete by id is one request."""
-    connected.answer(data(RECORD), data(None), data(None))
+    connected.respond(data(RECORD), data(None), data(None))
     assert hook.delete_dataset(solution_id="sol_1", slug="bookings") is True
     assert hook.delete_dataset("ds_1") is True
     assert connected.calls == ["get_dataset", "delete_dataset", "delete_dataset"]
@@ -387,7 +387,7 @@ def test_delete_dataset(connected, hook):
 @pytest.mark.parametrize("key", [{"dataset_id": "ds_1"}, {"solution_id": "sol_1", "slug": "bookings"}])
 def test_delete_missing_dataset(connected, hook, key):
     """Deleting a missing dataset fails unless ignore_missing is set."""
-    connected.answer(body_error(404))
+    connected.respond(body_error(404))
     with pytest.raises(PolyteiaNotFoundError):
         hook.delete_dataset(**key)
     assert hook.delete_dataset(**key, ignore_missing=True) is False
@@ -396,7 +396,7 @@ def test_delete_missing_dataset(connected, hook, key):
 @pytest.mark.parametrize("body", [b"404 page not found", b'{"message": "no Route matched"}'])
 def test_404_of_a_gateway_for_a_delete(connected, hook, body):
     """A 404 from a gateway does not prove that the dataset is missing, so it fails even with ignore_missing."""
-    connected.answer(status(404, body))
+    connected.respond(status(404, body))
     with pytest.raises(PolyteiaNotFoundError):
         hook.delete_dataset("ds_1", ignore_missing=True)
 
@@ -411,7 +411,7 @@ def test_killed_before_the_first_request(connected, hook):
 
 def test_retried_delete(connected, hook):
     """A delete whose response is lost succeeds if its retry returns 404."""
-    connected.answer(DROP, body_error(404))
+    connected.respond(DROP, body_error(404))
     assert hook.delete_dataset("ds_1") is True
 
 
@@ -420,7 +420,7 @@ def test_no_secret_in_logs_and_errors(connect, server, caplog):
     token = "tok-SECRET-987654321"
     connect(host=server.url, extra={"organization_id": "org_1", "max_attempts": 2, "max_wait": 0.01})
     echo = f"Bearer {KEY} {token}".encode()
-    server.answer(
+    server.respond(
         status(200, b'{"token": "%s"}' % token.encode()),
         data({"token": "upl-SECRET-1"}),
         status(502, echo, content_type="text/plain"),

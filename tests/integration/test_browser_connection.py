@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 from airflow2_web import Airflow2Webserver
 from airflow_env import AIRFLOW_3
-from browser import Browser
+from browser import TALL, Browser
 from connection_pages import ConnectionPages2, ConnectionPages3, Field
 
 from airflow_provider_polyteia.provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
@@ -60,7 +60,7 @@ def test_standard_fields_have_our_labels_and_placeholders(pages):
     """Host, key and port have placeholders, the key is a password field; login and schema are hidden."""
     pages.open_empty_form("polyteia_default")
     shown = pages.fields()
-    pages.browser.screenshot(f"connection-{pages.name}")
+    pages.browser.screenshot(f"connection-{pages.name}", pages.form, TALL)
     hints = FIELD_BEHAVIOUR["placeholders"]
     assert shown["Personal access key"] == Field("password", hints["password"], "")
     assert (shown["Host (optional)"].kind, shown["Host (optional)"].placeholder) == ("text", hints["host"])
@@ -73,7 +73,7 @@ def test_own_fields_have_labels_and_help(pages):
     pages.open_empty_form("polyteia_default")
     pages.open_extra_fields()
     shown = pages.fields()
-    pages.browser.screenshot(f"connection-extra-{pages.name}", pages.form)
+    pages.browser.screenshot(f"connection-extra-{pages.name}", pages.form, TALL)
     declared = {field["label"]: field["description"] for field in CONNECTION_FIELDS.values()}
     own = {label: field.help for label, field in shown.items() if label in declared}
     assert list(own.items()) == list(declared.items())
@@ -94,7 +94,7 @@ def test_the_test_button_names_the_organization(pages, saved, platform):
     """With a valid key, Test shows the name of the organization; the hook has read all extras."""
     exchanged = platform.recorder.counts["/auth/pak/token"]
     message = pages.result_of_test("polyteia_city", platform.pak)
-    pages.browser.screenshot(f"connection-test-{pages.name}")
+    pages.browser.screenshot(f"connection-test-{pages.name}", size=pages.window)
     assert "Connected to organization 'Stadt Musterhausen'." in message
     assert platform.recorder.counts["/auth/pak/token"] == exchanged + 1
 
@@ -102,7 +102,7 @@ def test_the_test_button_names_the_organization(pages, saved, platform):
 def test_the_test_button_gives_advice_for_an_invalid_key(pages, saved):
     """With an invalid key, Test shows advice that fits the form, and does not show the key."""
     message = pages.result_of_test("polyteia_invalid_key", saved["polyteia_invalid_key"])
-    pages.browser.screenshot(f"connection-wrong-key-{pages.name}")
+    pages.browser.screenshot(f"connection-wrong-key-{pages.name}", size=pages.window)
     assert "create a new key in Polyteia under Settings -> Personal Access Keys" in message
     assert "put it into this connection" in message
     assert saved["polyteia_invalid_key"] not in message

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import pytest
 from airflow_env import AIRFLOW_3
 from browser import Browser
-from connection_pages import ConnectionPages3
+from connection_pages import TASK_PAGE, TASK_PAGE_TOGGLE, ConnectionPages3
 
 from airflow_provider_polyteia.sandbox import SANDBOX_SOLUTION_ID
 
@@ -58,7 +58,8 @@ def test_the_link_opens_the_dataset_of_the_task(airflow, browser, platform, run_
     """The link on the page of a task opens the page of the dataset that it created."""
     open_task(browser, airflow, run_id, "create_dataset")
     link = browser.find(LINK)
-    browser.screenshot("link-airflow3")
+    browser.hide(TASK_PAGE_TOGGLE)
+    browser.screenshot("link-airflow3", TASK_PAGE, (1280, 450))
     assert link.text == "Open in Polyteia"
     browser.open(link.get_attribute("href"))
     browser.find("h1", "Playgrounds")

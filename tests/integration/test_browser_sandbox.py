@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from browser import Browser
+import requests
+from browser import TALL, Browser
 
 from airflow_provider_polyteia.sandbox import SANDBOX_SOLUTION_ID, Sandbox
 
@@ -63,10 +64,10 @@ def test_from_the_start_page_to_the_first_rows(browser, sandbox):
     browser.find("h2", "Stadt Musterhausen")
     listed = {row[0]: row for row in table(browser, "Datasets")}
     assert listed["Street trees"][1] == "street_trees"
-    assert listed["Street trees"][3:5] == [str(len(TREES.encode())), "5"]
+    assert listed["Street trees"][3:5] == [f"{len(TREES.encode())} B", "5"]
     browser.click("a", "Street trees")
     browser.find("h1", "Street trees")
-    browser.screenshot("sandbox-dataset", "body")
+    browser.screenshot("sandbox-dataset", "body", (1000, TALL[1]))
     assert table(browser, "First rows") == [line.split(",") for line in TREES.splitlines()]
     assert [row[0] for row in table(browser, "Columns")[1:]] == TREES.splitlines()[0].split(",")
 
@@ -81,7 +82,61 @@ def test_markup_is_escaped(browser, sandbox):
     assert not browser.all("main img, main script")
 
 
-@pytest.mark.parametrize("width", [1280, 400])
+@pytest.fixture(scope="module")
+def used_sandbox():
+    """A sandbox with a dataset that was created, loaded and looked up over HTTP, with a fault."""
+    with Sandbox() as running:
+        running.faults.add("get_dataset:status:503:1")
+        trees = {"name": "Street trees", "slug": "street_trees", "solution_id": SANDBOX_SOLUTION_ID}
+        dataset_id = call(running, command="create_dataset", params=trees).json()["data"]["id"]
+        params = {"id": dataset_id, "content_type": "text/csv"}
+        token = call(running, command="generate_dataset_upload_token", params=params).json()["data"]["token"]
+        files = {"file": ("trees.csv", TREES.encode(), "text/csv")}
+        requests.post(f"{running.base_url}/upload", headers={"X-Upload-Token": token}, files=files, timeout=10)
+        for _ in range(2):
+            call(running, query="get_dataset", params={"id": dataset_id})
+        yield running
+
+
+def call(sandbox, **body):
+    headers = {"Authorization": f"Bearer {sandbox.pak}"}
+    return requests.post(f"{sandbox.base_url}/api", json=body, headers=headers, timeout=10)
+
+
+def test_the_start_page_shows_the_last_upload_and_requests(browser, used_sandbox):
+    """The start page shows column types and first rows of the last upload, and the requests with their faults."""
+    browser.open(used_sandbox.base_url)
+    browser.screenshot("sandbox-start", "body", (1000, TALL[1]))
+    heading = browser.run("return document.querySelector('#last-upload ~ .scroll tr').innerText.split(/\\s+/)")
+    assert heading == ["species", "text", "district", "text", "planted", "number", "height_m", "number"]
+    shown = [row[1:4] for row in table(browser, "Requests")[1:]]
+    assert shown == [
+        ["get_dataset", "200", "-"],
+        ["get_dataset", "503", "get_dataset:status:503:1"],
+        ["/upload", "200", "-"],
+        ["generate_dataset_upload_token", "200", "-"],
+        ["create_dataset", "200", "-"],
+    ]
+    assert table(browser, "Active faults")[1:] == [["get_dataset:status:503:1", "2", "1"]]
+
+
+@pytest.mark.parametrize("has_clipboard", [True, False])
+def test_buttons_copy_the_connection_and_ids(browser, used_sandbox, has_clipboard):
+    """The buttons copy the connection and ids, even where the browser does not offer the clipboard to pages."""
+    browser.driver.execute_cdp_cmd("Browser.grantPermissions", {"permissions": ["clipboardReadWrite"]})
+    browser.open(used_sandbox.base_url)
+    clipboard = browser.run("window.clipboard = navigator.clipboard; return typeof navigator.clipboard")
+    assert clipboard == "object"
+    if not has_clipboard:
+        browser.run("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    for copied in (f"export AIRFLOW_CONN_POLYTEIA_DEFAULT='{used_sandbox.airflow_connection()}'", SANDBOX_SOLUTION_ID):
+        button = next(item for item in browser.all("button") if item.get_attribute("data-copy") == copied)
+        button.click()
+        browser.wait(lambda button=button: button.text == "Copied", "confirmation of the button")
+        assert browser.driver.execute_async_script("clipboard.readText().then(arguments[0])") == copied
+
+
+@pytest.mark.parametrize("width", [1280, 900, 420, 360])
 def test_no_page_is_wider_than_its_window(browser, sandbox, width):
     """On desktops and phones, only tables scroll horizontally, never a whole page."""
     browser.resize(width, 900)

@@ -65,7 +65,7 @@ def test_four_nights(airflow, platform, tmp_path):
 
     for state, log, result in nights.run(b"<!DOCTYPE html><p>Wartungsarbeiten</p>").values():
         assert (state, result) == ("failed", None)
-        assert "'bookings.parquet' is sent as Parquet, but is an HTML page" in log
+        assert "'bookings.parquet' cannot be uploaded as Parquet: it is an HTML page" in log
     assert set(nights.stored().values()) == {good}
 
     for state, log, result in nights.run({"id": list(range(499))}).values():

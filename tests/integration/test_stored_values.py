@@ -32,7 +32,7 @@ def environment(tmp_path_factory):
     (home / "dags").mkdir()
     shutil.copy(DAG_FILE, home / "dags")
     with Postgres() as database, ScriptedServer() as server:
-        server.answer(lambda _: data(RESULT))
+        server.respond(lambda _: data(RESULT))
         database.run(f"ALTER ROLE {database.user} PASSWORD 'airflow'")
         database.password = "airflow"  # Airflow does not take every character in a URL
         url = f"{database.user}:airflow@127.0.0.1:{database.port}/{database.database}"

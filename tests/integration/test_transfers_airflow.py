@@ -165,7 +165,7 @@ def test_example_of_many_tables(airflow, platform, tmp_path):
     assert set(loaded_tables(airflow, second)) == {*loaded_tables(airflow, first), "res_new"}
     log = airflow.task_log("example_tables_to_polyteia", second, "list_tables")
     assert "New since the last run: res_new" in log
-    assert "Gone since the last run, and their datasets keep their data: broken" in log
+    assert "Removed from the database since the last run (their datasets keep their data): broken" in log
     slugs = [record["slug"] for record in platform.datasets if record["slug"].startswith(("res_", "broken", "tmp"))]
     assert sorted(slugs) == [*(f"res_{number:02}" for number in range(12)), "res_new"]
 

@@ -85,7 +85,7 @@ class Platform:
 def matrix(airflow, tmp_path_factory):
     """All cases in all modes in one run: (case, mode) -> state, try number and XComs."""
     with ScriptedServer() as server:
-        server.answer(Platform())
+        server.respond(Platform())
         connections = {
             f"wait_{case}_{mode}": {
                 "conn_type": "polyteia",

@@ -99,23 +99,23 @@ def test_invalid_pattern(pattern):
 def test_create_links_to_the_new_dataset(linked, monkeypatch):
     """The link leads to the start page, and to the dataset's page as soon as its id is known."""
     operator = CreateDatasetOperator(task_id="t", name="D", solution_id="sol_1", slug="d")
-    linked.answer(status(403))
+    linked.respond(status(403))
     assert link_of(operator, monkeypatch, PolyteiaPermissionError) == f"{linked.url}/"
-    linked.answer(data(RECORD))
+    linked.respond(data(RECORD))
     assert link_of(operator, monkeypatch) == "https://example.org/ds_1"
 
 
 @pytest.mark.parametrize("operator", [UpdateDatasetOperator, DeleteDatasetOperator])
 def test_link_of_a_task_that_fails_later(linked, monkeypatch, operator):
     """The id is an argument, so the link is set before the platform rejects the request."""
-    linked.answer(status(403))
+    linked.respond(status(403))
     task = operator(task_id="t", dataset_id="ds_1")
     assert link_of(task, monkeypatch, PolyteiaPermissionError) == "https://example.org/ds_1"
 
 
 def test_commands_and_queries(linked, monkeypatch):
     """Commands and queries link to the ids in their parameters or results; without an id there is no link."""
-    linked.answer(data({"id": "ds_9"}))
+    linked.respond(data({"id": "ds_9"}))
     command = PolyteiaCommandOperator(task_id="t", command="create_dataset", parameters={"slug": "d"})
     assert link_of(command, monkeypatch) == "https://example.org/ds_9"
     query = PolyteiaQueryOperator(task_id="t", query="get_dataset", parameters={"id": "ds_1"})
@@ -137,7 +137,7 @@ def test_queries_link_to_their_first_dataset(linked, monkeypatch, tmp_path, kind
         "export": PolyteiaToFileOperator(task_id="t", sql=sql, datasets=datasets, destination=destination),
         "sql": PolyteiaSqlOperator(task_id="t", sql=sql, datasets=datasets),
     }[kind]
-    linked.answer(status(403))
+    linked.respond(status(403))
     assert link_of(task, monkeypatch, PolyteiaPermissionError) == "https://example.org/ds_1"
 
 
@@ -153,7 +153,7 @@ def test_queries_link_to_their_first_dataset(linked, monkeypatch, tmp_path, kind
 def test_link_to_an_id_that_is_not_valid_text(linked, operator):
     """A link to an id with an unpaired surrogate can be stored, in the task's process and as an XCom."""
     info = {"asset_info": {"uploaded_at": "2026-03-01T06:00:00Z"}}
-    linked.answer(data({**RECORD, "id": f"ds_1{HIGH_SURROGATE}", "metadata": info}))
+    linked.respond(data({**RECORD, "id": f"ds_1{HIGH_SURROGATE}", "metadata": info}))
     ti = TaskInstance()
     operator.execute({"ti": ti})
     assert operator.polyteia_link == "https://example.org/ds_1%3F"
@@ -163,7 +163,7 @@ def test_link_to_an_id_that_is_not_valid_text(linked, operator):
 @pytest.mark.skipif(not AIRFLOW_V_3_0_PLUS, reason="Airflow 2 reads the link in another process")
 def test_link_needs_no_xcom(linked):
     """On Airflow 3, an operator pushes no XCom for its link, which would be one more request to Airflow."""
-    linked.answer(data(RECORD))
+    linked.respond(data(RECORD))
     ti = TaskInstance()
     UpdateDatasetOperator(task_id="t", dataset_id="ds_1", name="D").execute({"ti": ti})
     assert LINK_KEY not in ti.pushed
@@ -171,7 +171,7 @@ def test_link_needs_no_xcom(linked):
 
 def test_link_of_a_sensor_that_resumes(linked, monkeypatch):
     """The process in which a deferred sensor resumes reads the link that the first process pushed as an XCom."""
-    linked.answer(data(RECORD))
+    linked.respond(data(RECORD))
     ti = TaskInstance()
     DatasetUploadedSensor(task_id="t", dataset_id="ds_1").poke({"ti": ti})
     monkeypatch.setattr(polyteia, "XCom", SimpleNamespace(get_value=lambda *, key, ti_key: ti_key.pushed.get(key)))

@@ -71,6 +71,43 @@ def test_one_event_for_an_asset_and_its_aliases():
         assert events[aliases[0]].asset_alias_events[0].dest_asset_key.name == "bookings"
 
 
+def unknown_to_airflow(kind):
+    """The events of a task run whose database does not know any asset by name or URI."""
+    from airflow.sdk.exceptions import AirflowRuntimeError  # noqa: PLC0415 - Airflow 3
+    from airflow.sdk.execution_time.comms import ErrorResponse  # noqa: PLC0415 - Airflow 3
+
+    class Events(type(outlet_events())):
+        def __getitem__(self, key):
+            if isinstance(key, Asset | AssetAlias):
+                return super().__getitem__(key)
+            raise AirflowRuntimeError(ErrorResponse(error=kind))
+
+    return Events()
+
+
+@pytest.mark.skipif(not AIRFLOW_V_3_0_PLUS, reason="Airflow 2 has no references to assets")
+def test_reference_that_airflow_does_not_know():
+    """A task whose outlet refers to an unknown asset does not fail after its write; its alias gets the dataset."""
+    from airflow.sdk.exceptions import ErrorType  # noqa: PLC0415 - Airflow 3
+
+    alias, events = AssetAlias("bookings"), unknown_to_airflow(ErrorType.ASSET_NOT_FOUND)
+    outlets = [Asset.ref(name="unknown"), Asset.ref(uri="polyteia://app.polyteia.com/ds_1"), alias]
+    task = BaseOperator(task_id="load", outlets=outlets)
+    add_event_extra({"outlet_events": events}, task, HOST, "ds_1", EXTRA)
+    assert alias_events(events[alias]) == [("polyteia://app.polyteia.com/ds_1", {"rows": 3, "bytes": 120})]
+
+
+@pytest.mark.skipif(not AIRFLOW_V_3_0_PLUS, reason="Airflow 2 has no references to assets")
+def test_reference_that_cannot_be_resolved():
+    """Any other failure of Airflow is not taken for an unknown asset."""
+    from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType  # noqa: PLC0415 - Airflow 3
+
+    task = BaseOperator(task_id="load", outlets=[Asset.ref(name="bookings")])
+    events = unknown_to_airflow(ErrorType.GENERIC_ERROR)
+    with pytest.raises(AirflowRuntimeError):
+        add_event_extra({"outlet_events": events}, task, HOST, "ds_1", EXTRA)
+
+
 @pytest.mark.parametrize("context", [{}, {"outlet_events": None}])
 def test_no_outlets(context):
     """Without outlets, the context is not used."""

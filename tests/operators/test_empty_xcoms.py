@@ -45,13 +45,13 @@ def test_only_in_airflow_3_0():
 )
 def test_commands_and_queries(connected, airflow_3_0, task):
     """A result that is pushed as several XComs."""
-    connected.answer(data({"id": "tag_1", "description": None}))
+    connected.respond(data({"id": "tag_1", "description": None}))
     assert task.execute({}) == {"id": "tag_1"}
 
 
 def test_record(connected, airflow_3_0):
     """A record that is pushed as several XComs."""
-    connected.answer(data({"id": "ds_1", "name": "D", "source": None}))
+    connected.respond(data({"id": "ds_1", "name": "D", "source": None}))
     task = CreateDatasetOperator(task_id="t", name="D", slug="d", solution_id="sol_1", multiple_outputs=True)
     assert task.execute({}) == {"id": "ds_1", "name": "D"}
 
@@ -59,7 +59,7 @@ def test_record(connected, airflow_3_0):
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_sensor(connected, airflow_3_0, deferrable):
     """An upload of which the platform returns only the timestamp."""
-    connected.answer(data(UPLOADED))
+    connected.respond(data(UPLOADED))
     assert make(deferrable).execute({}) == {"id": "ds_1", "uploaded_at": "2026-03-01T06:00:00Z"}
 
 
@@ -71,7 +71,7 @@ def test_resumed_sensor(airflow_3_0):
 
 def test_file(connected, airflow_3_0, tmp_path):
     """A file whose rows are not known: the asset event and OpenLineage still get its size."""
-    connected.answer(lambda request: data(None) if request.path == "/upload" else data({"token": "t"}))
+    connected.respond(lambda request: data(None) if request.path == "/upload" else data({"token": "t"}))
     path = tmp_path / "data.csv"
     path.write_text("a")
     asset = Asset(f"polyteia://{connected.url.removeprefix('http://')}/ds_1")

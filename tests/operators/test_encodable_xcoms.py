@@ -62,7 +62,7 @@ class TaskInstance:
 @pytest.mark.parametrize("kind", ["command", "query"])
 def test_commands_and_queries(connected, kind, multiple_outputs, returned, pushed):
     """The result of a command or query is pushed in encodable form."""
-    connected.answer(data(returned))
+    connected.respond(data(returned))
     task = {
         "command": PolyteiaCommandOperator(task_id="t", command="create_tag", multiple_outputs=multiple_outputs),
         "query": PolyteiaQueryOperator(task_id="t", query="get_tag", multiple_outputs=multiple_outputs),
@@ -75,7 +75,7 @@ def test_commands_and_queries(connected, kind, multiple_outputs, returned, pushe
 @pytest.mark.parametrize("kind", ["command", "query"])
 def test_deeply_nested_results(connected, kind):
     """What is nested too deeply for msgpack is abbreviated."""
-    connected.answer(data(nested(600)))
+    connected.respond(data(nested(600)))
     task = {
         "command": PolyteiaCommandOperator(task_id="t", command="create_tag"),
         "query": PolyteiaQueryOperator(task_id="t", query="get_tag"),
@@ -88,7 +88,7 @@ def test_deeply_nested_results(connected, kind):
 def test_all_pages_of_a_query(connected):
     """The items of all pages are pushed in encodable form."""
     pages = [[{"id": HIGH_SURROGATE, "n": HUGE}], [f"x{HIGH_SURROGATE}"], []]
-    connected.answer(*(data({"items": items}) for items in pages))
+    connected.respond(*(data({"items": items}) for items in pages))
     result = PolyteiaQueryOperator(task_id="t", query="list_things", paginate=True).execute({})
     assert result == [{"id": "\ufffd", "n": str(HUGE)}, "x\ufffd"]
     assert_encodable(result)
@@ -97,7 +97,7 @@ def test_all_pages_of_a_query(connected):
 @pytest.mark.parametrize(("returned", "pushed"), RESULTS.values(), ids=RESULTS)
 def test_small_result_of_sql(connected, returned, pushed):
     """A small result of SQL is pushed in encodable form."""
-    connected.answer(data(returned))
+    connected.respond(data(returned))
     result = PolyteiaSqlOperator(task_id="t", sql="FROM 'ds_1'", datasets="ds_1").execute({})
     assert result["result"] == pushed
     assert_encodable(result)
@@ -105,7 +105,7 @@ def test_small_result_of_sql(connected, returned, pushed):
 
 def test_large_result_of_sql(connected, tmp_path):
     """A large result of SQL is written to the destination as valid UTF-8, with exact numbers."""
-    connected.answer(data({"rows": [[f"a{HIGH_SURROGATE}", HUGE]]}))
+    connected.respond(data({"rows": [[f"a{HIGH_SURROGATE}", HUGE]]}))
     path = tmp_path / "result.json"
     task = PolyteiaSqlOperator(task_id="t", sql="FROM 'ds_1'", datasets="ds_1", max_xcom_bytes=1, destination=str(path))
     result = task.execute({})
@@ -122,9 +122,9 @@ def test_create_dataset(connected, caplog, is_new, multiple_outputs):
     """The record of a dataset, its id, its link and the log lines are encodable."""
     caplog.set_level("INFO")
     if is_new:
-        connected.answer(data(RECORD))
+        connected.respond(data(RECORD))
     else:
-        connected.answer(body_error(500), data({**RECORD, "solution_id": "sol_1", "slug": "d"}))
+        connected.respond(body_error(500), data({**RECORD, "solution_id": "sol_1", "slug": "d"}))
     ti = TaskInstance()
     task = CreateDatasetOperator(
         task_id="t", name="D", slug="d", solution_id="sol_1", multiple_outputs=multiple_outputs
@@ -142,7 +142,7 @@ def test_create_dataset(connected, caplog, is_new, multiple_outputs):
 
 def test_update_dataset(connected):
     """The record of an updated dataset and its id are encodable."""
-    connected.answer(data({**RECORD, "id": "ds_1", "name": "D"}), data({**RECORD, "id": "ds_1"}))
+    connected.respond(data({**RECORD, "id": "ds_1", "name": "D"}), data({**RECORD, "id": "ds_1"}))
     ti = TaskInstance()
     result = UpdateDatasetOperator(task_id="t", dataset_id="ds_1", name="E", source="s", slug="d").execute({"ti": ti})
     assert result["name"] == "D\ufffd"
@@ -162,7 +162,7 @@ SUMMARY = {
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_sensor(connected, deferrable):
     """The upload that a sensor returns, and its link, are encodable."""
-    connected.answer(data(RECORD))
+    connected.respond(data(RECORD))
     ti = TaskInstance()
     sensor = DatasetUploadedSensor(task_id="t", dataset_id="ds_1", deferrable=deferrable, multiple_outputs=False)
     result = sensor.execute({"ti": ti})
@@ -173,7 +173,7 @@ def test_sensor(connected, deferrable):
 
 def test_poke_of_a_sensor(connected):
     """The XCom value of a single poke is encodable."""
-    connected.answer(data(RECORD))
+    connected.respond(data(RECORD))
     poked = DatasetUploadedSensor(task_id="t", dataset_id="ds_1", multiple_outputs=False).poke({})
     assert (poked.is_done, poked.xcom_value) == (True, SUMMARY)
     assert_encodable(poked.xcom_value)

@@ -35,7 +35,7 @@ from airflow_provider_polyteia.sandbox import SANDBOX_ORGANIZATION_ID, SANDBOX_S
 from airflow_provider_polyteia.sensors.dataset import DatasetUploadedSensor
 from airflow_provider_polyteia.transfers.file_to_polyteia import FileToPolyteiaOperator
 
-pytestmark = pytest.mark.integration  # waits for real timeouts, processes and signals
+pytestmark = pytest.mark.slow  # waits for real timeouts, processes and signals
 
 __all__ = ["kill"]  # a fixture of these tests
 
@@ -233,7 +233,7 @@ def test_kill_during_the_handshake(connect, kill):
 def test_kill_while_keys_are_exchanged(connect, server, kill):
     """A task that is killed before its write is sent may run again."""
     connect(host=server.url, extra={"api": "command", "organization_id": "org_1"})
-    server.answer(HANG)
+    server.respond(HANG)
     task = PolyteiaCommandOperator(task_id="t", command="create_tag", parameters={"name": "a"})
     kill(task, KILLED_AFTER)
     assert run_until_killed(task) < KILLED_AFTER + 1
@@ -248,7 +248,7 @@ def test_cancel_in_another_thread(server, make_client):
         client.cancel()
         return data({"id": "ds_1"})
 
-    server.answer(reply)
+    server.respond(reply)
     assert send(client, make_call("query", "get_dataset", {"id": "ds_1"})).data == {"id": "ds_1"}
 
 

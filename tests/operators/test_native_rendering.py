@@ -63,7 +63,7 @@ def create(**arguments):
 @pytest.mark.parametrize("is_mapped", [False, True], ids=["unmapped", "mapped"])
 def test_text_stays_text(connected, text, template, is_mapped):
     """Names, slugs and descriptions reach the platform as they were written, also from a mapped task."""
-    connected.answer(data(RECORD))
+    connected.respond(data(RECORD))
     given = dict.fromkeys(("name", "slug", "description", "source"), template.format(text=text))
     if is_mapped:
         task = mapped(CreateDatasetOperator, ("solution_id", "sol_1"), **given)
@@ -75,7 +75,7 @@ def test_text_stays_text(connected, text, template, is_mapped):
 
 def test_mapped_template(connected):
     """A template among the values that a task is mapped over is text, too."""
-    connected.answer(data(RECORD))
+    connected.respond(data(RECORD))
     task = mapped(CreateDatasetOperator, ("slug", "{{ ds_nodash }}_01"), name="N", solution_id="sol_1")
     render(task, ds_nodash="20260301").execute({})
     assert connected.requests[0].json["params"]["slug"] == "20260301_01"
@@ -83,7 +83,7 @@ def test_mapped_template(connected):
 
 def test_other_arguments_become_objects(connected):
     """Parameters and documentation keep native rendering, within them too; macros of the DAG work everywhere."""
-    connected.answer(data({"id": "tag_1"}))
+    connected.respond(data({"id": "tag_1"}))
     task = native(lambda: PolyteiaCommandOperator(task_id="t", command="create_tag", parameters="{{ given }}"))
     render(task, given={"n": 1}).execute({})
     assert connected.requests[0].json["params"] == {"n": 1}
@@ -106,7 +106,7 @@ def test_timestamps(connected, value, text):
     sensor = render(
         native(lambda: DatasetUploadedSensor(task_id="t", dataset_id="ds_1", uploaded_after="{{ value }}")), value=value
     )
-    connected.answer(data({**RECORD, "metadata": {"asset_info": {"uploaded_at": "2026-02-28T00:00:00Z"}}}))
+    connected.respond(data({**RECORD, "metadata": {"asset_info": {"uploaded_at": "2026-02-28T00:00:00Z"}}}))
     assert sensor.uploaded_after == text
     assert not sensor.poke({}).is_done
     load = native(
@@ -153,7 +153,7 @@ def create_with(slug):
 def test_numbers_and_dates_of_other_tasks(connected, caplog, value, text):
     """A number or a date from another task becomes its text; the log says what a number may have lost."""
     caplog.set_level("INFO")
-    connected.answer(data(RECORD))
+    connected.respond(data(RECORD))
     create_with(value).execute({})
     assert connected.requests[0].json["params"]["slug"] == text
     assert ("leading zeros of its text may have been lost" in caplog.text) == (not isinstance(value, date))
@@ -177,7 +177,7 @@ def test_other_types_of_other_tasks(connected, value):
 
 def test_none_of_a_partial_operator_is_omitted(connected):
     """None that was written, not mapped over, omits an argument, as without mapping."""
-    connected.answer(data(RECORD), data(RECORD))
+    connected.respond(data(RECORD), data(RECORD))
     task = mapped(UpdateDatasetOperator, ("dataset_id", "ds_1"), name="N", description=None)
     render(task).execute({})
     assert "description" not in connected.requests[-1].json["params"]

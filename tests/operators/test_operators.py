@@ -19,6 +19,7 @@ from airflow_provider_polyteia.operators.dataset import (
     UpdateDatasetOperator,
 )
 from airflow_provider_polyteia.operators.polyteia import PolyteiaCommandOperator, PolyteiaQueryOperator
+from airflow_provider_polyteia.operators.sql import PolyteiaSqlOperator
 
 RECORD = {
     "id": "ds_1",
@@ -44,7 +45,7 @@ def create(**arguments):
 
 def test_command(connected):
     """The command operator sends the documented request and returns the data."""
-    connected.answer(data({"id": "ws_1"}))
+    connected.respond(data({"id": "ws_1"}))
     parameters = {"organization_id": "org_1", "name": "{{ department }}", "attributes": {"n": [1, "{{ department }}"]}}
     task = PolyteiaCommandOperator(task_id="t", command="create_{{ kind }}", parameters=parameters)
     assert run(task, department="Kämmerei", kind="workspace") == {"id": "ws_1"}
@@ -56,14 +57,14 @@ def test_command(connected):
 
 def test_command_declared_idempotent(connected):
     """idempotent=True is passed to the client: the command is retried."""
-    connected.answer(status(502), data(1))
+    connected.respond(status(502), data(1))
     assert run(PolyteiaCommandOperator(task_id="t", command="recompute", idempotent=True)) == 1
     assert len(connected.requests) == 2
 
 
 def test_query(connected):
     """The query operator returns the data, or all items of all pages."""
-    connected.answer(data(RECORD), data({"items": ["a"]}), data({"items": ["b"]}), data({"items": []}))
+    connected.respond(data(RECORD), data({"items": ["a"]}), data({"items": ["b"]}), data({"items": []}))
     assert run(PolyteiaQueryOperator(task_id="t", query="get_dataset", parameters={"id": "ds_1"})) == RECORD
     assert run(PolyteiaQueryOperator(task_id="t", query="list_resources", paginate=True)) == ["a", "b"]
 
@@ -129,7 +130,7 @@ def test_parameters_must_be_json(connected):
 
 def test_create_dataset(connected):
     """Create returns the small fields of the record; large fields are not pushed to XCom."""
-    connected.answer(data(RECORD))
+    connected.respond(data(RECORD))
     task = create(name="{{ year }} Bookings", documentation={"blocks": ["{{ year }}"]}, description="d", source="s")
     assert run(task, year=2026) == {k: v for k, v in RECORD.items() if k not in ("documentation", "metadata")}
     assert connected.requests[0].json["params"] == {
@@ -156,7 +157,7 @@ def test_id_is_a_separate_xcom(connected, options, expected):
     """`create.output["id"]` works without one XCom per field; with `multiple_outputs` Airflow pushes the id itself."""
     pushed = Pushed()
     for call in (create(**options), UpdateDatasetOperator(task_id="u", dataset_id="ds_1", name="New", **options)):
-        connected.answer(data(RECORD), data(RECORD))
+        connected.respond(data(RECORD), data(RECORD))
         pushed.clear()
         run(call, ti=pushed)
         assert pushed.get("id") == expected
@@ -205,14 +206,14 @@ def test_if_exists_is_checked_at_parse_time():
 
 def test_if_exists_reaches_the_hook(connected):
     """if_exists='update' updates an existing dataset."""
-    connected.answer(body_error(500), data(RECORD), data({**RECORD, "name": "New"}))
+    connected.respond(body_error(500), data(RECORD), data({**RECORD, "name": "New"}))
     assert run(create(name="New", if_exists="update"))["name"] == "New"
     assert connected.calls == ["create_dataset", "get_dataset", "update_dataset"]
 
 
 def test_update_dataset(connected):
     """Update changes the given fields and keeps the others."""
-    connected.answer(data(RECORD), data({**RECORD, "name": "2026"}))
+    connected.respond(data(RECORD), data({**RECORD, "name": "2026"}))
     task = UpdateDatasetOperator(task_id="t", dataset_id="{{ id }}", name="{{ year }}")
     assert run(task, id="ds_1", year=2026)["name"] == "2026"
     assert connected.requests[1].json["params"]["slug"] == "bookings"
@@ -227,7 +228,7 @@ def test_update_dataset_without_id(connected):
 
 def test_delete_dataset(connected):
     """Delete by slug returns whether a dataset was deleted."""
-    connected.answer(data(RECORD), data(None), body_error(404))
+    connected.respond(data(RECORD), data(None), body_error(404))
     task = DeleteDatasetOperator(task_id="t", solution_id="sol_1", slug="{{ slug }}", ignore_missing=True)
     assert run(task, slug="bookings") is True
     assert run(task) is False
@@ -246,7 +247,7 @@ def test_delete_dataset(connected):
 )
 def test_invalid_key_fails_immediately(connected, reply, error):
     """401 and 403 fail an Airflow task after one request, regardless of its retries."""
-    connected.answer(reply)
+    connected.respond(reply)
     with pytest.raises(error) as caught:
         run(create(retries=3))
     assert isinstance(caught.value, AirflowFailException)
@@ -280,3 +281,22 @@ def test_kill_cancels_the_hook(connected):
     with pytest.raises(PolyteiaError, match="The task was killed before it sent 'get_dataset'"):
         task.hook.get_dataset("ds_1")
     assert connected.calls == ["create_dataset"]
+
+
+def test_sql_that_could_not_be_written(connected, tmp_path):
+    """A destination that cannot be written is refused before the statement runs, which may change data."""
+    for path in (tmp_path, tmp_path / "missing" / "rows.json", "unknown://bucket/rows.json"):
+        task = PolyteiaSqlOperator(task_id="t", sql="DELETE FROM 'ds_1'", datasets="ds_1", destination=str(path))
+        with pytest.raises(PolyteiaError, match=r"cannot be written|not a supported storage URL"):
+            task.execute({})
+    assert connected.requests == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sql_that_needs_no_destination(connected, tmp_path):
+    """A result within the limit leaves the destination as it is."""
+    connected.respond(data({"rows": []}))
+    path = tmp_path / "rows.json"
+    task = PolyteiaSqlOperator(task_id="t", sql="FROM 'ds_1'", datasets="ds_1", destination=str(path))
+    assert task.execute({})["path"] is None
+    assert list(tmp_path.iterdir()) == []

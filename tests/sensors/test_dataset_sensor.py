@@ -45,14 +45,14 @@ def result_of(action):
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_upload_exists(connected, deferrable):
     """An existing upload is returned immediately, after a single request."""
-    connected.answer(data(RECORD))
+    connected.respond(data(RECORD))
     assert make(deferrable=deferrable).execute({}) == SUMMARY
     assert connected.calls == ["get_dataset"]
 
 
 def test_poke_mode_waits(connected):
     """In poke mode, it polls until the upload exists."""
-    connected.answer(data(EMPTY), data({**EMPTY, "metadata": None}), data(RECORD))
+    connected.respond(data(EMPTY), data({**EMPTY, "metadata": None}), data(RECORD))
     assert make().execute({}) == SUMMARY
 
 
@@ -64,7 +64,7 @@ def test_result_is_one_xcom_per_field():
 
 def test_options_of_the_trigger(connected):
     """All options are passed to the trigger, timestamps as ISO 8601; the key is not."""
-    connected.answer(data(EMPTY))
+    connected.respond(data(EMPTY))
     sensor = make(
         deferrable=True,
         uploaded_after="2026-03-01T00:00:00+01:00",
@@ -114,7 +114,7 @@ def test_options_of_the_trigger(connected):
 )
 def test_uploaded_after(connected, given, sent):
     """It is a string or a datetime; without a time zone it means UTC."""
-    connected.answer(data(EMPTY))
+    connected.respond(data(EMPTY))
     assert deferral(make(deferrable=True, uploaded_after=given)).trigger.wait.uploaded_after == sent
 
 
@@ -153,16 +153,16 @@ FINAL = [(status(401), "PolyteiaAuthenticationError"), (status(403), "PolyteiaPe
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_final_errors(connected, reply, kind, deferrable):
     """401, 403 and 404 end the wait at the first poll, with the same error in both modes."""
-    connected.answer(reply)
+    connected.respond(reply)
     assert result_of(lambda: make(deferrable=deferrable).execute({})) is getattr(exceptions, kind)
     assert len(connected.requests) == 1
 
 
 def test_transient_errors_in_poke_mode(connected):
     """One poll makes up to `max_attempts` attempts."""
-    connected.answer(*[status(503)] * 5, data(RECORD))
+    connected.respond(*[status(503)] * 5, data(RECORD))
     assert make().execute({}) == SUMMARY
-    connected.answer(status(503))
+    connected.respond(status(503))
     assert result_of(lambda: make(max_attempts=3).execute({})) is exceptions.PolyteiaServerError
     assert len(connected.requests) == 9
 
@@ -170,7 +170,7 @@ def test_transient_errors_in_poke_mode(connected):
 @pytest.mark.parametrize("reply", [DROP, status(503)])
 def test_first_poll_before_deferring_is_attempted_once(connected, reply):
     """A transient error does not occupy the worker: the triggerer continues."""
-    connected.answer(reply)
+    connected.respond(reply)
     assert deferral(make(deferrable=True)).trigger.wait.max_attempts == 10
     assert len(connected.requests) == 1
 
@@ -178,7 +178,7 @@ def test_first_poll_before_deferring_is_attempted_once(connected, reply):
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_dataset_that_does_not_exist_yet(connected, deferrable):
     """With `wait_for_creation`, the wait continues while the dataset does not exist."""
-    connected.answer(status(404), data(RECORD))
+    connected.respond(status(404), data(RECORD))
     run = make(wait_for_creation=True, deferrable=deferrable)
     if deferrable:
         assert deferral(run).trigger.wait.wait_for_creation is True
@@ -227,7 +227,7 @@ REPLIES = {
 def test_sensor_options_have_the_same_effect_in_both_modes(connected, kind, option):
     """In poke mode (Airflow's own code) and after a deferral, a task ends alike for each error and each option."""
     options = {option: True if option != "retries" else 0, "max_attempts": 1, "timeout": 0.02}
-    connected.answer(REPLIES[kind])
+    connected.respond(REPLIES[kind])
     in_poke_mode = result_of(lambda: make(**options).execute({}))
     continues = option == "silent_fail" and not issubclass(getattr(exceptions, kind), AirflowFailException)
     payload = {"status": "timed out"} if continues else failed(kind)
@@ -237,7 +237,7 @@ def test_sensor_options_have_the_same_effect_in_both_modes(connected, kind, opti
 @pytest.mark.parametrize("option", [{}, {"soft_fail": True}, {"never_fail": True}])
 def test_timeout_has_the_same_effect_in_both_modes(connected, option):
     """A timeout fails or skips the task as in poke mode."""
-    connected.answer(data(EMPTY))
+    connected.respond(data(EMPTY))
     in_poke_mode = result_of(lambda: make(timeout=0.02, **option).execute({}))
     assert in_poke_mode in (AirflowSensorTimeout, AirflowSkipException)
     assert result_of(lambda: resume(make(deferrable=True, **option), {"status": "timed out"})) is in_poke_mode
@@ -246,7 +246,7 @@ def test_timeout_has_the_same_effect_in_both_modes(connected, option):
 @pytest.mark.parametrize("option", ["soft_fail", "never_fail"])
 def test_options_apply_to_the_first_poll(connected, option):
     """A deferrable sensor that is rejected at its first poll is skipped as in poke mode."""
-    connected.answer(status(401))
+    connected.respond(status(401))
     assert result_of(lambda: make(deferrable=True, **{option: True}).execute({})) is AirflowSkipException
 
 
@@ -258,7 +258,7 @@ def test_link_is_pushed_before_the_wait_fails(connected):
         def xcom_push(self, key, value):
             pushed[key] = value
 
-    connected.answer(status(403))
+    connected.respond(status(403))
     sensor = make(dataset_id="ds_0123", deferrable=True)
     assert result_of(lambda: sensor.execute({"ti": TaskInstance()})) is exceptions.PolyteiaPermissionError
     assert pushed == {"polyteia_link": f"{connected.url}/"}

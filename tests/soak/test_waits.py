@@ -22,7 +22,7 @@ from airflow_provider_polyteia.triggers.dataset import DatasetUploadedTrigger
 
 SECONDS = float(os.environ.get("POLYTEIA_SOAK_SECONDS", "40"))
 INTERVAL = float(os.environ.get("POLYTEIA_SOAK_INTERVAL", "4"))  # seconds between two polls
-WAITS, DEADLINES = 500, 20  # so many waits, of which so many are for uploads that never come
+WAITS, DEADLINES = 500, 20  # number of all waits, and of those for uploads that never come
 SHARING = 300  # waits for datasets of one solution; each of the others is in a solution of its own
 BROKEN = 0.05  # share of connections whose handshakes fail
 HANGING = 10  # requests at a time
@@ -189,7 +189,7 @@ def test_waits(connect, tmp_path):
     authority.cert_pem.write_to_path(str(bundle := tmp_path / "ca.pem"))
     samples = []
     with ScriptedServer(context) as server, Firewall(chance) as firewall:
-        server.answer(platform := Unwell(server, chance))
+        server.respond(platform := Unwell(server, chance))
         proxies = {"https": f"http://127.0.0.1:{firewall.port}"}
         connect(host=server.url, extra={"api": "command", "verify": str(bundle), "proxies": proxies})
         waiting, missing = asyncio.run(run(platform, chance, lambda: samples.append(open_now(firewall.port))))

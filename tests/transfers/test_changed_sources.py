@@ -6,12 +6,15 @@ import io
 import os
 from contextlib import nullcontext
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_polyteia.client import progress
-from airflow_provider_polyteia.exceptions import PolyteiaError, PolyteiaTransportError
+from airflow_provider_polyteia.exceptions import PolyteiaDataError, PolyteiaError, PolyteiaTransportError
 from airflow_provider_polyteia.tables.conversion import convert as conversion
+from airflow_provider_polyteia.tables.conversion import parquet_files
 
 OLD = b"id\n" + b"1\n" * 400_000
 NEW = b"id\n" + b"2\n" * 400_000
@@ -150,6 +153,7 @@ def test_file_object_in_storage(hook, sandbox, dataset_id, object_storage, in_th
     assert sandbox.content(dataset_id) == BEFORE
 
 
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
 def test_overwritten_while_it_is_converted(hook, sandbox, dataset_id, path, monkeypatch):
     """A file that is read where it is, several times, is not converted half old and half new."""
     write = conversion._WRITERS["csv"]
@@ -165,8 +169,59 @@ def test_overwritten_while_it_is_converted(hook, sandbox, dataset_id, path, monk
     assert sandbox.content(dataset_id) == BEFORE
 
 
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of Parquet files."""
+    folder = tmp_path / "day"
+    folder.mkdir()
+    for number in range(2):
+        pq.write_table(pa.table({"id": [number] * 1_000}), folder / f"{number}.parquet")
+    return folder
+
+
+def overwrite_member(path):
+    pq.write_table(pa.table({"id": [7] * 1_000}), path)
+
+
+def cut_member(path):
+    path.write_bytes(path.read_bytes()[:200])
+
+
+@pytest.mark.parametrize("change", [overwrite_member, cut_member])
+@pytest.mark.parametrize("source", ["", "*.parquet"])
+def test_file_of_a_folder(hook, sandbox, dataset_id, folder, monkeypatch, change, source):
+    """A folder or a pattern of files is not converted while one of the files is written."""
+    check = parquet_files._check_member
+
+    def checking(member):
+        layout = check(member)
+        change(folder / "0.parquet")
+        return layout
+
+    monkeypatch.setattr(parquet_files, "_check_member", checking)
+    with pytest.raises(PolyteiaError, match=rf"'0.parquet' of .* {CHANGED}"):
+        hook.upload_dataset(dataset_id, folder / source, convert=True)
+    assert sandbox.content(dataset_id) == BEFORE
+
+
+def test_removed_file_of_a_folder(hook, sandbox, dataset_id, folder, monkeypatch):
+    """A file that is removed while the folder is read is named."""
+    check = parquet_files._check_member
+
+    def checking(member):
+        layout = check(member)
+        (folder / "0.parquet").unlink(missing_ok=True)
+        return layout
+
+    monkeypatch.setattr(parquet_files, "_check_member", checking)
+    with pytest.raises(PolyteiaError, match="No such file") as caught:
+        hook.upload_dataset(dataset_id, folder, convert=True)
+    assert not isinstance(caught.value, PolyteiaDataError)
+    assert sandbox.content(dataset_id) == BEFORE
+
+
 def test_read_and_renamed(hook, sandbox, dataset_id, path, in_the_middle):
-    """What does not change the content is no reason to fail: another name, other permissions, a read."""
+    """Another name, other permissions or a read do not change the content, so the load succeeds."""
 
     def touch():
         path.chmod(0o600)

@@ -83,7 +83,7 @@ def source(request, connect):
     extra = {"api": request.param, "organization_id": "org_1", "max_attempts": 2, "max_wait": 0.01}
     with RawServer(source) as raw, ScriptedServer() as platform:
         url = f"http://127.0.0.1:{raw.port}"
-        platform.answer(SESSION, output({"url": f"{url}/exports/1"}))
+        platform.respond(SESSION, output({"url": f"{url}/exports/1"}))
         if request.param == "command":
             del extra["organization_id"]
         connect(host=url if request.param == "command" else platform.url, password=KEY, extra=extra)

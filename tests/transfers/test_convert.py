@@ -161,7 +161,7 @@ def test_rpc_api(connect, deferrable):
 @pytest.mark.parametrize(
     ("convert", "why"),
     [
-        ({"delimiter": ";"}, "has no option 'delimiter'. It has .*delim"),
+        ({"delimiter": ";"}, "has an unknown option 'delimiter'. Supported options: .*delim"),
         ({"format": "csv", "sheet": "A"}, "'sheet' .* is not an option of the format csv, which has"),
         ({"format": "doc"}, "'format' .* must be one of csv, tsv"),
         ({"delim": ";;"}, "'delim' .* must be one character"),
@@ -170,7 +170,7 @@ def test_rpc_api(connect, deferrable):
         ({"header": "yes"}, "'header' .* must be True or False"),
         ({"columns": ["a"]}, "'columns' .* must map names of columns to types"),
         ({"decimal_separator": ";"}, "'decimal_separator' .* must be '.' or ','"),
-        ({"nullstr": 0}, "'nullstr' .* must be a text or a list of texts"),
+        ({"nullstr": 0}, "'nullstr' .* must be a string or a list of strings"),
         ("yes", "'convert' is 'yes'; it must be a bool or a mapping"),
     ],
 )
@@ -189,7 +189,7 @@ def test_templates(sandbox, dataset_id):
 
 def test_content_type(hook, dataset_id):
     """Converted files are Parquet, so another content type makes no sense."""
-    with pytest.raises(PolyteiaConfigurationError, match="with 'convert' Parquet is sent"):
+    with pytest.raises(PolyteiaConfigurationError, match="with 'convert' the file is uploaded as Parquet"):
         hook.upload_dataset(dataset_id, str(CASES / "utf8.csv"), convert=True, content_type="text/csv")
 
 

@@ -39,10 +39,10 @@ def parquet(rows=3):
     return file.getvalue()
 
 
-def answering(server, *replies):
+def responding(server, *replies):
     """Make the server issue a token before each reply."""
     tokens = [data({"token": TOKEN})] * len(replies)
-    server.answer(*[reply for pair in zip(tokens, replies, strict=True) for reply in pair])
+    server.respond(*[reply for pair in zip(tokens, replies, strict=True) for reply in pair])
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def export(hook, path, sql=f"FROM '{DATASET}'", datasets=(DATASET,), **options):
 
 def test_wire(local, server, tmp_path):
     """The documented command with all its params, then a GET with the bearer and the quoted token."""
-    answering(server, status(200, parquet(), content_type=PARQUET))
+    responding(server, status(200, parquet(), content_type=PARQUET))
     path = tmp_path / "rows.parquet"
     assert export(local, path, args=[1, "ä"]) == {
         "path": str(path),
@@ -82,7 +82,7 @@ def test_format_by_extension(local, server, tmp_path, extension, content_type):
     """The extension of the destination determines the requested format."""
     contents = {".parquet": parquet(), ".xlsx": b"PK\x05\x06" + bytes(18)}
     content = contents.get(extension, b'[{"id": 1}]')
-    answering(server, status(200, content, content_type=content_type))
+    responding(server, status(200, content, content_type=content_type))
     assert export(local, tmp_path / f"rows{extension}")["content_type"] == content_type
     assert server.requests[0].json["params"]["format"] == content_type
 
@@ -91,7 +91,7 @@ def test_format_by_argument(local, server, tmp_path):
     """The argument `format` is sent; without it, an unknown extension is rejected."""
     with pytest.raises(PolyteiaConfigurationError, match="argument 'format'"):
         export(local, tmp_path / "rows.dat")
-    answering(server, status(200, b"a\n1\n", content_type="text/plain"))
+    responding(server, status(200, b"a\n1\n", content_type="text/plain"))
     assert export(local, tmp_path / "rows.dat", format="text/csv")["bytes"] == 4
 
 
@@ -147,7 +147,7 @@ def test_values_survive(hook, sandbox, dataset_id, tmp_path):
 )
 def test_replies_that_are_not_the_file(local, server, tmp_path, reply, error, attempts):
     """A web page, an error, another format, an incomplete file and an empty body raise, and leave no file."""
-    answering(server, *[reply] * 3)
+    responding(server, *[reply] * 3)
     with pytest.raises(error):
         export(local, tmp_path / "rows.parquet")
     assert list(tmp_path.iterdir()) == []
@@ -157,7 +157,7 @@ def test_replies_that_are_not_the_file(local, server, tmp_path, reply, error, at
 @pytest.mark.parametrize("body", [b'{"error": {"code": 403, "message": "no"}}', b'{"code": 403, "message": "no"}'])
 def test_error_instead_of_a_json_file(local, server, tmp_path, body):
     """If JSON is requested, an error is distinguished from rows."""
-    answering(server, status(200, body))
+    responding(server, status(200, body))
     with pytest.raises(PolyteiaPermissionError):
         export(local, tmp_path / "rows.json")
     assert list(tmp_path.iterdir()) == []
@@ -168,14 +168,14 @@ def test_error_instead_of_a_json_file(local, server, tmp_path, body):
 )
 def test_json_rows_that_resemble_errors(local, server, tmp_path, rows):
     """Rows that resemble errors are exported as rows."""
-    answering(server, status(200, json.dumps(rows).encode()))
+    responding(server, status(200, json.dumps(rows).encode()))
     export(local, tmp_path / "rows.json")
     assert json.loads((tmp_path / "rows.json").read_text()) == rows
 
 
 def test_rejected_export_token(local, server, tmp_path):
     """A rejected export token is replaced by a new one, once."""
-    server.answer(
+    server.respond(
         data({"token": "first"}), status(401), data({"token": "second"}), status(200, b"a\n", content_type="text/csv")
     )
     export(local, tmp_path / "rows.csv")
@@ -187,7 +187,7 @@ def test_no_token_is_logged(make_hook, server, tmp_path, caplog):
     masked = []
     caplog.set_level(logging.DEBUG)
     hook = make_hook(host=server.url, password=KEY, on_secret=masked.append, max_attempts=2)
-    answering(server, status(502, TOKEN.encode(), content_type="text/plain"), DROP)
+    responding(server, status(502, TOKEN.encode(), content_type="text/plain"), DROP)
     with pytest.raises(PolyteiaTransportError) as caught:
         export(hook, tmp_path / "rows.csv")
     assert {TOKEN, quote(TOKEN, safe="")} <= set(masked)
@@ -202,7 +202,7 @@ def test_no_token_is_logged(make_hook, server, tmp_path, caplog):
 
 def test_disk_full(local, server, tmp_path):
     """A file that cannot be written completely is removed, the error contains the reason; there is no retry."""
-    answering(server, status(200, bytes(1_000_000), content_type="text/csv"))
+    responding(server, status(200, bytes(1_000_000), content_type="text/csv"))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, limits[1]))
     try:
@@ -253,7 +253,7 @@ def test_rejected_token_leaves_nothing_in_the_file(connect, server, tmp_path, ex
     """If JSON is requested, an error inside HTTP 200 is not written to the file before the rows of the next try."""
     connect(host=server.url, extra=extra)
     rows = json.dumps([{"a": "x" * 200_000}]).encode()
-    server.answer(*replies, status(200, rows))
+    server.respond(*replies, status(200, rows))
     with PolyteiaHook() as hook:
         exported = export(hook, tmp_path / "rows.json")
     assert (tmp_path / "rows.json").read_bytes() == rows
@@ -263,7 +263,7 @@ def test_rejected_token_leaves_nothing_in_the_file(connect, server, tmp_path, ex
 def test_deeply_nested_json(local, server, tmp_path):
     """Rows that are nested too deeply to be parsed are neither mistaken for an error nor raise one."""
     rows = b"[" * 20_000 + b"]" * 20_000
-    answering(server, status(200, rows))
+    responding(server, status(200, rows))
     export(local, tmp_path / "rows.json")
     assert (tmp_path / "rows.json").read_bytes() == rows
 
@@ -274,7 +274,7 @@ def test_symbolic_link(local, server, tmp_path):
     target.write_bytes(b"old")
     target.chmod(0o600)
     link.symlink_to(target)
-    answering(server, status(200, b"a\n1\n", content_type="text/csv"))
+    responding(server, status(200, b"a\n1\n", content_type="text/csv"))
     export(local, link)
     assert link.is_symlink()
     assert target.read_bytes() == b"a\n1\n"
@@ -288,7 +288,7 @@ def test_storage_that_cannot_remove_the_temporary_file(local, server, tmp_path, 
     def fail(*_, **__):
         raise ConnectionError("storage failure")
 
-    answering(server, reply)
+    responding(server, reply)
     monkeypatch.delattr(os, "O_TMPFILE")
     monkeypatch.setattr(Path, "unlink", fail)
     if reply.status == 200:
@@ -302,7 +302,7 @@ def test_storage_that_cannot_remove_the_temporary_file(local, server, tmp_path, 
 
 def test_file_whose_rows_cannot_be_counted(local, server, tmp_path, caplog):
     """A file with both magic numbers of Parquet is kept even if it cannot be parsed; a warning is logged."""
-    answering(server, status(200, b"PAR1 rows PAR1", content_type="application/octet-stream"))
+    responding(server, status(200, b"PAR1 rows PAR1", content_type="application/octet-stream"))
     exported = export(local, tmp_path / "rows.parquet")
     assert exported["rows"] is None
     assert (tmp_path / "rows.parquet").read_bytes() == b"PAR1 rows PAR1"
@@ -323,7 +323,7 @@ def test_file_whose_rows_cannot_be_counted(local, server, tmp_path, caplog):
 )
 def test_references(local, server, tmp_path, sql, datasets, sent, ids):
     """Ids in quotes and names in braces are translated to the platform's syntax."""
-    answering(server, status(200, b"a\n", content_type="text/csv"))
+    responding(server, status(200, b"a\n", content_type="text/csv"))
     local.export(sql, datasets, tmp_path / "rows.csv")
     params = server.requests[0].json["params"]
     assert (params["sql"], params["datasets"]) == (sent, ids)

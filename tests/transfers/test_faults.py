@@ -19,6 +19,8 @@ from airflow_provider_polyteia.exceptions import (
     PolyteiaTransportError,
 )
 
+pytestmark = pytest.mark.slow  # waits for real timeouts
+
 BEFORE = b"id,name\n1,Before\n"
 
 # Fault -> the exception if every attempt fails with it.
@@ -50,6 +52,7 @@ REJECTED = {
     "status:413": PolyteiaAPIError,
     "redirect": PolyteiaProtocolError,
 }
+PARTS = ["drop-at:50", "drop-at:99", "close-before", "short", "wrong-length"]
 UNAFFECTED = ["slow:20000000"]
 EXPORT_UNAFFECTED = [*UNAFFECTED, "drop-at:100"]  # everything arrives before the connection is reset
 
@@ -57,7 +60,7 @@ UPLOAD, EXPORT = LOST | UPLOAD_ONLY | REPLACED | REJECTED, LOST | EXPORT_ONLY | 
 
 
 def idle_timeout(fault):
-    return 0.3 if fault.startswith("hang") else None
+    return 1.0 if fault.startswith("hang") else None
 
 
 def checksum(content):
@@ -106,7 +109,8 @@ def test_export_after_a_fault(hook, sandbox, dataset_id, tmp_path, fault):
     [
         (fault, extension)
         for fault in EXPORT
-        for extension in ("parquet", "csv", "json")
+        # Only a part of a file can be taken for a file, and each format shows its end in another way.
+        for extension in (("parquet", "csv", "json") if fault in PARTS else ("parquet",))
         if (fault, extension) != ("wrong-length", "csv")  # may end within the last column, which nothing shows
     ],
 )

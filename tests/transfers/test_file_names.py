@@ -49,7 +49,7 @@ def test_upload(make_hook, server, path, caplog, kind):
     """The upload succeeds; file name on the wire, result and log lines are valid UTF-8."""
     caplog.set_level("INFO")
     path.write_bytes(b"a\n1\n")
-    server.answer(data({"token": "t"}), data(None))
+    server.respond(data({"token": "t"}), data(None))
     uploaded = make_hook(host=server.url, password=KEY).upload_dataset("ds_1", kind(path))
     assert filename_sent(server.requests[1]) == uploaded["filename"] == SHOWN
     assert (uploaded["bytes"], uploaded["content_type"]) == (4, "text/csv")
@@ -60,7 +60,7 @@ def test_upload(make_hook, server, path, caplog, kind):
 
 def test_upload_with_a_file_name(make_hook, server, path):
     """A file name for the platform that is not UTF-8 is sent as valid UTF-8."""
-    server.answer(data({"token": "t"}), data(None))
+    server.respond(data({"token": "t"}), data(None))
     hook = make_hook(host=server.url, password=KEY)
     source = io.BytesIO(b"a\n")
     uploaded = hook.upload_dataset("ds_1", source, content_type="text/csv", filename=path.name)
@@ -70,7 +70,7 @@ def test_upload_with_a_file_name(make_hook, server, path):
 def test_upload_of_an_open_file(make_hook, server, path):
     """The own name of a file object is sent as valid UTF-8."""
     path.write_bytes(b"a\n")
-    server.answer(data({"token": "t"}), data(None))
+    server.respond(data({"token": "t"}), data(None))
     with path.open("rb") as file:
         uploaded = make_hook(host=server.url, password=KEY).upload_dataset("ds_1", file)
     assert filename_sent(server.requests[1]) == uploaded["filename"] == SHOWN
@@ -80,25 +80,25 @@ def test_upload_of_an_open_file(make_hook, server, path):
 def test_export(make_hook, server, path, caplog, kind):
     """The file has its real name; the path in the result and the log lines are valid UTF-8."""
     caplog.set_level("INFO")
-    server.answer(data({"token": "t"}), status(200, b"a\n1\n", content_type="text/csv"))
+    server.respond(data({"token": "t"}), status(200, b"a\n1\n", content_type="text/csv"))
     exported = make_hook(host=server.url, password=KEY).export("FROM 'ds_1'", ["ds_1"], kind(path))
     assert names_in(path.parent) == [NAME]
     assert path.read_bytes() == b"a\n1\n"
     assert exported["path"] == f"{path.parent}/{SHOWN}"
     assert_encodable(exported)
-    assert f"Exported 4 B to {exported['path']!r}" in caplog.text
+    assert f"Exported 4 B from 'ds_1' to {exported['path']!r}" in caplog.text
     assert_log_encodable(caplog)
 
 
 def test_operators(connected, path):
     """The XComs of the operators are encodable, and name the file that they read or wrote."""
     shown = f"{path.parent}/{SHOWN}"
-    connected.answer(data({"token": "t"}), status(200, b"a\n1\n", content_type="text/csv"))
+    connected.respond(data({"token": "t"}), status(200, b"a\n1\n", content_type="text/csv"))
     save = PolyteiaToFileOperator(task_id="save", sql="FROM 'ds_1'", datasets=["ds_1"], destination=str(path))
     exported = save.execute({})
     assert exported["path"] == shown
     assert_encodable(exported)
-    connected.answer(data({"token": "t"}), data(None))
+    connected.respond(data({"token": "t"}), data(None))
     loaded = FileToPolyteiaOperator(task_id="load", source=str(path), dataset_id="ds_1").execute({})
     assert (loaded["filename"], loaded["source"]) == (SHOWN, shown)
     assert_encodable(loaded)
@@ -106,7 +106,7 @@ def test_operators(connected, path):
 
 def test_sql_operator(connected, path):
     """The XCom of SQL with a large result is encodable, and names the file that it wrote."""
-    connected.answer(data([1]))
+    connected.respond(data([1]))
     task = PolyteiaSqlOperator(task_id="t", sql="FROM 'ds_1'", datasets="ds_1", max_xcom_bytes=1, destination=str(path))
     result = task.execute({})
     assert result["path"] == f"{path.parent}/{SHOWN}"
@@ -144,7 +144,7 @@ def test_names_that_no_file_can_have(make_hook, server, tmp_path):
 
 def test_failed_write(make_hook, server, path, monkeypatch):
     """The error of a file that cannot be written completely is encodable, and no file is left."""
-    server.answer(data({"token": "t"}), status(200, b"a\n", content_type="text/csv"))
+    server.respond(data({"token": "t"}), status(200, b"a\n", content_type="text/csv"))
 
     def fail(*_):
         raise OSError(28, "No space left on device")
@@ -159,6 +159,6 @@ def test_failed_write(make_hook, server, path, monkeypatch):
 def test_hook_of_a_connection(connected, path):
     """With `PolyteiaHook` and an Airflow connection, an upload of such a file succeeds as well."""
     path.write_bytes(b"a\n")
-    connected.answer(data({"token": "t"}), data(None))
+    connected.respond(data({"token": "t"}), data(None))
     with PolyteiaHook() as hook:
         assert hook.upload_dataset("ds_1", path)["filename"] == SHOWN

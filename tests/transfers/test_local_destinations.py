@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStor
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError
 from airflow_provider_polyteia.storage import atomic_write, local_file
 
-pytestmark = pytest.mark.integration  # waits for real timeouts, processes and signals
+pytestmark = pytest.mark.slow  # waits for real timeouts, processes and signals
 
 CONTENT = b"a\n1\n"
 LEFTOVER = ".rows.csv.0123abcd.part"

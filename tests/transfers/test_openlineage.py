@@ -42,7 +42,7 @@ def name_of(dataset):
 @pytest.fixture
 def platform(connected):
     """The namespace of a platform that accepts any upload."""
-    connected.answer(lambda request: data(None) if request.path == "/upload" else data({"token": "t"}))
+    connected.respond(lambda request: data(None) if request.path == "/upload" else data({"token": "t"}))
     return f"polyteia://{connected.url.removeprefix('http://')}"
 
 
@@ -114,7 +114,7 @@ def test_other_file(platform, tmp_path):
 def test_polyteia_to_file(connected, platform, tmp_path):
     """The datasets that were read, the query, and the file that was written are reported."""
     rows = Reply(body=b"PAR1 rows PAR1", content_type="application/octet-stream")
-    connected.answer(lambda request: rows if request.path.startswith("/download") else data({"token": "t"}))
+    connected.respond(lambda request: rows if request.path.startswith("/download") else data({"token": "t"}))
     destination = tmp_path / "out.parquet"
     sql = "SELECT * FROM {trees}"
     operator = PolyteiaToFileOperator(task_id="t", sql=sql, datasets={"trees": "ds_1"}, destination=str(destination))

@@ -227,7 +227,7 @@ def test_only_idempotent_statements_are_retried(make_hook, sandbox, dataset_id, 
 )
 def test_results_of_sql_in_any_form(make_hook, server, body, expected):
     """The form of a result is not documented: with or without an envelope, its content is returned."""
-    server.answer(status(200, body))
+    server.respond(status(200, body))
     assert make_hook(host=server.url).execute_sql("SELECT 1 AS n", []) == expected
 
 

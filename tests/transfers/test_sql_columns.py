@@ -72,7 +72,7 @@ def test_declared_types_of_a_table(city, dataset_id):
     ],
 )
 def test_unusable_columns(city, dataset_id, columns, problem):
-    """What is no type, or no column, is an error before anything is sent."""
+    """An unknown type or column is an error before anything is sent."""
     task = SqlToPolyteiaOperator(
         task_id="load", conn_id="city", dataset_id=dataset_id, sql="SELECT * FROM trees", columns=columns
     )

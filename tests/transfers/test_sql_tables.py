@@ -95,7 +95,7 @@ def test_changes(database, caplog):
         connection.execute("DROP VIEW big")
     tables({"ti": Task(last)})
     assert "New since the last run: parks" in caplog.text
-    assert "Gone since the last run, and their datasets keep their data: big" in caplog.text
+    assert "Removed from the database since the last run (their datasets keep their data): big" in caplog.text
 
 
 def test_load(sandbox, database):

@@ -35,9 +35,9 @@ def token(value=TOKEN):
     return data({"token": value})
 
 
-def answering(server, *replies):
+def responding(server, *replies):
     """Make the server issue a token before each reply."""
-    server.answer(*[reply for pair in zip([token()] * len(replies), replies, strict=True) for reply in pair])
+    server.respond(*[reply for pair in zip([token()] * len(replies), replies, strict=True) for reply in pair])
 
 
 def part_of(request):
@@ -59,7 +59,7 @@ def local(make_hook, server):
 def test_wire(local, server, tmp_path):
     """A token for dataset and content type, then one multipart part with both headers and a known length."""
     (tmp_path / "bookings.csv").write_bytes(b"a\n1\n")
-    answering(server, status(200, b"stored", content_type="text/plain"))
+    responding(server, status(200, b"stored", content_type="text/plain"))
     local.upload_dataset("ds_1", tmp_path / "bookings.csv")
     token_request, sent = server.requests
     params = {"id": "ds_1", "content_type": "text/csv"}
@@ -104,7 +104,7 @@ def test_result(hook, sandbox, dataset_id, csv_file):
 def test_content_type_by_extension(local, server, tmp_path, name, expected):
     """The extension determines the content type, in upper or lower case."""
     pq.write_table(pa.table({"id": [1, 2]}), tmp_path / name)
-    answering(server, data({}))
+    responding(server, data({}))
     uploaded = local.upload_dataset("ds_1", str(tmp_path / name), check=name == "a.parquet")
     assert (uploaded["content_type"], uploaded["rows"]) == (expected, 2 if name == "a.parquet" else None)
     assert server.requests[0].json["params"]["content_type"] == expected
@@ -117,8 +117,8 @@ def test_incomplete_parquet(local, server, tmp_path, begin, end):
     """A file that is not a complete Parquet file, or not yet, is rejected before anything is sent."""
     pq.write_table(pa.table({"id": [1, 2]}), tmp_path / "whole")
     (tmp_path / "rows.parquet").write_bytes((tmp_path / "whole").read_bytes()[begin:end])
-    problem = "not a complete Parquet file|empty"
-    with pytest.raises(PolyteiaDataError, match=f"'rows.parquet' is sent as Parquet, but is ({problem})") as caught:
+    problem = "'rows.parquet' cannot be uploaded as Parquet: it is (not a complete Parquet file|empty)"
+    with pytest.raises(PolyteiaDataError, match=problem) as caught:
         local.upload_dataset("ds_1", tmp_path / "rows.parquet")
     assert not isinstance(caught.value, AirflowFailException)  # it may be complete when Airflow tries again
     assert server.requests == []
@@ -127,7 +127,7 @@ def test_incomplete_parquet(local, server, tmp_path, begin, end):
 def test_other_name_for_the_platform(local, server, tmp_path):
     """The file name for the platform does not determine the format."""
     (tmp_path / "rows.csv").write_bytes(b"a\n")
-    answering(server, data({}))
+    responding(server, data({}))
     assert local.upload_dataset("ds_1", tmp_path / "rows.csv", filename="delivery")["content_type"] == "text/csv"
 
 
@@ -138,13 +138,13 @@ def test_unknown_extension(local, server, tmp_path, name):
     with pytest.raises(PolyteiaConfigurationError, match="argument 'content_type'"):
         local.upload_dataset("ds_1", tmp_path / name)
     assert server.requests == []
-    answering(server, data({}))
+    responding(server, data({}))
     assert local.upload_dataset("ds_1", tmp_path / name, content_type="text/csv")["content_type"] == "text/csv"
 
 
 def test_file_name_is_escaped(local, server):
     """A file name cannot end its header, and arrives as UTF-8."""
-    answering(server, data({}))
+    responding(server, data({}))
     local.upload_dataset("ds_1", io.BytesIO(b"x"), content_type="text/csv", filename='Straße "1"\r\nX: y.csv')
     head, _ = part_of(server.requests[1])
     assert 'filename="Straße %221%22%0D%0AX: y.csv"' in head
@@ -183,7 +183,7 @@ def test_file_object_is_read_from_its_position(hook, sandbox, dataset_id):
 
 def test_empty_file(hook, sandbox, dataset_id):
     """An empty file empties the dataset only without checks; its length is still announced."""
-    with pytest.raises(PolyteiaDataError, match="'data' is sent as CSV, but is empty"):
+    with pytest.raises(PolyteiaDataError, match="'data' cannot be uploaded as CSV: it is empty"):
         hook.upload_dataset(dataset_id, io.BytesIO(), content_type="text/csv")
     assert sandbox.content(dataset_id) == b"id,name\n1,Before\n"
     hook.upload_dataset(dataset_id, io.BytesIO(), content_type="text/csv", check=False)
@@ -232,7 +232,7 @@ def test_source_that_cannot_be_read(local, server, tmp_path, monkeypatch, name):
 
     file = tmp_path / name
     file.write_bytes(b"PAR1PAR1")
-    answering(server, data({}))
+    responding(server, data({}))
     monkeypatch.setattr(Path, "open", fail)
     with pytest.raises(
         PolyteiaError,
@@ -310,7 +310,7 @@ def test_unreadable_source(hook, sandbox, dataset_id):
 )
 def test_replies_that_mean_success(local, server, reply):
     """Any 2xx response that is neither a web page nor a JSON error means that the data was replaced."""
-    answering(server, reply)
+    responding(server, reply)
     local.upload_dataset("ds_1", io.BytesIO(b"x"), content_type="text/csv")
     assert len(server.requests) == 2
 
@@ -330,7 +330,7 @@ def test_replies_that_mean_success(local, server, reply):
 )
 def test_replies_that_mean_failure(local, server, reply, error, attempts):
     """A web page, an error inside HTTP 200, a redirect and an error status fail; transient failures are retried."""
-    answering(server, *[reply] * 5)
+    responding(server, *[reply] * 5)
     with pytest.raises(error):
         local.upload_dataset("ds_1", io.BytesIO(b"x"), content_type="text/csv")
     assert server.calls.count("/upload") == attempts
@@ -339,7 +339,7 @@ def test_replies_that_mean_failure(local, server, reply, error, attempts):
 
 def test_too_large(local, server):
     """The error for HTTP 413 contains the size of the file; the upload is not retried."""
-    answering(server, status(413, b"too large", content_type="text/plain"))
+    responding(server, status(413, b"too large", content_type="text/plain"))
     with pytest.raises(
         PolyteiaAPIError, match=r"HTTP 413: 'too large'\. The file \(2\.0 KiB\) exceeds the size limit of the platform"
     ) as caught:
@@ -349,7 +349,7 @@ def test_too_large(local, server):
 
 def test_rejected_upload_token(local, server):
     """A rejected upload token is replaced by a new one, once, and the whole file is sent again."""
-    server.answer(token("first-token"), status(401), token("second-token"), data({}))
+    server.respond(token("first-token"), status(401), token("second-token"), data({}))
     local.upload_dataset("ds_1", io.BytesIO(b"content"), content_type="text/csv")
     uploads = [request for request in server.requests if request.path == "/upload"]
     assert [upload.headers["x-upload-token"] for upload in uploads] == ["first-token", "second-token"]
@@ -358,7 +358,7 @@ def test_rejected_upload_token(local, server):
 
 def test_upload_token_rejected_twice(local, server):
     """A second rejection in a row fails like a rejected key, after two uploads."""
-    answering(server, *[status(401)] * 4)
+    responding(server, *[status(401)] * 4)
     with pytest.raises(PolyteiaAuthenticationError):
         local.upload_dataset("ds_1", io.BytesIO(b"x"), content_type="text/csv")
     assert server.calls.count("/upload") == 2
@@ -368,7 +368,7 @@ def test_access_token_rejected(make_hook, server):
     """An organization's access token that is rejected for the upload is renewed, and the whole file is sent again."""
     hook = make_hook(host=server.url, password=KEY, organization_id="org_1")
     exchanged = [status(200, b'{"token": "access-%d"}' % number) for number in (1, 2)]
-    server.answer(exchanged[0], token(), status(401), exchanged[1], data({}))
+    server.respond(exchanged[0], token(), status(401), exchanged[1], data({}))
     hook.upload_dataset("ds_1", io.BytesIO(b"content"), content_type="text/csv")
     uploads = [request for request in server.requests if request.path == "/upload"]
     assert [upload.headers["authorization"] for upload in uploads] == ["Bearer access-1", "Bearer access-2"]
@@ -384,7 +384,7 @@ def test_attempts_are_limited(make_hook, server):
         client.sleep(500)
         return status(502)
 
-    answering(server, *[slow] * 5)
+    responding(server, *[slow] * 5)
     with pytest.raises(PolyteiaServerError, match="Giving up after 3 attempt"):
         hook.upload_dataset("ds_1", io.BytesIO(b"x"), content_type="text/csv")
     assert server.calls.count("/upload") == 3
@@ -396,7 +396,7 @@ def test_no_secret_is_logged(make_hook, server, caplog):
     masked = []
     caplog.set_level(logging.DEBUG)
     hook = make_hook(host=server.url, password=KEY, on_secret=masked.append)
-    answering(server, status(502, TOKEN.encode(), content_type="text/plain"), data({}))
+    responding(server, status(502, TOKEN.encode(), content_type="text/plain"), data({}))
     hook.upload_dataset("ds_1", io.BytesIO(b"x"), content_type="text/csv")
     assert masked[0] == TOKEN
     assert "POST /upload" in caplog.text
@@ -442,6 +442,6 @@ def test_one_connection_for_token_and_upload(make_hook):
     """Token and upload share one TCP connection."""
     with ScriptedServer() as server:
         hook = make_hook(host=server.url, password=KEY)
-        answering(server, data({}))
+        responding(server, data({}))
         hook.upload_dataset("ds_1", io.BytesIO(b"x"), content_type="text/csv")
         assert server.connections == 1

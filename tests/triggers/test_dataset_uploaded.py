@@ -48,14 +48,14 @@ def soon(seconds):
 
 def test_upload_exists(connected):
     """One poll yields one event with the upload's summary, and the client is closed."""
-    connected.answer(data(RECORD))
+    connected.respond(data(RECORD))
     assert events(make()) == [{"status": "uploaded", "dataset": SUMMARY}]
     assert connected.requests[0].json == {"query": "get_dataset", "params": {"id": "ds_1"}}
 
 
 def test_lookup_by_solution_and_slug(connected):
     """A dataset may be identified by its solution and slug."""
-    connected.answer(data(RECORD))
+    connected.respond(data(RECORD))
     events(make(dataset_id=None, solution_id="sol_1", slug="bookings"))
     assert connected.requests[0].json["params"] == {"solution_id": "sol_1", "slug": "bookings"}
 
@@ -65,7 +65,7 @@ def test_waits_for_a_later_and_bigger_upload(connected):
     old = {**INFO, "uploaded_at": "2026-02-28T23:00:00Z"}
     small = {**INFO, "size": 10}
     infos = [None, old, small, INFO]
-    connected.answer(*(data({**RECORD, "metadata": info and {"asset_info": info}}) for info in infos))
+    connected.respond(*(data({**RECORD, "metadata": info and {"asset_info": info}}) for info in infos))
     payloads = events(make(uploaded_after="2026-03-01T00:00:00+00:00", min_size=11))
     assert payloads == [{"status": "uploaded", "dataset": SUMMARY}]
     assert len(connected.requests) == 4
@@ -73,13 +73,13 @@ def test_waits_for_a_later_and_bigger_upload(connected):
 
 def test_the_same_time_is_not_later(connected):
     """An upload at exactly `uploaded_after` does not match."""
-    connected.answer(data(RECORD))
+    connected.respond(data(RECORD))
     assert events(make(uploaded_after=AT, deadline=soon(0.05))) == [{"status": "timed out"}]
 
 
 def test_deadline(connected):
     """After the deadline there is one last poll and then one event; polls are one interval apart."""
-    connected.answer(data(EMPTY))
+    connected.respond(data(EMPTY))
     assert events(make(poke_interval=0.1, deadline=soon(0.25))) == [{"status": "timed out"}]
     assert 2 <= len(connected.requests) <= 5
 
@@ -96,7 +96,7 @@ def test_deadline(connected):
 )
 def test_final_errors_end_the_wait_immediately(connected, reply, kind):
     """There is a single request, and the event contains the error with its type and attributes."""
-    connected.answer(reply)
+    connected.respond(reply)
     (payload,) = events(make())
     error = error_in(payload)
     assert type(error) is kind
@@ -111,7 +111,7 @@ TRANSIENT = [DROP, status(503, b"down", content_type="text/plain"), body_error(5
 
 def test_transient_errors_are_retried(connected):
     """Five different transient errors in a row are retried within a single poll."""
-    connected.answer(*TRANSIENT, data(RECORD))
+    connected.respond(*TRANSIENT, data(RECORD))
     assert events(make(max_attempts=10)) == [{"status": "uploaded", "dataset": SUMMARY}]
     assert len(connected.requests) == 6
 
@@ -119,7 +119,7 @@ def test_transient_errors_are_retried(connected):
 @pytest.mark.parametrize("reply", TRANSIENT)
 def test_persistent_errors_end_the_wait(connected, reply):
     """A transient error that persists ends the wait after `max_attempts` requests."""
-    connected.answer(reply)
+    connected.respond(reply)
     (payload,) = events(make(max_attempts=4))
     assert isinstance(error_in(payload), exceptions.PolyteiaError)
     assert len(connected.requests) == 4
@@ -127,27 +127,27 @@ def test_persistent_errors_end_the_wait(connected, reply):
 
 def test_not_created_yet(connected):
     """With `wait_for_creation`, the wait continues while the dataset does not exist."""
-    connected.answer(status(404), body_error(404), data(EMPTY), data(RECORD))
+    connected.respond(status(404), body_error(404), data(EMPTY), data(RECORD))
     assert events(make(wait_for_creation=True)) == [{"status": "uploaded", "dataset": SUMMARY}]
 
 
 def test_silent_fail_continues(connected):
     """With `silent_fail`, the wait continues after errors that do not fail a task immediately."""
-    connected.answer(status(404), status(503), status(503), data(RECORD))
+    connected.respond(status(404), status(503), status(503), data(RECORD))
     assert events(make(silent_fail=True, max_attempts=1)) == [{"status": "uploaded", "dataset": SUMMARY}]
     assert len(connected.requests) == 4
 
 
 def test_silent_fail_does_not_hide_a_rejected_key(connected):
     """Even with `silent_fail`, a 401 ends the wait."""
-    connected.answer(status(401))
+    connected.respond(status(401))
     (payload,) = events(make(silent_fail=True))
     assert type(error_in(payload)) is exceptions.PolyteiaAuthenticationError
 
 
 def test_invalid_timestamp(connected):
     """A record with an invalid upload timestamp is an error; the wait does not continue."""
-    connected.answer(data({**RECORD, "metadata": {"asset_info": {"uploaded_at": "yesterday"}}}))
+    connected.respond(data({**RECORD, "metadata": {"asset_info": {"uploaded_at": "yesterday"}}}))
     (payload,) = events(make())
     assert type(error_in(payload)) is exceptions.PolyteiaProtocolError
     assert "'yesterday'" in payload["error"]["text"]
@@ -172,14 +172,14 @@ def test_unexpected_error_is_an_event(connected, monkeypatch):
 
 def test_payload_is_plain_json(connected):
     """The payload, which is stored in the database, is JSON even for an error with all its attributes."""
-    connected.answer(status(429, Retry_After="0"))
+    connected.respond(status(429, Retry_After="0"))
     (payload,) = events(make(max_attempts=1))
     assert error_in(json.loads(json.dumps(payload))).retry_after == 0.0
 
 
 def test_no_key_in_event_or_serialized_trigger(connected):
     """A key that the platform includes in its error does not appear in the event."""
-    connected.answer(lambda request: status(400, request.headers["authorization"].encode()))
+    connected.respond(lambda request: status(400, request.headers["authorization"].encode()))
     (payload,) = events(make())
     secret = connected.requests[0].headers["authorization"].split()[1]
     assert secret not in str(payload)
@@ -210,7 +210,7 @@ def test_intervals_that_grow():
 def test_polls_are_spread_evenly(connected):
     """Waits that begin together poll one after the other, at roughly equal distances."""
     at = []
-    connected.answer(lambda _: at.append(time.monotonic()) or data(EMPTY))
+    connected.respond(lambda _: at.append(time.monotonic()) or data(EMPTY))
     interval, number = 1.0, 20
 
     async def main():

@@ -61,7 +61,7 @@ def make(**options):
 @pytest.mark.parametrize(("found", "changes"), RECORDS.values(), ids=RECORDS)
 def test_upload_for_a_sensor(connected, found, changes):
     """The event of a deferred sensor contains the upload in encodable form."""
-    connected.answer(data(found))
+    connected.respond(data(found))
     payload = first_event(make())
     assert payload == {"status": "uploaded", "dataset": {**SUMMARY, **changes}}
     assert_encodable(payload)
@@ -79,7 +79,7 @@ def test_upload_for_a_watcher(connected, monkeypatch, watched_by, name):
     options = {"id": {"dataset_id": "ds_1"}, "slug": {"solution_id": "sol_1", "slug": "d"}}[watched_by]
     monkeypatch.setattr(poller, "JOINING_TIME", 0.0)
     page = data({"items": [found], "total": 1})
-    connected.answer(lambda request: page if request.call == "list_datasets" else data(found))
+    connected.respond(lambda request: page if request.call == "list_datasets" else data(found))
     trigger = DatasetUploadedEventTrigger(uploaded_after="2026-01-01", poke_interval=0.03, **options)
     payload = first_event(trigger)
     assert payload == {**SUMMARY, **changes}
@@ -88,7 +88,7 @@ def test_upload_for_a_watcher(connected, monkeypatch, watched_by, name):
 
 def test_huge_size_is_still_a_number_for_the_condition(connected):
     """`min_size` is compared with the size itself, not with its encodable form."""
-    connected.answer(data(record(size=HUGE)))
+    connected.respond(data(record(size=HUGE)))
     assert first_event(make(min_size=HUGE))["status"] == "uploaded"
 
 
@@ -100,7 +100,7 @@ def test_huge_size_is_still_a_number_for_the_condition(connected):
 def test_error_of_the_platform(connected, details):
     """The event of a failed wait contains the platform's message and details in encodable form."""
     error = {"code": 400, "message": f"invalid {HIGH_SURROGATE}", "details": details}
-    connected.answer(Reply(body=data(None).body.replace(b'"data": null', _json_member("error", error))))
+    connected.respond(Reply(body=data(None).body.replace(b'"data": null', _json_member("error", error))))
     payload = first_event(make())
     assert payload["status"] == "failed"
     assert_encodable(payload)
@@ -117,7 +117,7 @@ def _json_member(name, value):
 
 def test_error_from_a_gateway(connected):
     """The event contains an excerpt of a response that is not UTF-8 in encodable form."""
-    connected.answer(Reply(200, b"<p>\xff\xfe\xed\xa0\x80", content_type="text/html"))
+    connected.respond(Reply(200, b"<p>\xff\xfe\xed\xa0\x80", content_type="text/html"))
     payload = first_event(make(max_attempts=1))
     assert payload["status"] == "failed"
     assert_encodable(payload)
@@ -139,7 +139,7 @@ def test_unexpected_error(connected, monkeypatch):
 
 def test_invalid_timestamp(connected):
     """The event of a record with an invalid upload timestamp contains that timestamp in encodable form."""
-    connected.answer(data(record(uploaded_at=f"yesterday{HIGH_SURROGATE}", id=f"ds_{HIGH_SURROGATE}")))
+    connected.respond(data(record(uploaded_at=f"yesterday{HIGH_SURROGATE}", id=f"ds_{HIGH_SURROGATE}")))
     payload = first_event(make())
     assert payload["error"]["type"] == "PolyteiaProtocolError"
     assert_encodable(payload)
@@ -147,7 +147,7 @@ def test_invalid_timestamp(connected):
 
 def test_missing_dataset(connected):
     """The event of a wait for a missing dataset, with surrogates in the platform's message, is encodable."""
-    connected.answer(body_error(404, f"no {HIGH_SURROGATE}"))
+    connected.respond(body_error(404, f"no {HIGH_SURROGATE}"))
     payload = first_event(make())
     assert payload["error"]["type"] == "PolyteiaNotFoundError"
     assert_encodable(payload)

@@ -9,6 +9,7 @@ import pytest
 from asset_watchers import INTERVAL, Store, Triggerer, until
 from servers import KEY, body_error, data, status
 
+from airflow_provider_polyteia.exceptions import PolyteiaAuthenticationError, PolyteiaServerError
 from airflow_provider_polyteia.triggers import poller
 from airflow_provider_polyteia.triggers.dataset import DatasetUploadedEventTrigger
 
@@ -37,7 +38,7 @@ WITHOUT_UPLOADS = ({}, {"metadata": None}, {"metadata": {}}, {"metadata": {"sche
 def test_list_that_shows_no_uploads(connected, monkeypatch, trimmed):
     """If the list is rejected, or lacks what get_dataset shows, each watched dataset is queried individually."""
     monkeypatch.setattr(poller, "JOINING_TIME", 0.02)
-    connected.answer(lambda request: trimmed if request.call == "list_datasets" else data(RECORD))
+    connected.respond(lambda request: trimmed if request.call == "list_datasets" else data(RECORD))
 
     async def main():
         async with Triggerer() as triggerer:
@@ -60,7 +61,7 @@ def test_upload_that_the_list_does_not_show(connected, monkeypatch):
     """While the list shows no upload at all, watched datasets are sampled individually, a few per poll."""
     monkeypatch.setattr(poller, "JOINING_TIME", 0.02)
     bare = {"id": "ds_1", "slug": "d"}
-    connected.answer(
+    connected.respond(
         lambda request: (
             list_of(*NEVER_UPLOADED, bare)
             if request.call == "list_datasets"
@@ -90,7 +91,7 @@ def test_dataset_of_another_solution(connected, monkeypatch, caplog):
         uploaded_at = next(uploads, "2026-03-02T06:00:00Z")
         return data({**RECORD, "metadata": {"asset_info": {"uploaded_at": uploaded_at}}})
 
-    connected.answer(respond)
+    connected.respond(respond)
 
     async def main():
         async with Triggerer() as triggerer:
@@ -107,7 +108,7 @@ def test_rejection_by_a_gateway_does_not_stop_listing(connected, monkeypatch):
     """A 400 that is not the platform's is a failed poll, and the next poll requests the list again."""
     monkeypatch.setattr(poller, "JOINING_TIME", 0.02)
     lists = iter([status(400, b"bad gateway", content_type="text/plain")])
-    connected.answer(lambda request: next(lists, list_of(RECORD)))
+    connected.respond(lambda request: next(lists, list_of(RECORD)))
 
     async def main():
         async with Triggerer() as triggerer:
@@ -124,7 +125,7 @@ def test_item_missing_from_one_list_is_not_an_upload(connected, monkeypatch):
     monkeypatch.setattr(poller, "JOINING_TIME", 0.02)
     other = {**RECORD, "id": "ds_2", "slug": "other"}
     lists = iter([list_of(other)])
-    connected.answer(
+    connected.respond(
         lambda request: next(lists, list_of(other, RECORD)) if request.call == "list_datasets" else data(RECORD)
     )
 
@@ -149,7 +150,7 @@ def test_intervals_grow_while_polls_fail(connected, monkeypatch):
             raise asyncio.CancelledError
 
     monkeypatch.setattr(poller, "asyncio", SimpleNamespace(sleep=sleep))
-    connected.answer(status(401))
+    connected.respond(status(401))
     watched = poller.DatasetPoller("polyteia_default", solution_id="sol_x", dataset_id=None, interval=60.0)
 
     async def main():
@@ -159,6 +160,23 @@ def test_intervals_grow_while_polls_fail(connected, monkeypatch):
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(main())
     assert slept[1:6] == [120.0, 240.0, 480.0, 900.0, 900.0]
+
+
+@pytest.mark.parametrize(
+    ("error", "level", "has_traceback"),
+    [
+        (PolyteiaServerError("HTTP 503."), "WARNING", False),
+        (PolyteiaAuthenticationError("HTTP 401."), "ERROR", False),
+        (KeyError("id"), "ERROR", True),
+    ],
+    ids=["transient", "rejected key", "unforeseen"],
+)
+def test_failed_polls_in_the_log(caplog, error, level, has_traceback):
+    """A failure that may pass is a warning with the delay; an error is one that a user must resolve."""
+    poller._log_failure(error, 2, 240.0)
+    (record,) = caplog.records
+    assert (record.levelname, bool(record.exc_info)) == (level, has_traceback)
+    assert record.getMessage() == f"Polling failed (2 in a row), trying again in 240 s: {error}"
 
 
 def test_key_is_replaced_between_polls(connect, server, monkeypatch, caplog):
@@ -171,7 +189,7 @@ def test_key_is_replaced_between_polls(connect, server, monkeypatch, caplog):
         return list_of(RECORD) if accepted else status(401)
 
     connect(host=server.url)
-    server.answer(respond)
+    server.respond(respond)
 
     async def main():
         results = poller.DatasetPoller(

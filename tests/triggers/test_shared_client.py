@@ -76,7 +76,7 @@ def test_the_last_user_closes(connected, reads):
 
 def test_cancelled_user_leaves(connected):
     """A user that is cancelled while it waits for a response no longer counts, and its client is closed."""
-    connected.answer(lambda _: time.sleep(0.2) or data({"id": "ds_1"}))
+    connected.respond(lambda _: time.sleep(0.2) or data({"id": "ds_1"}))
 
     async def main():
         task = asyncio.create_task(query_once())
@@ -107,12 +107,12 @@ def accepting_only(key):
 def test_key_is_replaced_while_triggers_wait(connect, server, reads):
     """A rejected key is read again from the connection, once for all users; the queries succeed with the new one."""
     connect(host=server.url)
-    server.answer(accepting_only(KEY))
+    server.respond(accepting_only(KEY))
 
     async def main():
         async with shared_client.shared_client("polyteia_default") as client:
             await query(client)
-            server.answer(accepting_only(NEW_KEY))
+            server.respond(accepting_only(NEW_KEY))
             connect(host=server.url, password=NEW_KEY)
             return await asyncio.gather(*(query(client) for _ in range(10)))
 
@@ -122,7 +122,7 @@ def test_key_is_replaced_while_triggers_wait(connect, server, reads):
 
 def test_unchanged_key_is_not_tried_again(connected):
     """A rejected key that the connection still contains raises the 401 immediately, after one request."""
-    connected.answer(status(401))
+    connected.respond(status(401))
     with pytest.raises(PolyteiaAuthenticationError):
         asyncio.run(query_once())
     assert len(connected.requests) == 1
@@ -157,7 +157,7 @@ def test_a_probable_result_of_the_detection_is_not_kept(server, connect, monkeyp
     """A gateway that hides the RPC API for a while does not decide for as long as the triggerer runs."""
     connect(host=server.url, extra={"api": "auto", "organization_id": "org_1", "max_attempts": 1})
     monkeypatch.setattr(probe, "NEGATIVE_LIFETIME", 0.0)
-    server.answer(status(404, b"no backend", content_type="text/plain"), failure(400, "BAD_REQUEST"))
+    server.respond(status(404, b"no backend", content_type="text/plain"), failure(400, "BAD_REQUEST"))
 
     async def main():
         async with shared_client.shared_client("polyteia_default") as client:
@@ -174,7 +174,7 @@ def test_a_probable_result_of_the_detection_is_not_kept(server, connect, monkeyp
 def test_an_ingest_needs_no_detection(server, connect):
     """Only the RPC API has ingests."""
     connect(host=server.url, extra={"api": "auto", "organization_id": "org_1", "max_attempts": 1})
-    server.answer(SESSION, output({"status": "running"}))
+    server.respond(SESSION, output({"status": "running"}))
 
     async def main():
         async with shared_client.shared_client("polyteia_default") as client:

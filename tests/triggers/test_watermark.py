@@ -33,5 +33,5 @@ def test_same_field(field):
 
 @pytest.mark.parametrize("fields", [(None, "data_as_of"), ("data_as_of", None), ("data_as_of", "updated_at")])
 def test_other_field(fields):
-    """A watcher of another field, or on the other API, begins anew."""
+    """A watcher of another field, or on the other API, starts without a watermark."""
     assert saved_and_loaded(Store(), *fields) is None

@@ -187,7 +187,7 @@ class CommandAPI:
         """
         if condition.min_size is not None and condition.timestamp_field is not None:
             raise PolyteiaConfigurationError(
-                "'min_size' and 'timestamp_field' exclude each other: only the upload itself has a size."
+                "'min_size' and 'timestamp_field' cannot be combined, because only the upload itself has a size."
             )
 
     def last_upload(self, record: Record, condition: UploadCondition) -> Upload | None:

@@ -184,7 +184,7 @@ def _exchange(credentials: Credentials) -> Flow[str]:
             raise errors.missing_field(response, credentials, EXCHANGE_PATH, "token")
     except PolyteiaError as error:
         if isinstance(error, PolyteiaNotFoundError) and not error.from_gateway:
-            raise errors.unknown_organization(credentials, EXCHANGE_PATH) from error
+            raise errors.unknown_organization(credentials, EXCHANGE_PATH) from None
         raise error.extended(not_applied=True) from error.__cause__
     credentials.access_token = credentials.add_secret(token)
     return token

@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias
 from airflow_provider_polyteia.client import errors
 from airflow_provider_polyteia.client.file_sink import write_failed
 from airflow_provider_polyteia.client.formats import BY_EXTENSION, JSON, PARQUET, media_type
-from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError
+from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError, log_cause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -75,9 +75,10 @@ def _reading(credentials: Credentials, name: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, EOFError) as error:
+        log_cause(error)
         raise errors.incomplete_response(
             credentials, name, f"the Arrow stream cannot be read ({type(error).__name__})"
-        ) from error
+        ) from None
 
 
 class StreamEnd:
@@ -155,11 +156,12 @@ def _write(  # noqa: PLR0917 - the first two are bound by `writer`
     try:
         write(schema, batches, counted)  # type: ignore[arg-type]  # all that the writers need of a file
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        log_cause(error)
         columns = ", ".join(f"{field.name} {field.type}" for field in schema)
         raise PolyteiaError(
             f"{name!r} could not be written, because its format cannot represent a column of the result "
             f"({credentials.excerpt(columns)}). Convert the column in the query, or choose another format."
-        ) from error
+        ) from None
     return counted.size
 
 
@@ -187,8 +189,9 @@ class _Counted(io.RawIOBase):
         """
         try:
             self._file.write(data)
-        except Exception as error:  # whatever a storage layer raises
-            raise write_failed(self._name, error) from error
+        except Exception as error:  # noqa: BLE001 - a storage layer may raise anything
+            log_cause(error)
+            raise write_failed(self._name, error) from None
         self.size += len(data)
         return len(data)
 
@@ -283,7 +286,8 @@ def _values(name: str, column: pa.Array) -> list[Any]:
     try:
         texts = list(column.cast(pa.string()).to_pylist())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:  # ValueError: invalid UTF-8
-        raise _out_of_range(name) from error
+        log_cause(error)
+        raise _out_of_range(name) from None
     if any(text is not None and "out of range" in text for text in texts):
         raise _out_of_range(name)
     return texts

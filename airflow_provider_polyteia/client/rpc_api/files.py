@@ -94,7 +94,7 @@ def _without_ingest(credentials: Credentials, dataset_id: str) -> PolyteiaOutcom
     conn_id = credentials.config.conn_id
     return PolyteiaOutcomeUnknownError(
         f"Polyteia request {UPLOAD_PATH!r} (connection {conn_id!r}) succeeded, but the response is missing the field "
-        f"'ingestId': whether the file gets into dataset {dataset_id!r} cannot be followed. The file is not sent "
+        f"'ingestId', so it is unknown whether the file was ingested into dataset {dataset_id!r}. It is not sent "
         "again. Check in Polyteia whether the data is there.",
         identifiers={"id": dataset_id},
         method=UPLOAD_PATH,
@@ -150,7 +150,7 @@ def _export(credentials: Credentials, call: Call, sink: FileSink, seconds: float
         response = yield request
         if is_last or response.status != _REFUSED:
             break
-        log.warning("%s refused the URL just issued (HTTP 403); trying once more with a new one.", request.origin)
+        log.warning("%s rejected the URL just issued (HTTP 403); trying once more with a new one.", request.origin)
     return _check_download(credentials, request, sink, response)
 
 

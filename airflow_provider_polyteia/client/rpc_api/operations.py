@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_polyteia.client.operation import Creation, Flow, Operation, Request, Result
@@ -251,6 +251,7 @@ def to_record(value: Mapping[str, Any]) -> Record:
     return {_field_name(key): item for key, item in value.items()}
 
 
+@lru_cache(maxsize=1000)
 def _field_name(name: str) -> str:
     """Return the command API's spelling of a name, e.g. ``data_as_of`` for ``dataAsOf``."""
     return _CAPITAL.sub(r"_\1", name).lower()

@@ -113,7 +113,7 @@ _KNOWN = [
     ),
     Procedure(
         "dpa/recordAcceptance",
-        refusal="Acknowledging data-processing terms is a legal declaration, which a person makes in Polyteia.",
+        refusal="Acknowledging data-processing terms is a legal declaration, which a user must make in Polyteia.",
     ),
 ]
 

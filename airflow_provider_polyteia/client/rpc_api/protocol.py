@@ -84,7 +84,7 @@ def make_call(
         )
     procedure = find(name)
     if procedure.refusal:
-        raise PolyteiaConfigurationError(f"{name!r} is never called. {procedure.refusal}", method=name)
+        raise PolyteiaConfigurationError(f"{name!r} cannot be called. {procedure.refusal}", method=name)
     if given is not None and not isinstance(given, Mapping):
         raise PolyteiaConfigurationError(
             f"The input of {name!r} is of type {type(given).__name__}; it must be a mapping of names to values.",
@@ -164,7 +164,7 @@ def begin_session(credentials: Credentials) -> Flow[Session]:
         return _read_session(response, credentials)
     except PolyteiaError as error:
         if isinstance(error, PolyteiaNotFoundError) and not error.from_gateway:
-            raise errors.unknown_organization(credentials, EXCHANGE.name) from error
+            raise errors.unknown_organization(credentials, EXCHANGE.name) from None
         hint = ""
         if isinstance(error, PolyteiaPermissionError):
             hint = (

@@ -58,7 +58,7 @@ def _complete(proxy: str) -> str:
     except ValueError:
         raise UnusableProxyError("its host or port cannot be read; write http://host:port") from None
     if parts.scheme not in _SCHEMES:
-        raise UnusableProxyError(f"its scheme is none of {', '.join(_SCHEMES)}; write http://host:port")
+        raise UnusableProxyError(f"its scheme must be one of {', '.join(_SCHEMES)}; write http://host:port")
     if not host or any(character.isspace() for character in text):
         raise UnusableProxyError("it has no host, or contains a space; write http://host:port")
     return text

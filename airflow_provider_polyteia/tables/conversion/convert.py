@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 import pyarrow as pa
 
-from airflow_provider_polyteia.exceptions import PolyteiaDataError, PolyteiaError
+from airflow_provider_polyteia.exceptions import PolyteiaDataError, PolyteiaError, log_cause
 from airflow_provider_polyteia.storage import display_name, open_source, reason, to_path
 from airflow_provider_polyteia.tables.conversion.csv_file import write_csv
 from airflow_provider_polyteia.tables.conversion.json_file import write_geojson, write_json
@@ -82,7 +83,8 @@ def convert_file(
             lambda: _convert(engine, source, convert, previous=previous or {}, temp_dir=temp_dir),
             engine.cancel,
         )
-    log.info("Converted a table of %s rows in %.1f s", f"{table.rows:,}", time.monotonic() - started)
+    rows = f"{table.rows:,} row{'s' * (table.rows != 1)}"
+    log.info("Converted %r: %s in %.1f s", display_name(_name(source)), rows, time.monotonic() - started)
     return table
 
 
@@ -103,19 +105,23 @@ def _convert(
         is_archive = name.lower().endswith(".zip")
         options = parse(convert, _from_storage(name, lambda: member_name(opened)) if is_archive else name)
         unpacks = is_archive or options.format != WORKBOOK
-        with _from_storage(name, lambda: stage(opened, temp_dir, is_archive=unpacks)) as file:
-            return _WRITERS[options.format](engine, file, options, previous)
+        with ExitStack() as unused:
+            with _from_storage(name, lambda: stage(opened, temp_dir, is_archive=unpacks)) as file:
+                table = unused.enter_context(_WRITERS[options.format](engine, file, options, previous))
+            unused.pop_all()
+            return table
     except Reject as rejected:
+        log_cause(rejected.__cause__)
         raise PolyteiaDataError(
             f"{name!r} cannot be converted: it is {rejected.found}. {rejected.advice} {NOTHING_SENT}",
             not_applied=True,
-        ) from rejected.__cause__
+        ) from None
     except duckdb.InterruptException:
         raise
     except duckdb.OutOfMemoryException:
         raise PolyteiaDataError(
             f"{name!r} cannot be converted: its rows are so large that DuckDB needs more memory for them than it may "
-            f"use, {MEMORY_LIMIT}. Convert it before, and upload Parquet. {NOTHING_SENT}",
+            f"use, {MEMORY_LIMIT}. Convert it to Parquet before the upload. {NOTHING_SENT}",
             not_applied=True,
         ) from None
     except (duckdb.Error, pa.ArrowException) as error:  # their texts may contain values
@@ -130,8 +136,9 @@ def _from_storage(name: str, read: Callable[[], T]) -> T:
         return read()
     except (PolyteiaError, Reject):
         raise
-    except Exception as error:
-        raise PolyteiaError(f"{name!r} cannot be read: {reason(error)}.", not_applied=True) from error
+    except Exception as error:  # noqa: BLE001 - a storage layer may raise anything
+        log_cause(error)
+        raise PolyteiaError(f"{name!r} cannot be read: {reason(error)}.", not_applied=True) from None
 
 
 def parquet_name(source: Any) -> str:

@@ -73,7 +73,7 @@ def write_csv(engine: Engine, file: StagedFile, options: Options, previous: Mapp
                 log.info("Reading %r row by row, because it does not follow the rules of CSV", file.name)
     if options.reader.get("allow_quoted_nulls") is False:
         raise Reject(
-            "not CSV by its rules, and is read in a way that does not know which values are quoted",
+            "not standard CSV, so it is unknown which of its values are quoted",
             "Remove 'allow_quoted_nulls' from the argument 'convert'.",
         )
     rows = _PlainRows(file, dialect, is_padded=options.reader.get("null_padding", False))

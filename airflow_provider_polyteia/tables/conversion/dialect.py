@@ -118,7 +118,7 @@ def unique_names(header: Sequence[str]) -> tuple[tuple[str, ...], frozenset[str]
         if not name or name.casefold() in seen:
             new = _free(name or f"column_{number}", taken, has_number=not name)
             if name:
-                log.warning("Column %s has the name %r of a column before it, and becomes %r.", number, name, new)
+                log.warning("Column %s repeats the name %r and is renamed to %r.", number, name, new)
             else:
                 unnamed.add(new)
             name = new

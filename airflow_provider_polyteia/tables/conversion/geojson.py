@@ -66,10 +66,10 @@ def write_features(
         raise Reject("a FeatureCollection without features")
     _log_coordinate_system(file, features)
     keep(file, features)
-    foreign: set[str] = set()
+    unknown: set[str] = set()
     table = write_records(
         engine,
-        lambda records: _features(records, foreign, previous),
+        lambda records: _features(records, unknown, previous),
         file,
         LIST,
         options=options,
@@ -77,23 +77,23 @@ def write_features(
         numbers=numbers,
         within=_PROPERTIES,
     )
-    if foreign:
+    if unknown:
         log.warning(
             "The features of %r also have %s, which are left out: GeoJSON has no such members",
             file.name,
-            ", ".join(map(repr, sorted(foreign))),
+            ", ".join(map(repr, sorted(unknown))),
         )
     return table
 
 
-def _features(records: Records, foreign: set[str], previous: Collection[str]) -> Table:
+def _features(records: Records, unknown: set[str], previous: Collection[str]) -> Table:
     """Return the table of features.
 
-    :param foreign: is filled with the keys that they should not have.
+    :param unknown: set to which the keys are added that GeoJSON does not define.
     :param previous: names of the columns at the last load.
     """
     found = records.columns()
-    foreign |= set(found) - _MEMBERS
+    unknown |= set(found) - _MEMBERS
     properties = records.fields(_properties(records, found))
     geometry = Field("JSON", records.numbers.text(f"CAST({quoted(_GEOMETRY)} AS {TEXT})"), TEXT)
     types = records.nested({name: field.read_as for name, field in properties.items()})

@@ -69,7 +69,7 @@ def _find_records(file: StagedFile, options: Options) -> str:
     if not wanted:
         there = ", ".join(repr(found.path) for found in lists)
         advice = f"Set 'records' in the argument 'convert' to the key of its list: {there}." if there else ""
-        raise Reject(f"one JSON object without a list {path!r}" if path else "one JSON object, no list", advice)
+        raise Reject(f"one JSON object without a list {path!r}" if path else "one JSON object, not a list", advice)
     if path:
         keep(file, wanted[0])
     return LIST

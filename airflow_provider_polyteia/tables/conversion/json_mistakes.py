@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 LINES, LIST = "newline_delimited", "array"
 MAX_RECORD = 64 * 1024 * 1024  # bytes
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
-_KINDS = {str: "a text", bool: "a boolean", type(None): "null", list: "a list"}
+_KINDS = {str: "a string", bool: "a boolean", type(None): "null", list: "a list"}
 
 
 class _Object(list[tuple[str, Any]]):
@@ -49,7 +49,7 @@ class _Mistakes:
             )
             return self._check(parsed) or _surrogate(record, parsed)
         except _NotJsonError as error:
-            return f"contains {error}, which JSON does not have"
+            return f"contains {error}, which is not valid JSON"
         except RecursionError:
             return "is nested too deeply"
         except json.JSONDecodeError as error:
@@ -114,7 +114,7 @@ def _surrogate(record: bytes, parsed: Any) -> str:
         try:
             json.dumps(parsed, ensure_ascii=False).encode()
         except UnicodeEncodeError:
-            return "contains half of a surrogate pair (an escape such as \\ud800), which no text has"
+            return "contains half of a surrogate pair (an escape such as \\ud800), which is not valid text"
     return ""
 
 

@@ -111,7 +111,7 @@ class Records:
         """
         found = self.engine.columns(self.read())
         if self.check.has_other_words:
-            raise self.mistake("JSON with words that it does not have, such as NaN")
+            raise self.mistake("JSON with invalid constants, such as NaN")
         if self.check.has_null_items and self.has("coalesce(json_type(json), '') <> 'OBJECT'"):
             raise self.mistake("JSON with values that are not records")
         return found

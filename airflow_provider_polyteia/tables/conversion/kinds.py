@@ -20,4 +20,4 @@ def describe(text: str) -> str:
     """Return what kind of value a text is."""
     stripped = text.strip()
     fitting = (kind for pattern, kind in _KINDS.items() if re.fullmatch(pattern, stripped))
-    return next(fitting, f"a text of {len(stripped)} character{'s' * (len(stripped) != 1)}")
+    return next(fitting, f"a string of {len(stripped)} character{'s' * (len(stripped) != 1)}")

@@ -106,7 +106,8 @@ def check_names(convert: Any) -> None:
     unknown = [name for name in convert if name not in _RULES] if isinstance(convert, Mapping) else []
     if unknown:
         raise PolyteiaConfigurationError(
-            f"The argument 'convert' has no option {unknown[0]!r}. It has {', '.join(sorted(_RULES))}."
+            f"The argument 'convert' has an unknown option {unknown[0]!r}. Supported options: "
+            f"{', '.join(sorted(_RULES))}."
         )
 
 
@@ -187,7 +188,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "null_padding": (_is_bool, "must be True or False"),
     "nullstr": (
         lambda value: _is_text(value) or (isinstance(value, list) and all(map(_is_text, value))),
-        "must be a text or a list of texts",
+        "must be a string or a list of strings",
     ),
     "quote": (lambda value: value == "" or _is_character(value), "must be one character, or empty"),
     "records": (_is_text, "must be the key under which the document holds its records"),

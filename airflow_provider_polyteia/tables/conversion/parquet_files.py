@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import logging
 import os
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,8 +14,8 @@ from urllib.parse import unquote
 import duckdb
 import pyarrow.parquet as pq
 
-from airflow_provider_polyteia.exceptions import PolyteiaError
-from airflow_provider_polyteia.storage import display_name, is_local, reason, to_path
+from airflow_provider_polyteia.exceptions import PolyteiaError, log_cause
+from airflow_provider_polyteia.storage import display_name, is_local, reason, to_path, versions
 from airflow_provider_polyteia.tables.conversion.parquet_schemas import check_same_types, with_nulls
 from airflow_provider_polyteia.tables.conversion.parquet_values import (
     check_values,
@@ -76,6 +77,14 @@ class Member:
         partitions = {name: None if value == _NO_VALUE else unquote(value) for name, _, value in pairs}
         return cls(path, display_name("/".join(parts)), partitions)
 
+    def version(self) -> versions.Version:
+        """Return what shows whether the file was changed.
+
+        :raises OSError: if it does not exist or is not reachable.
+        """
+        path = self.path
+        return versions.of_status(path.stat()) if is_local(path) else versions.of_object(path.fs, path.path)
+
 
 def find_folder(source: Any) -> Folder | None:
     """Return the files of a folder or a pattern such as ``s3://bucket/day/*.parquet``; None for anything else.
@@ -95,7 +104,8 @@ def find_folder(source: Any) -> Folder | None:
             return None
         found = sorted(file for file in _matches(root, pattern) if file.is_file())
     except OSError as error:
-        raise PolyteiaError(f"{str(path)!r} cannot be read: {reason(error)}.", not_applied=True) from error
+        log_cause(error)
+        raise PolyteiaError(f"{str(path)!r} cannot be read: {reason(error)}.", not_applied=True) from None
     if not found:
         raise Reject("a folder without Parquet files" if root is path else "a pattern that matches no file")
     return Folder(display_name(path), tuple(Member.of(file, root) for file in found))
@@ -172,7 +182,40 @@ def write_folder(engine: Engine, folder: Folder, options: Options, previous: Map
     """Return all rows of several Parquet files as one. A column that some of them do not have is empty there.
 
     :raises Reject: if one of them is incomplete or damaged, or a value would be changed.
+    :raises PolyteiaError: if one of them was changed or removed while they were read.
     """
+    with ExitStack() as unused, _reading(folder):
+        found = {member.name: member.version() for member in folder.members}
+        try:
+            table = unused.enter_context(_write_folder(engine, folder, options, previous))
+        except (Reject, OSError):  # a file that is being written may look damaged
+            _check_unchanged(folder, found)
+            raise
+        _check_unchanged(folder, found)
+        unused.pop_all()
+    return table
+
+
+@contextmanager
+def _reading(folder: Folder) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        log_cause(error)
+        raise PolyteiaError(f"{folder.name!r} cannot be read: {reason(error)}.", not_applied=True) from None
+
+
+def _check_unchanged(folder: Folder, found: Mapping[str, versions.Version]) -> None:
+    for member in folder.members:
+        if member.version() != found[member.name]:
+            raise PolyteiaError(
+                f"The file {member.name!r} of {folder.name!r} was changed or replaced while it was read, so nothing "
+                "was uploaded. The dataset is unchanged. Run the task after all files are complete.",
+                not_applied=True,
+            ) from None
+
+
+def _write_folder(engine: Engine, folder: Folder, options: Options, previous: Mapping[str, str]) -> StagedTable:
     _check_partitions(folder)
     layouts: dict[_Layout, list[Member]] = {}
     for member in folder.members:

@@ -84,7 +84,7 @@ def check_values(parquet: pq.ParquetFile) -> frozenset[str]:
         if any(pa.types.is_duration(leaf) for leaf in _leaf_types(field.type)):
             raise Reject(
                 f"Parquet with durations in the column {field.name!r}, for which tables have no type",
-                "Write them as numbers or texts.",
+                "Write them as numbers or text.",
             )
     suspects = {field.name for field in parquet.schema_arrow if _is_suspect(field.type)}
     truncated: set[str] = set()

@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Self
 
+from airflow_provider_polyteia.exceptions import log_cause
 from airflow_provider_polyteia.tables.file_checks import encodings
 from airflow_provider_polyteia.tables.file_checks.errors import Reject
 from airflow_provider_polyteia.tables.file_checks.signatures import GZIP, HEAD, ZIP, recognize
@@ -90,7 +91,8 @@ def _write(file: IO[bytes], chunk: bytes, temp_dir: str | None) -> None:
     try:
         file.write(chunk)
     except OSError as error:
-        raise write_failed(temp_dir, error) from error
+        log_cause(error)
+        raise write_failed(temp_dir, error) from None
 
 
 def stage(source: UploadSource, temp_dir: str | None, *, is_archive: bool) -> StagedFile:
@@ -136,7 +138,7 @@ def _unzipped(file: IO[bytes]) -> Iterator[bytes]:
     except (zipfile.BadZipFile, EOFError, zlib.error) as error:
         raise Reject("a ZIP archive that is incomplete or damaged", _INCOMPLETE) from error
     except (RuntimeError, NotImplementedError) as error:  # how zipfile says that it cannot decrypt or decompress
-        raise Reject("a ZIP archive with a password or a rare compression", "Unpack it before.") from error
+        raise Reject("a ZIP archive with a password or a rare compression", "Unpack it first.") from error
 
 
 def member_name(source: UploadSource) -> str:
@@ -158,9 +160,7 @@ def _only_member(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
         if not member.is_dir() and _ADDED.isdisjoint(member.filename.lower().split("/"))
     ]
     if len(members) != 1:
-        raise Reject(
-            f"a ZIP archive with {len(members)} files", "Unpack it before, and load each file in its own task."
-        )
+        raise Reject(f"a ZIP archive with {len(members)} files", "Unpack it first, and load each file in its own task.")
     return members[0]
 
 

@@ -247,7 +247,7 @@ def _report_errors(file: str, sheet: Sheet, names: Sequence[str], rows: Sequence
 def _report_ambiguous(file: str, column: _Column) -> None:
     """Log that a column becomes text; raise an exception if it is declared to hold numbers."""
     why = (
-        "some of its numbers are stored as text, and mean one thing with a decimal point and another with a decimal "
+        "some of its numbers are stored as text and are ambiguous, because their decimal separator may be a point or a "
         "comma. Set 'decimal_separator' in the argument 'convert'."
     )
     if column.is_number:

@@ -82,7 +82,7 @@ class Writer:
             except duckdb.OutOfMemoryException:
                 raise
             except duckdb.Error:
-                log.info("The columns of %r do not have the types of its first rows; reading all of them", self.name)
+                log.info("Later rows of %r do not fit the types of the first ones; reading all rows again", self.name)
             else:
                 self._report_decisions(choices)
                 return staged
@@ -149,7 +149,7 @@ class Writer:
         if unknown:
             # Not all of its columns: without a header, they would be the values of the first row.
             similar = get_close_matches(unknown[0], self.table.columns)
-            advice = f" Do you mean {' or '.join(map(repr, similar))}?" if similar else ""
+            advice = f" Did you mean {' or '.join(map(repr, similar))}?" if similar else ""
             raise PolyteiaDataError(
                 f"{self.name!r} has no column {unknown[0]!r}, which 'columns' in the argument 'convert' declares; it "
                 f"has {len(self.table.columns)} columns.{advice} {NOTHING_SENT}",
@@ -213,15 +213,14 @@ class Writer:
         return {name: possible[name][2] for name, count in zip(possible, counts, strict=True) if not count}
 
     def _report(self, columns: Mapping[str, Column], choices: Mapping[str, Choice]) -> None:
-        """Raise an exception for values that do not fit, and log which columns could mean two things."""
+        """Raise an exception for values that do not fit, and log which columns are ambiguous."""
         for name, choice in choices.items():
             if choice.is_ambiguous and columns[name].declared:
                 raise self._ambiguous(name)
             if choice.is_ambiguous:
                 log.warning(
-                    "Column %r of %r becomes text: its numbers, such as those with one point and three digits after "
-                    "it, mean one thing with a decimal point and another with a decimal comma. Set "
-                    "'decimal_separator' in the argument 'convert'.",
+                    "Column %r of %r is loaded as text, because its numbers are ambiguous: in a number such as 1.234, "
+                    "the point may separate decimals or thousands. Set 'decimal_separator' in the argument 'convert'.",
                     name,
                     self.name,
                 )
@@ -236,7 +235,7 @@ class Writer:
             if choice.decided_by:
                 log.warning(
                     "The numbers in column %r of %r are read with the decimal separator of column %r, because they "
-                    "could mean two things. Set 'decimal_separator' in the argument 'convert' to be sure.",
+                    "are ambiguous. Set 'decimal_separator' in the argument 'convert' to be sure.",
                     name,
                     self.name,
                     choice.decided_by,
@@ -244,8 +243,8 @@ class Writer:
 
     def _ambiguous(self, name: str) -> PolyteiaDataError:
         return PolyteiaDataError(
-            f"The numbers in column {name!r} of {self.name!r} mean one thing with a decimal point and another with a "
-            f"decimal comma. Set 'decimal_separator' in the argument 'convert'. {NOTHING_SENT}",
+            f"The numbers in column {name!r} of {self.name!r} are ambiguous, because their decimal separator may be a "
+            f"point or a comma. Set 'decimal_separator' in the argument 'convert'. {NOTHING_SENT}",
             not_applied=True,
         )
 

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from airflow_provider_polyteia.client.formats import BY_EXTENSION, JSON, PARQUET, charset, media_type
-from airflow_provider_polyteia.exceptions import PolyteiaError
+from airflow_provider_polyteia.exceptions import PolyteiaError, log_cause
 from airflow_provider_polyteia.storage import reason
 from airflow_provider_polyteia.tables.file_checks.errors import Reject, data_error
 from airflow_provider_polyteia.tables.file_checks.json_text import check_json
@@ -27,9 +27,9 @@ _NAMES = {PARQUET: "Parquet", JSON: "JSON", _CSV: "CSV", _XLSX: "an xlsx workboo
 
 
 def check_file(source: UploadSource, content_type: str) -> Contents:
-    """Check that a file is what it is sent as, and log what is suspicious.
+    """Check that a file is in the format of its content type, and log what is suspicious.
 
-    :param content_type: the MIME type that it is sent as; a ``charset`` names the encoding of a CSV file.
+    :param content_type: its MIME type; a ``charset`` names the encoding of a CSV file.
     :return: what it contains; known of Parquet files if pyarrow is installed.
     :raises PolyteiaDataError: if it is not.
     :raises PolyteiaError: if it cannot be read.
@@ -38,11 +38,13 @@ def check_file(source: UploadSource, content_type: str) -> Contents:
     try:
         return _check(source, kind, charset(content_type))
     except Reject as rejected:
-        raise data_error(source.name, _NAMES.get(kind, content_type), rejected) from rejected.__cause__
+        log_cause(rejected.__cause__)
+        raise data_error(source.name, _NAMES.get(kind, content_type), rejected) from None
     except PolyteiaError:
         raise
-    except Exception as error:  # whatever a storage layer raises
-        raise PolyteiaError(f"{source.name!r} cannot be read: {reason(error)}.", not_applied=True) from error
+    except Exception as error:  # noqa: BLE001 - a storage layer may raise anything
+        log_cause(error)
+        raise PolyteiaError(f"{source.name!r} cannot be read: {reason(error)}.", not_applied=True) from None
 
 
 def _check(source: UploadSource, kind: str, encoding: str) -> Contents:
@@ -64,5 +66,5 @@ def _check(source: UploadSource, kind: str, encoding: str) -> Contents:
     elif kind != "text/html" and recognize(head).found == HTML:
         raise Reject(HTML)
     for suspicion in suspicions:
-        log.warning("%r is sent as it is, but %s.", source.name, suspicion)
+        log.warning("%r is uploaded unchanged, but %s.", source.name, suspicion)
     return Contents()

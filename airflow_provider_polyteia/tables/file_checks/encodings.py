@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 CHUNK = 256 * 1024  # bytes
 
 # Of files that are not in Unicode, by decreasing frequency; cp850 is what programs of DOS wrote. Encodings that differ
-# from these in few characters cannot be told apart: `encoding` has to name them.
+# from these in few characters cannot be distinguished: `encoding` has to name them.
 _USUAL, *_OTHERS = ("cp1252", "cp850", "mac_roman")
 _SAMPLE = 256 * 1024  # bytes that are not ASCII, with their neighbors; enough to compare encodings
 _NOT_ASCII = re.compile(rb"[\x80-\xff]+(?:[\x00-\x7f][\x80-\xff]+)*")

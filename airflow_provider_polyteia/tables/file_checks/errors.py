@@ -9,7 +9,7 @@ CONVERT = "Set the argument 'convert' to True to convert it."
 
 
 class Reject(Exception):  # noqa: N818 - caught within this package only
-    """A file is not what it is sent as.
+    """A file is not in the format of its content type.
 
     :param found: what it is, as the end of the sentence "The file is ...".
     :param advice: what to do about it, as sentences. Default: to check the source of the file.
@@ -18,17 +18,17 @@ class Reject(Exception):  # noqa: N818 - caught within this package only
     def __init__(self, found: str, advice: str = "") -> None:
         super().__init__(found)
         self.found = found
-        self.advice = advice or "Check what delivers the file."
+        self.advice = advice or "Check the source of the file."
 
 
 def data_error(name: str, expected: str, rejected: Reject) -> PolyteiaDataError:
-    """Return the exception for a file that is not what it is sent as.
+    """Return the exception for a file that is not in the format of its content type.
 
     :param name: of the file.
     :param expected: what it should be, such as "CSV".
     """
     return PolyteiaDataError(
-        f"{name!r} is sent as {expected}, but is {rejected.found}. {rejected.advice} {NOTHING_SENT} To send it all the "
-        "same, set 'check' to False.",
+        f"{name!r} cannot be uploaded as {expected}: it is {rejected.found}. {rejected.advice} {NOTHING_SENT} To "
+        "upload it anyway, set 'check' to False.",
         not_applied=True,
     )

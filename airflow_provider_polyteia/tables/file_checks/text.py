@@ -147,7 +147,7 @@ def _suspicions(lines: Sequence[str], delimiter: str) -> Iterator[str]:
     if delimiter != ",":
         yield (
             f"its columns seem to be separated by {DELIMITERS[delimiter]}, not commas, so the platform may "
-            "read them as one; 'convert=True' would send a table with types"
+            "read them as one. Set the argument 'convert' to True to upload a table with types"
         )
     rows = _rows(lines, delimiter)
     if not rows:

@@ -21,7 +21,7 @@ ERRORS = json.loads((FIXTURES / "errors.json").read_text())
 def replay(client, server, exchange):
     """Send the request of an exchange to a server that sends its response."""
     response, body = exchange["response"], exchange["request"]["json"]
-    server.answer(Reply(response["status"], json.dumps(response["json"]).encode()))
+    server.respond(Reply(response["status"], json.dumps(response["json"]).encode()))
     kind = "command" if "command" in body else "query"
     return send(client, make_call(kind, body[kind], body["params"])).data
 
@@ -47,7 +47,7 @@ def test_token_exchange(make_client, server):
     """The token exchange is sent as documented."""
     exchange = json.loads((FIXTURES / "calls" / "exchange_token.json").read_text())
     expected_request = exchange["request"]
-    server.answer(Reply(200, b'{"token": "tok-123456"}'), Reply(200, b'{"data": 1}'))
+    server.respond(Reply(200, b'{"token": "tok-123456"}'), Reply(200, b'{"data": 1}'))
     send(
         make_client(organization_id=expected_request["json"]["organization_id"]),
         make_call("query", "get_dataset", {"id": "ds"}),
@@ -65,7 +65,7 @@ def test_token_exchange(make_client, server):
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: error["name"])
 def test_errors(error, make_client, server):
     """Each documented error body becomes an exception with the platform's code and message."""
-    server.answer(Reply(error["status"], json.dumps(error["json"]).encode()))
+    server.respond(Reply(error["status"], json.dumps(error["json"]).encode()))
     with pytest.raises(PolyteiaAPIError) as caught:
         send(make_client(max_attempts=1), make_call("query", "get_dataset", {"id": "ds"}))
     body = error["json"].get("error", error["json"])

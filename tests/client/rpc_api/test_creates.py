@@ -21,7 +21,7 @@ def create_new(client):
 
 def test_definite_conflict(server, rpc_client):
     """If the platform says that the slug is taken, and nothing is unknown, the dataset existed before."""
-    server.answer(SESSION, CONFLICT, RECORD)
+    server.respond(SESSION, CONFLICT, RECORD)
     with pytest.raises(PolyteiaConflictError, match="is already used by 'ds_1'"):
         create_new(rpc_client)
 
@@ -29,14 +29,14 @@ def test_definite_conflict(server, rpc_client):
 def test_conflict_after_a_lost_response(server, make_client):
     """If an earlier attempt may have created it, the conflict does not say whose it is."""
     missing = failure(404, "NOT_FOUND")
-    server.answer(SESSION, DROP, missing, missing, CONFLICT, RECORD)
+    server.respond(SESSION, DROP, missing, missing, CONFLICT, RECORD)
     with pytest.raises(PolyteiaOutcomeUnknownError, match="either by this call or by another client"):
         create_new(make_client(api="rpc", organization_id="org_1"))
 
 
 def test_what_is_sent(server, rpc_client):
     """All fields are sent, with the organization of the session; the record has the command API's names."""
-    server.answer(SESSION, RECORD)
+    server.respond(SESSION, RECORD)
     record = create_new(rpc_client)
     assert record["solution_id"] == "sol_1"
     assert server.requests[-1].json == {

@@ -70,7 +70,7 @@ def test_dates(value, text):
 
 
 def test_fields_that_must_be_dates():
-    """Text in such a field is sent as a date; null is not named in `meta`; what is no timestamp is rejected."""
+    """Text in such a field is sent as a date; null is not named in `meta`; an invalid timestamp is rejected."""
     sent = encode_input({"dataAsOf": "2026-01-31", "name": "2026-01-31"}, ("dataAsOf",)).envelope(Dialect.NUMBERS)
     assert sent == {"json": {"dataAsOf": "2026-01-31T00:00:00.000Z", "name": "2026-01-31"}, "meta": [[1, "dataAsOf"]]}
     assert encode_input({"dataAsOf": None}, ("dataAsOf",)).envelope(Dialect.NUMBERS) == {"json": {"dataAsOf": None}}

@@ -38,7 +38,7 @@ def upload(client):
 
 def test_upload(server, rpc_client):
     """One part named `file` with the data's own type and a known length, within the session."""
-    server.answer(SESSION, ACCEPTED)
+    server.respond(SESSION, ACCEPTED)
     assert upload(rpc_client).ingest_id == "dsig_1"
     sent = server.requests[-1]
     assert sent.path == "/api/upload/dataset/ds_1"
@@ -64,14 +64,14 @@ def test_upload(server, rpc_client):
 )
 def test_upload_that_was_not_accepted(server, rpc_client, reply, expected, text):
     """HTTP 2xx alone proves nothing."""
-    server.answer(SESSION, reply)
+    server.respond(SESSION, reply)
     with pytest.raises(expected, match=text):
         upload(rpc_client)
 
 
 def test_upload_is_retried_completely(server, make_client):
     """After a lost response, a lost connection and a rejected session, the whole file is sent again."""
-    server.answer(SESSION, DROP, status(502), failure(401, "UNAUTHORIZED"), SESSION, ACCEPTED)
+    server.respond(SESSION, DROP, status(502), failure(401, "UNAUTHORIZED"), SESSION, ACCEPTED)
     upload(make_client(api="rpc", organization_id="org_1"))
     bodies = [request.body for request in server.requests if request.path.startswith("/api/upload")]
     assert len(bodies) == 4
@@ -82,7 +82,7 @@ def test_upload_is_retried_completely(server, make_client):
 def storage():
     """The object storage, another host."""
     with ScriptedServer() as running:
-        running.answer(Reply(200, CONTENT, content_type="text/csv"))
+        running.respond(Reply(200, CONTENT, content_type="text/csv"))
         yield running
 
 
@@ -112,7 +112,7 @@ def url(storage):
 
 def test_export(server, storage, rpc_client, export):
     """The file is fetched from the storage, which receives neither key nor session."""
-    server.answer(SESSION, url(storage))
+    server.respond(SESSION, url(storage))
     assert export(rpc_client) == (len(CONTENT), CONTENT)
     assert server.requests[-1].json == {"json": {"id": "ds_1", "format": "csv"}}
     (fetched,) = storage.requests
@@ -123,10 +123,10 @@ def test_export(server, storage, rpc_client, export):
 
 def test_url_that_has_expired(server, storage, rpc_client, export):
     """A URL that the storage refuses is replaced once."""
-    storage.answer(
+    storage.respond(
         status(403, b"<Error/>", content_type="application/xml"), Reply(200, CONTENT, content_type="text/csv")
     )
-    server.answer(SESSION, url(storage))
+    server.respond(SESSION, url(storage))
     assert export(rpc_client) == (len(CONTENT), CONTENT)
     assert len(storage.requests) == 2
 
@@ -142,8 +142,8 @@ def test_url_that_has_expired(server, storage, rpc_client, export):
 )
 def test_refused_for_good(server, storage, make_client, export, caplog, reply):
     """A storage that refuses is not asked again and again; the exception names its host, never the URL."""
-    storage.answer(reply)
-    server.answer(SESSION, url(storage))
+    storage.respond(reply)
+    server.respond(SESSION, url(storage))
     with caplog.at_level("DEBUG"), pytest.raises(PolyteiaError) as caught:
         export(make_client(api="rpc", organization_id="org_1"))
     assert storage.url in str(caught.value)
@@ -162,8 +162,8 @@ def test_refused_for_good(server, storage, make_client, export, caplog, reply):
 )
 def test_storage_out_of_order(server, storage, make_client, export, reply):
     """A failure of the storage is retried with a new URL."""
-    storage.answer(reply, Reply(200, CONTENT, content_type="text/csv"))
-    server.answer(SESSION, url(storage))
+    storage.respond(reply, Reply(200, CONTENT, content_type="text/csv"))
+    server.respond(SESSION, url(storage))
     assert export(make_client(api="rpc", organization_id="org_1", timeout=1)) == (len(CONTENT), CONTENT)
     assert [request.path for request in server.requests].count("/rpc/dataset/exportDatasetData") == 2
 
@@ -182,8 +182,8 @@ XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 )
 def test_not_the_file(server, storage, rpc_client, export, content_type, body):
     """A page, an error or another format is not taken for the file, whatever its status."""
-    storage.answer(Reply(200, body, content_type=content_type))
-    server.answer(SESSION, url(storage))
+    storage.respond(Reply(200, body, content_type=content_type))
+    server.respond(SESSION, url(storage))
     with pytest.raises(PolyteiaProtocolError):
         export(rpc_client, content_type)
 
@@ -202,15 +202,15 @@ UNUSABLE = [
 @pytest.mark.parametrize("issued", UNUSABLE)
 def test_unusable_url(server, rpc_client, export, issued):
     """A URL that is not one of a web server is not fetched."""
-    server.answer(SESSION, output({"url": issued}))
+    server.respond(SESSION, output({"url": issued}))
     with pytest.raises(PolyteiaProtocolError, match="cannot be used"):
         export(rpc_client)
 
 
 def test_incomplete_parquet(server, storage, rpc_client, export):
     """A Parquet file is checked at both ends."""
-    storage.answer(Reply(200, b"PAR1....", content_type="application/octet-stream"))
-    server.answer(SESSION, url(storage))
+    storage.respond(Reply(200, b"PAR1....", content_type="application/octet-stream"))
+    server.respond(SESSION, url(storage))
     with pytest.raises(PolyteiaProtocolError, match="incomplete Parquet file"):
         export(rpc_client, "application/vnd.apache.parquet")
 

@@ -49,7 +49,7 @@ def asking(make_client):
 )
 def test_decided(server, asking, reply, expected):
     """The response to the probe shows the API; neither the key nor a session was sent."""
-    server.answer(reply)
+    server.respond(reply)
     assert select(asking).name == expected
     (request,) = server.requests
     assert (request.path, request.json) == (PROBE, {"json": {}})
@@ -76,7 +76,7 @@ def test_decided(server, asking, reply, expected):
 )
 def test_undecided(server, asking, reply, expected):
     """Where nothing can be concluded, the exception names the extra that decides; nothing else was sent."""
-    server.answer(reply)
+    server.respond(reply)
     with pytest.raises(expected, match=r"the extra 'api' of connection 'city' \('command' or 'rpc'\)") as caught:
         select(asking)
     assert caught.value.not_applied
@@ -85,13 +85,13 @@ def test_undecided(server, asking, reply, expected):
 
 def test_outage_is_retried(server, make_client):
     """A failure of the network does not decide anything, and is retried."""
-    server.answer(DROP, status(503, b""), RPC)
+    server.respond(DROP, status(503, b""), RPC)
     assert select(make_client(api="auto", organization_id="org_1")).name == "rpc"
 
 
 def test_how_long_a_result_is_kept(server, asking, make_client, monkeypatch):
     """The RPC API is detected once per process and host; the command API, which is only probable, for five minutes."""
-    server.answer(HTML, RPC)
+    server.respond(HTML, RPC)
     assert [select(asking).name for _ in range(2)] == ["command", "command"]
     assert len(server.requests) == 1
     monkeypatch.setattr(probe, "NEGATIVE_LIFETIME", 0.0)
@@ -104,10 +104,10 @@ def test_how_long_a_result_is_kept(server, asking, make_client, monkeypatch):
 
 def test_organization_is_checked_for_the_api_found(server, make_client):
     """What the API needs is only known after the probe."""
-    server.answer(RPC)
+    server.respond(RPC)
     with pytest.raises(PolyteiaConfigurationError, match="has no organization, which the RPC API requires"):
         select(make_client(api="auto"))
-    server.answer(HTML)
+    server.respond(HTML)
     with pytest.raises(PolyteiaConfigurationError, match="which only the RPC API supports"):
         select(make_client(api="auto", organization_slug="stadt", host=server.url.replace("127.0.0.1", "localhost")))
 
@@ -121,15 +121,15 @@ def test_no_probe_where_the_connection_says(server, make_client, api):
 
 def test_key_after_a_wrong_choice(server, make_client):
     """With the wrong extra, the exception says which one to set."""
-    server.answer(HTML)
+    server.respond(HTML)
     api = select(make_client(api="rpc", organization_id="org_1", max_attempts=1))
     client = make_client(api="rpc", organization_id="org_1", max_attempts=1)
     with pytest.raises(PolyteiaError, match="set the extra 'api' of connection 'city' to 'command'"):
         client.run(api.get_dataset(DatasetRef("ds_1")))
-    server.answer(output({"code": "BAD_REQUEST"}))
+    server.respond(output({"code": "BAD_REQUEST"}))
     api = select(make_client(api="command", max_attempts=1))
     with pytest.raises(PolyteiaError, match="set the extra 'api' of connection 'city' to 'rpc'"):
         make_client(api="command", max_attempts=1).run(api.get_dataset(DatasetRef("ds_1")))
-    server.answer(SESSION, data({"id": "ds_1"}))
+    server.respond(SESSION, data({"id": "ds_1"}))
     with pytest.raises(PolyteiaError, match="to 'command'"):
         client.run(select(client).get_dataset(DatasetRef("ds_1")))

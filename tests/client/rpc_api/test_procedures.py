@@ -80,7 +80,7 @@ def test_unknown_procedure():
 @pytest.mark.parametrize("name", ["workspace/archiveWorkspace", "dpa/recordAcceptance"])
 def test_refused_procedures(name):
     """A procedure with a harmful effect is not called; the exception says why."""
-    with pytest.raises(PolyteiaConfigurationError, match="is never called"):
+    with pytest.raises(PolyteiaConfigurationError, match="cannot be called"):
         make_call(name)
 
 

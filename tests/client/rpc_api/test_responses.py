@@ -47,7 +47,7 @@ def call(client, name="dataset/getDatasetStats", given=None, **options):
 )
 def test_success(server, rpc_client, reply, expected):
     """Any 2xx in the platform's form is a success; nothing at all is the value None."""
-    server.answer(SESSION, reply)
+    server.respond(SESSION, reply)
     assert call(rpc_client) == expected
 
 
@@ -66,7 +66,7 @@ def test_success(server, rpc_client, reply, expected):
 )
 def test_not_the_platforms_form(server, rpc_client, reply):
     """Nothing else is a success, whatever its status."""
-    server.answer(SESSION, reply)
+    server.respond(SESSION, reply)
     with pytest.raises(PolyteiaProtocolError):
         call(rpc_client)
     assert len(server.requests) == 2
@@ -75,7 +75,7 @@ def test_not_the_platforms_form(server, rpc_client, reply):
 @pytest.mark.parametrize("reply", [HTML, Reply(200, b'{"data": 1}'), NO_SUCH_PATH])
 def test_other_api(server, rpc_client, reply):
     """What the host of the command API responds leads to the extra that chooses the API."""
-    server.answer(SESSION, reply)
+    server.respond(SESSION, reply)
     with pytest.raises(PolyteiaError, match=r"the command API, set the extra 'api' of connection 'city' to 'command'"):
         call(rpc_client)
 
@@ -95,7 +95,7 @@ def test_other_api(server, rpc_client, reply):
 )
 def test_errors(server, rpc_client, reply, expected):
     """The HTTP status decides the exception, in any form of the body."""
-    server.answer(SESSION, reply)
+    server.respond(SESSION, reply)
     with pytest.raises(expected) as caught:
         call(rpc_client)
     assert type(caught.value) is expected
@@ -105,7 +105,7 @@ def test_errors(server, rpc_client, reply, expected):
 
 def test_missing_field(server, rpc_client):
     """A record without an id is not a record."""
-    server.answer(SESSION, output({"slug": "a"}))
+    server.respond(SESSION, output({"slug": "a"}))
     with pytest.raises(PolyteiaProtocolError, match="missing the required field 'id'"):
         rpc_client.run(RpcAPI(rpc_client.credentials).get_dataset(DatasetRef("ds_1")))
 
@@ -113,7 +113,7 @@ def test_missing_field(server, rpc_client):
 def test_issues(server, rpc_client):
     """Issues of the input are shown with their paths, cut and without secrets."""
     issues = [{"path": ["a", 0], "message": f"got {KEY}"}, {"message": 300 * "x"}]
-    server.answer(SESSION, failure(400, "BAD_REQUEST", "invalid", issues=issues))
+    server.respond(SESSION, failure(400, "BAD_REQUEST", "invalid", issues=issues))
     with pytest.raises(PolyteiaBadRequestError, match=r"a\.0: got \*\*\*") as caught:
         call(rpc_client)
     assert KEY not in str(caught.value)
@@ -123,7 +123,7 @@ def test_issues(server, rpc_client):
 
 def test_requests(server, rpc_client):
     """The key goes into the body of the exchange only; calls carry the session."""
-    server.answer(SESSION, output({}))
+    server.respond(SESSION, output({}))
     call(rpc_client, given={"id": "ds_1"})
     exchange, sent = server.requests
     assert exchange.path == "/rpc/auth/personalAccessKey/exchange"
@@ -148,7 +148,7 @@ def test_requests(server, rpc_client):
 )
 def test_failed_exchange(server, rpc_client, reply, expected):
     """If the exchange fails, nothing else is sent: not even a write has an unknown outcome."""
-    server.answer(reply)
+    server.respond(reply)
     with pytest.raises(expected) as caught:
         call(rpc_client, "tag/createTag")
     assert type(caught.value) is expected
@@ -160,7 +160,7 @@ def test_failed_exchange(server, rpc_client, reply, expected):
 @pytest.mark.parametrize("reply", [failure(404, "NOT_FOUND"), status(404, b"Not found"), failure(500, "X"), HTML])
 def test_outcome_of_a_write(server, rpc_client, reply):
     """A 404, a 500 or a web page after a write that is not idempotent does not prove that nothing was done."""
-    server.answer(SESSION, reply)
+    server.respond(SESSION, reply)
     with pytest.raises(PolyteiaOutcomeUnknownError):
         call(rpc_client, "tag/createTag")
     assert len(server.requests) == 2
@@ -169,7 +169,7 @@ def test_outcome_of_a_write(server, rpc_client, reply):
 def test_session_is_renewed_before_it_expires(server, rpc_client, fake_time):
     """A session with less than a minute left is renewed before the next call."""
     expiring = session_until(datetime.now(UTC) + timedelta(hours=1))
-    server.answer(expiring, output(1), output(2), expiring, output(3))
+    server.respond(expiring, output(1), output(2), expiring, output(3))
     assert call(rpc_client) == 1
     fake_time.now += 3530
     assert call(rpc_client) == 2
@@ -180,7 +180,7 @@ def test_session_is_renewed_before_it_expires(server, rpc_client, fake_time):
 
 def test_session_that_seems_to_have_expired(server, rpc_client):
     """If the platform's clocks disagree, a session is used until it is rejected."""
-    server.answer(session_until(datetime.now(UTC) - timedelta(hours=1)), output(1), output(2))
+    server.respond(session_until(datetime.now(UTC) - timedelta(hours=1)), output(1), output(2))
     assert (call(rpc_client), call(rpc_client)) == (1, 2)
 
 
@@ -191,10 +191,10 @@ def session_until(expiry):
 
 def test_rejected_session(server, rpc_client):
     """A kept session that is rejected is renewed once; a new one that is rejected is final."""
-    server.answer(SESSION, output(1), failure(401, "UNAUTHORIZED"), SESSION, output(2))
+    server.respond(SESSION, output(1), failure(401, "UNAUTHORIZED"), SESSION, output(2))
     assert (call(rpc_client), call(rpc_client)) == (1, 2)
     sessions._sessions.clear()
-    server.answer(SESSION, failure(401, "UNAUTHORIZED"))
+    server.respond(SESSION, failure(401, "UNAUTHORIZED"))
     server.requests.clear()
     with pytest.raises(PolyteiaAuthenticationError):
         call(rpc_client)
@@ -204,7 +204,7 @@ def test_rejected_session(server, rpc_client):
 def test_update_without_nulls(server, rpc_client):
     """If null is rejected, empty values are sent instead; the as-of time stays null, without a date in `meta`."""
     record = {"id": "ds_1", "name": "a", "slug": "a", "description": None, "documentation": None, "data_as_of": None}
-    server.answer(SESSION, failure(400, "BAD_REQUEST"), output({"id": "ds_1"}))
+    server.respond(SESSION, failure(400, "BAD_REQUEST"), output({"id": "ds_1"}))
     rpc_client.run(RpcAPI(rpc_client.credentials).update_dataset(record, {"source": "SAP"}))
     fields = {"id": "ds_1", "name": "a", "slug": "a", "source": "SAP", "dataAsOf": None}
     assert [request.json for request in server.requests[1:]] == [
@@ -221,6 +221,6 @@ def test_update_that_would_lose_the_as_of_time(server, rpc_client):
     del record["source"]
     with pytest.raises(PolyteiaConfigurationError, match="lacks its 'source'"):
         api.update_dataset(record, {"name": "b"}, "2026-01-31T00:00:00Z")
-    server.answer(SESSION, output({"id": "ds_1"}))
+    server.respond(SESSION, output({"id": "ds_1"}))
     rpc_client.run(api.update_dataset(record, {"name": "b", "source": ""}, "2026-01-31T00:00:00Z"))
     assert server.requests[-1].json["meta"] == [[1, "dataAsOf"]]

@@ -73,7 +73,7 @@ def export(client, path, content_type="application/vnd.apache.parquet"):
 
 def test_request(server, rpc_client):
     """The solution is looked up; the dataset is named by its bare id."""
-    server.answer(SESSION, DATASET, arrow_reply(stream(TABLE)))
+    server.respond(SESSION, DATASET, arrow_reply(stream(TABLE)))
     execute(rpc_client, Query("SELECT * FROM '{{ds_1}}' WHERE a = ? AND b = $b", ["ds_1"], [1], {"b": 2}))
     assert server.requests[-1].path == "/api/query"
     sql = "SELECT * FROM 'ds_1' WHERE a = ? AND b = $b"
@@ -82,7 +82,7 @@ def test_request(server, rpc_client):
 
 def test_result(server, rpc_client):
     """Values are JSON: digits and time zones are kept, what JSON has no number for is null."""
-    server.answer(SESSION, DATASET, arrow_reply(stream(TABLE)))
+    server.respond(SESSION, DATASET, arrow_reply(stream(TABLE)))
     result = execute(rpc_client)
     json.dumps(result, allow_nan=False)
     types = {column["name"]: column["type"] for column in result["columns"]}
@@ -96,9 +96,9 @@ def test_result(server, rpc_client):
 
 def test_empty_result(server, rpc_client, tmp_path):
     """A result without rows keeps its columns, as JSON and in files."""
-    server.answer(SESSION, DATASET, arrow_reply(stream(FLAT.slice(0, 0))))
+    server.respond(SESSION, DATASET, arrow_reply(stream(FLAT.slice(0, 0))))
     assert [column["name"] for column in execute(rpc_client)["columns"]] == FLAT.column_names
-    server.answer(*2 * [DATASET, arrow_reply(stream(FLAT.slice(0, 0)))])
+    server.respond(*2 * [DATASET, arrow_reply(stream(FLAT.slice(0, 0)))])
     export(rpc_client, path := tmp_path / "a.parquet")
     assert pq.read_table(path).schema.names == FLAT.column_names
     export(rpc_client, tmp_path / "a.json", "application/json")
@@ -107,16 +107,16 @@ def test_empty_result(server, rpc_client, tmp_path):
 
 def test_files(server, rpc_client, tmp_path):
     """All batches are written, with their types."""
-    server.answer(SESSION, DATASET, arrow_reply(stream(FLAT, batches=3)))
+    server.respond(SESSION, DATASET, arrow_reply(stream(FLAT, batches=3)))
     size = export(rpc_client, path := tmp_path / "a.parquet")
     assert size == path.stat().st_size
     table = pq.read_table(path)
     assert table.num_rows == 9
     assert str(table.to_pylist()) == str(3 * FLAT.to_pylist())
-    server.answer(DATASET, arrow_reply(stream(FLAT, batches=2)))
+    server.respond(DATASET, arrow_reply(stream(FLAT, batches=2)))
     export(rpc_client, path := tmp_path / "a.csv", "text/csv")
     assert pc.read_csv(path).num_rows == 6
-    server.answer(DATASET, arrow_reply(stream(TABLE)))
+    server.respond(DATASET, arrow_reply(stream(TABLE)))
     export(rpc_client, path := tmp_path / "a.json", "application/json")
     rows = json.loads(path.read_text())
     assert [row["name"] for row in rows] == ["Müller", "", None]
@@ -125,7 +125,7 @@ def test_files(server, rpc_client, tmp_path):
 def test_session_that_ends_in_between(server, rpc_client, tmp_path):
     """A session that ends between the lookup and the query is renewed, and the query is sent once more."""
     ended = failure(401, "UNAUTHORIZED")
-    server.answer(SESSION, DATASET, ended, SESSION, arrow_reply(stream(FLAT)))
+    server.respond(SESSION, DATASET, ended, SESSION, arrow_reply(stream(FLAT)))
     export(rpc_client, path := tmp_path / "a.parquet")
     assert pq.read_table(path).num_rows == 3
     assert [request.path for request in server.requests].count("/api/query") == 2
@@ -134,7 +134,7 @@ def test_session_that_ends_in_between(server, rpc_client, tmp_path):
 def test_columns_with_one_name(server, rpc_client, tmp_path):
     """JSON cannot hold two columns of one name; none is lost silently."""
     twice = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
-    server.answer(SESSION, DATASET, arrow_reply(stream(twice)))
+    server.respond(SESSION, DATASET, arrow_reply(stream(twice)))
     with pytest.raises(PolyteiaError, match="several columns 'a'"):
         export(rpc_client, tmp_path / "a.json", "application/json")
 
@@ -146,7 +146,7 @@ LATE = pa.table({"until": pa.array([253402300799000000], pa.timestamp("us", "Etc
 @pytest.mark.parametrize("kind", ["text/csv", "application/json"])
 def test_infinity(server, rpc_client, tmp_path, kind):
     """A date without a text is not replaced by a placeholder; the exception names the column."""
-    server.answer(SESSION, DATASET, arrow_reply(stream(INFINITY)))
+    server.respond(SESSION, DATASET, arrow_reply(stream(INFINITY)))
     with pytest.raises(PolyteiaError, match="'until' contains a value that cannot be represented"):
         export(rpc_client, tmp_path / "a", kind)
     assert list(tmp_path.iterdir()) == []
@@ -154,7 +154,7 @@ def test_infinity(server, rpc_client, tmp_path, kind):
 
 def test_year_10000_in_local_time(server, rpc_client):
     """The last second of the year 9999 is a value, also in a time zone where it is the year 10000."""
-    server.answer(SESSION, DATASET, arrow_reply(stream(LATE)))
+    server.respond(SESSION, DATASET, arrow_reply(stream(LATE)))
     assert execute(rpc_client)["rows"][0][0].startswith(("9999-12-31", "10000-01-01"))
 
 
@@ -162,7 +162,7 @@ def test_year_10000_in_local_time(server, rpc_client):
 def test_text_that_is_not_utf8(server, rpc_client, tmp_path, kind):
     """Invalid text in a column is an exception of this provider, which names the column."""
     broken = pa.StringArray.from_buffers(1, pa.py_buffer(b"\x00\x00\x00\x00\x01\x00\x00\x00"), pa.py_buffer(b"\xff"))
-    server.answer(SESSION, DATASET, arrow_reply(stream(pa.table({"street": broken}))))
+    server.respond(SESSION, DATASET, arrow_reply(stream(pa.table({"street": broken}))))
     with pytest.raises(PolyteiaError, match="'street' contains a value that cannot be represented"):
         execute(rpc_client) if kind is None else export(rpc_client, tmp_path / "a", kind)
     assert list(tmp_path.iterdir()) == []
@@ -171,7 +171,7 @@ def test_text_that_is_not_utf8(server, rpc_client, tmp_path, kind):
 def test_type_that_the_format_cannot_hold(server, make_client, tmp_path):
     """The exception names the columns and their types, and the query is sent once."""
     interval = pa.table({"i": pa.array([(1, 2, 3)], pa.month_day_nano_interval())})
-    server.answer(SESSION, DATASET, arrow_reply(stream(interval)))
+    server.respond(SESSION, DATASET, arrow_reply(stream(interval)))
     with pytest.raises(PolyteiaError, match="i month_day_nano_interval"):
         export(make_client(api="rpc", organization_id="org_1"), tmp_path / "a.parquet")
     assert [request.path for request in server.requests].count("/api/query") == 1
@@ -187,13 +187,13 @@ def test_arguments_that_json_cannot_represent(server, rpc_client, value):
 
 def test_lookup_that_fails(server, make_client):
     """If the solution cannot be looked up, the statement was not sent, and is retried whatever it does."""
-    server.answer(SESSION, status(503, b""), DATASET, arrow_reply(stream(FLAT)))
+    server.respond(SESSION, status(503, b""), DATASET, arrow_reply(stream(FLAT)))
     assert execute(make_client(api="rpc", organization_id="org_1"), idempotent=False)["rows"]
 
 
 def test_nested_values_in_csv(server, rpc_client, tmp_path):
     """CSV cannot hold lists; the exception names the column."""
-    server.answer(SESSION, DATASET, arrow_reply(stream(TABLE)))
+    server.respond(SESSION, DATASET, arrow_reply(stream(TABLE)))
     with pytest.raises(PolyteiaError, match="'tags' holds lists or objects"):
         export(rpc_client, tmp_path / "a.csv", "text/csv")
 
@@ -202,7 +202,7 @@ def test_nested_values_in_csv(server, rpc_client, tmp_path):
 def test_lost_end(server, rpc_client, tmp_path, cut):
     """If the connection ends before the announced length, no file is made from what arrived."""
     content = stream(TABLE)
-    server.answer(SESSION, DATASET, arrow_reply(content[:cut], Content_Length=str(len(content)), Connection="close"))
+    server.respond(SESSION, DATASET, arrow_reply(content[:cut], Content_Length=str(len(content)), Connection="close"))
     with pytest.raises(PolyteiaTransportError):
         export(rpc_client, tmp_path / "a.parquet")
     assert list(tmp_path.iterdir()) == []
@@ -211,7 +211,7 @@ def test_lost_end(server, rpc_client, tmp_path, cut):
 @pytest.mark.parametrize("cut", [4, 300])
 def test_truncated_stream(server, rpc_client, tmp_path, cut):
     """A response that is complete as such, and contains only a part of a stream, is not a result."""
-    server.answer(SESSION, DATASET, arrow_reply(stream(TABLE)[:cut]), DATASET, arrow_reply(stream(TABLE)[:cut]))
+    server.respond(SESSION, DATASET, arrow_reply(stream(TABLE)[:cut]), DATASET, arrow_reply(stream(TABLE)[:cut]))
     with pytest.raises(PolyteiaTransportError, match="cannot be read"):
         export(rpc_client, tmp_path / "a.parquet")
     with pytest.raises(PolyteiaTransportError, match="cannot be read"):
@@ -230,7 +230,7 @@ def test_truncated_stream(server, rpc_client, tmp_path, cut):
 )
 def test_not_an_arrow_stream(server, rpc_client, tmp_path, reply):
     """Anything else is a protocol error, for results and for files."""
-    server.answer(SESSION, DATASET, reply, DATASET, reply)
+    server.respond(SESSION, DATASET, reply, DATASET, reply)
     with pytest.raises(PolyteiaError, match=r"not an Arrow stream|an HTML page"):
         execute(rpc_client)
     with pytest.raises(PolyteiaError, match=r"not an Arrow stream|an HTML page"):
@@ -240,14 +240,14 @@ def test_not_an_arrow_stream(server, rpc_client, tmp_path, reply):
 
 def test_rejected_statement(server, rpc_client):
     """An error of the platform is shown with its own text."""
-    server.answer(SESSION, DATASET, status(400, b'{"error": "no such column", "code": "query.invalid"}'))
+    server.respond(SESSION, DATASET, status(400, b'{"error": "no such column", "code": "query.invalid"}'))
     with pytest.raises(PolyteiaBadRequestError, match="no such column"):
         execute(rpc_client)
 
 
 def test_statement_that_may_write(server, rpc_client):
     """A statement that may change something is not sent twice."""
-    server.answer(SESSION, DATASET, status(502, b""))
+    server.respond(SESSION, DATASET, status(502, b""))
     with pytest.raises(PolyteiaOutcomeUnknownError):
         execute(rpc_client, idempotent=False)
     assert [request.path for request in server.requests].count("/api/query") == 1

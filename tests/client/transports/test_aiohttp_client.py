@@ -90,7 +90,7 @@ def test_both_transports_agree(server, make_client, fake_time, script, call):
         lambda: send(make_client(), call),
         lambda: run(make_config(server.url), call, fake_time=fake_time),
     ):
-        server.answer(*SCRIPTS[script])
+        server.respond(*SCRIPTS[script])
         server.requests.clear()
         before = fake_time.slept
         result = outcome(action)
@@ -100,14 +100,14 @@ def test_both_transports_agree(server, make_client, fake_time, script, call):
 
 def test_response_that_cannot_be_decompressed(server, fake_time):
     """A query is retried if the response claims to be gzip but is not."""
-    server.answer(Reply(headers={"Content-Encoding": "gzip"}, body=b"not gzip"), data({"id": "ds_1"}))
+    server.respond(Reply(headers={"Content-Encoding": "gzip"}, body=b"not gzip"), data({"id": "ds_1"}))
     assert run(make_config(server.url), fake_time=fake_time).data == {"id": "ds_1"}
 
 
 @pytest.mark.parametrize("script", [[DROP], [status(503)], [status(401)], [status(404)]])
 def test_both_transports_agree_on_the_exchange(server, make_client, fake_time, script):
     """If the key cannot be exchanged, both transports report that the call was not sent, and retry it alike."""
-    server.answer(*script)
+    server.respond(*script)
     ours = outcome(lambda: run(make_config(server.url, **ORGANIZATION), WRITE, fake_time=fake_time))
     assert ours == outcome(lambda: send(make_client(**ORGANIZATION), WRITE))
     assert ours[2]["not_applied"]
@@ -137,7 +137,7 @@ def test_netrc_does_not_replace_the_key(server, tmp_path, monkeypatch):
 
 def test_cookies_are_not_kept(server):
     """A gateway's cookie is not sent back."""
-    server.answer(data({"id": "ds_1"}, **{"Set-Cookie": "session=abc; Path=/"}))
+    server.respond(data({"id": "ds_1"}, **{"Set-Cookie": "session=abc; Path=/"}))
 
     async def twice(client):
         await send(client, QUERY)
@@ -231,7 +231,7 @@ class Platform:
 def test_concurrent_calls_share_an_exchange(server):
     """50 concurrent calls exchange the key once, and once more when the token is rejected for all of them."""
     platform = Platform()
-    server.answer(platform)
+    server.respond(platform)
 
     async def use(client):
         await asyncio.gather(*(send(client, QUERY) for _ in range(50)))
@@ -245,7 +245,7 @@ def test_concurrent_calls_share_an_exchange(server):
 
 def test_exchange_is_shared_until_its_token_is_delivered(server):
     """A call that arrives between the end of the exchange and the delivery of its token does not start a second one."""
-    server.answer(Platform())
+    server.respond(Platform())
 
     async def use(client):
         states = []
@@ -265,7 +265,7 @@ def test_exchange_is_shared_until_its_token_is_delivered(server):
 
 def test_cancelled_caller_does_not_cancel_the_exchange(server):
     """If the first of two callers is cancelled during the exchange, the second receives its response."""
-    server.answer(Platform())
+    server.respond(Platform())
 
     async def use(client):
         first, second = (asyncio.create_task(send(client, QUERY)) for _ in range(2))
@@ -279,7 +279,7 @@ def test_cancelled_caller_does_not_cancel_the_exchange(server):
 
 def test_failed_exchange_fails_each_call_separately(server, fake_time):
     """Calls that share a failed exchange each raise an exception with their own number of attempts."""
-    server.answer(DROP)
+    server.respond(DROP)
 
     async def use(client):
         return await asyncio.gather(send(client, QUERY), send(client, QUERY), return_exceptions=True)
@@ -292,7 +292,7 @@ def test_failed_exchange_fails_each_call_separately(server, fake_time):
 
 def test_tokens_are_masked(server):
     """The access token is passed to `on_secret`."""
-    server.answer(Platform())
+    server.respond(Platform())
     masked = []
 
     async def mask(secret):
@@ -304,7 +304,7 @@ def test_tokens_are_masked(server):
 
 def test_no_secret_in_any_log(server, caplog):
     """Neither the key nor the token is in any log record at DEBUG, including those of aiohttp and asyncio."""
-    server.answer(Platform(), status(401), status(401))
+    server.respond(Platform(), status(401), status(401))
     with caplog.at_level(logging.DEBUG):
         outcome(lambda: run(make_config(server.url, **ORGANIZATION)))
     assert "get_dataset" in caplog.text
@@ -323,7 +323,7 @@ def test_no_request_waits_for_another(server):
             silent.wait(10)
         return data({"id": "ds_1"})
 
-    server.answer(respond)
+    server.respond(respond)
     hanging = make_call("query", "get_dataset", {"id": "ds_2"})
 
     async def use(client):

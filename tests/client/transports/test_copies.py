@@ -44,7 +44,7 @@ def query(server):
 
 def test_many_connections_hang(server, query):
     """However many copies hang, the first one that does not is enough."""
-    server.answer(*[HANG] * 7, data(FOUND))
+    server.respond(*[HANG] * 7, data(FOUND))
     found, seconds = query()
     assert found == FOUND
     assert seconds < 5
@@ -53,7 +53,7 @@ def test_many_connections_hang(server, query):
 
 def test_a_copy_fails(server, query):
     """If a copy fails while another one hangs, the next one follows when it would have followed anyway."""
-    server.answer(HANG, DROP, DROP, data(FOUND))
+    server.respond(HANG, DROP, DROP, data(FOUND))
     found, seconds = query()
     assert found == FOUND
     assert 3 * HEDGING_DELAY <= seconds < 5
@@ -61,7 +61,7 @@ def test_a_copy_fails(server, query):
 
 def test_all_copies_fail(server, query):
     """A request fails with its last copy, if no other is left."""
-    server.answer(DROP)
+    server.respond(DROP)
     with pytest.raises(PolyteiaTransportError):
         query(hedging_delay=5)  # within which a busy machine notices that the connection ends, too
     assert len(server.requests) == 1
@@ -69,7 +69,7 @@ def test_all_copies_fail(server, query):
 
 def test_nothing_ever_responds(server, query):
     """The total timeout counts for all copies together."""
-    server.answer(HANG)
+    server.respond(HANG)
     started = time.monotonic()
     with pytest.raises(PolyteiaTransportError, match="no complete response"):
         query(timeout=(0.3, 0.5))
@@ -86,7 +86,7 @@ def test_slow_platform(server, query):
             hanging.append(server.hanging)
         return data(FOUND)
 
-    server.answer(slow, HANG)
+    server.respond(slow, HANG)
     found, _ = query()
     assert found == FOUND
     assert len(server.requests) >= 8
@@ -96,7 +96,7 @@ def test_slow_platform(server, query):
 
 def test_always_slow_platform(server, query):
     """Where every response takes long, requests are soon no longer sent several times."""
-    server.answer(lambda _: time.sleep(3 * HEDGING_DELAY) or data(FOUND))
+    server.respond(lambda _: time.sleep(3 * HEDGING_DELAY) or data(FOUND))
     query(number=12)
     assert 12 < len(server.requests) < 30  # about 16 without other load, and 36 if nothing was learned
     server.requests.clear()

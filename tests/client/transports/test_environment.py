@@ -190,7 +190,7 @@ def test_connection_overrides_the_environment(make_config, proxies, ask):
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
-        ("ftp://127.0.0.1:1", "its scheme is none of"),
+        ("ftp://127.0.0.1:1", "its scheme must be one of"),
         ("http://[::1", "its host or port cannot be read"),
         ("127.0.0.1:port", "its host or port cannot be read"),
         ("::1", "its host or port cannot be read"),

@@ -24,6 +24,8 @@ from airflow_provider_polyteia.client.command_api.protocol import make_call
 from airflow_provider_polyteia.client.transports.aiohttp_client import MAX_COPIES, AsyncPolyteiaClient
 from airflow_provider_polyteia.exceptions import PolyteiaError
 
+pytestmark = pytest.mark.slow  # waits for real timeouts
+
 QUERY = make_call("query", "get_dataset", {"id": "ds_1"}, required_field="id")
 WRITE = make_call("command", "create_tag", {"organization_id": "org_1", "name": "x"})
 SETUPS = ["plain", "TLS", "proxy and TLS", "proxy with TLS and TLS"]
@@ -51,7 +53,7 @@ def setup(request, authority, tmp_path):
         ScriptedServer(context) as server,
         Relay(None if is_proxy else ("127.0.0.1", server.port), ssl_context=context if has_tls else None) as relay,
     ):
-        server.answer(data({"id": "ds_1"}, Connection="close"))  # so that each request needs a new connection
+        server.respond(data({"id": "ds_1"}, Connection="close"))  # so that each request needs a new connection
         host = server.url if is_proxy else server.url.replace(str(server.port), str(relay.port))
         if is_proxy:
             extra["proxies"] = {"https": f"{'https' if has_tls else 'http'}://localhost:{relay.port}"}
@@ -245,7 +247,7 @@ def test_write_is_not_copied(setup):
     async def use(client):
         await works(client)
         server.requests.clear()
-        server.answer(lambda _: time.sleep(0.1) or data({"id": "tag_1"}))
+        server.respond(lambda _: time.sleep(0.1) or data({"id": "tag_1"}))
         await send(client, WRITE, hedging_delay=0.01)
         assert len(server.requests) == 1
 

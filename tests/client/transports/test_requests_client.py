@@ -75,7 +75,7 @@ def test_netrc_does_not_replace_the_key(server, client, tmp_path, monkeypatch):
 
 def test_cookies_are_not_kept(server, client):
     """A gateway's cookie is not sent back."""
-    server.answer(data({}, **{"Set-Cookie": "sticky=1; Path=/"}))
+    server.respond(data({}, **{"Set-Cookie": "sticky=1; Path=/"}))
     send(client, make_call("query", "get_dataset", {"id": "ds_1"}))
     send(client, make_call("query", "get_dataset", {"id": "ds_1"}))
     assert "cookie" not in server.requests[1].headers
@@ -84,7 +84,7 @@ def test_cookies_are_not_kept(server, client):
 @pytest.mark.parametrize("code", [301, 302, 307, 308])
 def test_redirects_are_not_followed(server, client, code):
     """A redirect fails after one request: following it would turn POST into GET and forward the key."""
-    server.answer(status(code, b"", location=server.url + "/elsewhere"))
+    server.respond(status(code, b"", location=server.url + "/elsewhere"))
     with pytest.raises(Exception, match="a redirect, which is never followed") as caught:
         send(client, make_call("query", "get_dataset", {"id": "ds_1"}))
     assert (len(server.requests), caught.value.http_status) == (1, code)
@@ -149,7 +149,7 @@ def test_token_exchange(server, make_client):
     """The key is exchanged once, and all calls use the token (docs/platform-api.md#token-exchange)."""
     secrets = []
     client = make_client(organization_id="org_1", on_secret=secrets.append)
-    server.answer(exchange("tok-A-123"), data(1), data(2))
+    server.respond(exchange("tok-A-123"), data(1), data(2))
     call = make_call("query", "get_dataset", {"id": "ds_1"})
     assert [send(client, call).data, send(client, call).data] == [1, 2]
     first, second, third = server.requests
@@ -166,7 +166,7 @@ def test_token_exchange(server, make_client):
 def test_token_is_renewed_once(server, make_client, rejection):
     """If a token is rejected, the key is exchanged once more and the call, even a create, is sent again."""
     client = make_client(organization_id="org_1")
-    server.answer(exchange("tok-A-123"), data(1), rejection, exchange("tok-B-456"), data(2))
+    server.respond(exchange("tok-A-123"), data(1), rejection, exchange("tok-B-456"), data(2))
     send(client, make_call("query", "get_dataset", {"id": "ds_1"}))
     assert send(client, make_call("command", "create_tag", {"name": "x"})).data == 2
     assert server.requests[-1].headers["authorization"] == "Bearer tok-B-456"
@@ -175,7 +175,7 @@ def test_token_is_renewed_once(server, make_client, rejection):
 def test_second_rejection_is_final(server, make_client, fake_time):
     """If a new token is rejected, the call fails immediately, without retries."""
     client = make_client(organization_id="org_1")
-    server.answer(exchange("tok-A-123"), data(1), status(401), exchange("tok-B-456"), status(401))
+    server.respond(exchange("tok-A-123"), data(1), status(401), exchange("tok-B-456"), status(401))
     send(client, make_call("query", "get_dataset", {"id": "ds_1"}))
     with pytest.raises(PolyteiaAuthenticationError):
         send(client, make_call("query", "get_dataset", {"id": "ds_1"}))
@@ -184,7 +184,7 @@ def test_second_rejection_is_final(server, make_client, fake_time):
 
 def test_invalid_key_at_the_exchange(server, make_client):
     """HTTP 401 at the exchange fails immediately as an invalid key (docs/platform-api.md#error-bodies, no. 1)."""
-    server.answer(status(401, b'{"error": "Unauthorized"}'))
+    server.respond(status(401, b'{"error": "Unauthorized"}'))
     with pytest.raises(PolyteiaAuthenticationError, match="create a new key"):
         send(make_client(organization_id="org_1"), make_call("query", "get_dataset", {"id": "ds_1"}))
     assert len(server.requests) == 1
@@ -192,7 +192,7 @@ def test_invalid_key_at_the_exchange(server, make_client):
 
 def test_unknown_organization(server, make_client):
     """After HTTP 404 at the exchange the exception names the organization and the extra (error body no. 2)."""
-    server.answer(status(404, b'{"code": 404, "message": "not found"}'))
+    server.respond(status(404, b'{"code": 404, "message": "not found"}'))
     with pytest.raises(PolyteiaConfigurationError, match="'org_9' set in its extra 'organization_id'"):
         send(make_client(organization_id="org_9"), make_call("query", "get_dataset", {"id": "ds_1"}))
     assert len(server.requests) == 1
@@ -201,7 +201,7 @@ def test_unknown_organization(server, make_client):
 def test_write_is_retried_after_a_failed_exchange(server, make_client):
     """A write whose token exchange failed was not sent, so it is retried."""
     client = make_client(organization_id="org_1")
-    server.answer(status(502), exchange("tok-A-123"), data({"id": "tag_1"}))
+    server.respond(status(502), exchange("tok-A-123"), data({"id": "tag_1"}))
     assert send(client, make_call("command", "create_tag", {"name": "x"})).data == {"id": "tag_1"}
 
 

@@ -99,10 +99,10 @@ def test_documented_errors_match(golden, api, sandbox, connect):
     api.new_dataset("taken")
     params = {"name": "Again", "solution_id": SANDBOX_SOLUTION_ID, "slug": "taken"}
     collision = api.command("create_dataset", **params)
-    foreign = api.send("PUT", "/auth/pak/token", json={"organization_id": "org_00000000000000000000"})
+    unknown = api.send("PUT", "/auth/pak/token", json={"organization_id": "org_00000000000000000000"})
     body = {"organization_id": SANDBOX_ORGANIZATION_ID}
     invalid_key = connect(sandbox, "invalid").send("PUT", "/auth/pak/token", json=body)
-    seen = [(response.status_code, response.json()) for response in (collision, foreign, invalid_key)]
+    seen = [(response.status_code, response.json()) for response in (collision, unknown, invalid_key)]
     assert seen == [
         error(golden, "slug exists already"),
         error(golden, "unknown organization at the token exchange"),

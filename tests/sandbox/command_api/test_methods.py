@@ -278,9 +278,9 @@ def test_removed_members_lose_their_roles(command, query):
 def test_roles_of_unknown_users_are_rejected(api, command, query):
     """A role needs a member or group of the resource's organization. Removing one needs neither."""
     other = command("create_organization", name="Kreis")["id"]
-    foreign = command("create_group", organization_id=other, name="G")["id"]
+    outsider = command("create_group", organization_id=other, name="G")["id"]
     resource = {"resource_id": SANDBOX_SOLUTION_ID}
-    for holder in ("usr_unknown", "grp_unknown", foreign, 1, ["usr_1"]):
+    for holder in ("usr_unknown", "grp_unknown", outsider, 1, ["usr_1"]):
         assignments = [{"id": SANDBOX_USER_ID, "role": "admin"}, {"id": holder, "role": "viewer"}]
         refused = api.command("bulk_role_update", **resource, assignments=assignments, unassignments=[])
         assert refused.json()["error"]["code"] in (400, 404)

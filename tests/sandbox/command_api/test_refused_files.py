@@ -14,7 +14,7 @@ from airflow_provider_polyteia.exceptions import (
 )
 from airflow_provider_polyteia.hooks.polyteia import PolyteiaHook
 
-pytestmark = pytest.mark.integration  # waits for real timeouts, processes and signals
+pytestmark = pytest.mark.slow  # waits for real timeouts, processes and signals
 
 CSV = b"id,name\n1,a\n"
 QUERY = "FROM '{{%s}}'"

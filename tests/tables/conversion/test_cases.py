@@ -113,7 +113,7 @@ CONVERTED = {
 REFUSED = {
     ("html.csv", None): "it is an HTML page",
     ("empty.csv", None): "it is empty (0 bytes)",
-    ("err.json", None): "it is one JSON object, no list",
+    ("err.json", None): "it is one JSON object, not a list",
     ("alt.xls", None): "it is an HTML page, not a workbook",
     ("preamble.csv", None): "whose table seems to begin in line 4. Set 'skip' in the argument 'convert' to 3",
     ("ragged.csv", None): "whose line 3 has 2 columns, not 3",

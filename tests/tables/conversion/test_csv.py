@@ -90,7 +90,7 @@ def test_names(convert, caplog):
     types, rows = convert("Name;name;;a;\nx;y;z;1;\n")
     assert list(types) == ["Name", "name_2", "column_3", "a"]
     assert rows == [{"Name": "x", "name_2": "y", "column_3": "z", "a": 1}]
-    assert "Column 2 has the name 'name' of a column before it, and becomes 'name_2'." in caplog.text
+    assert "Column 2 repeats the name 'name' and is renamed to 'name_2'." in caplog.text
 
 
 def test_values_far_behind_without_a_name(convert):

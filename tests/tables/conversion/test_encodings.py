@@ -117,9 +117,11 @@ def test_undefined_byte(text, byte):
     )
 
 
-@pytest.mark.parametrize(("damage", "column"), DAMAGE)
-@pytest.mark.parametrize("text", UNICODE)
-@pytest.mark.parametrize("rows", [1, 5_000])
+@pytest.mark.parametrize(
+    ("text", "damage", "column", "rows"),
+    [(text, *DAMAGE[number % len(DAMAGE)], 1) for number, text in enumerate(UNICODE)]
+    + [(UNICODE[0], *damage, 5_000) for damage in DAMAGE],
+)
 def test_damaged_utf8(text, damage, column, rows):
     """One byte makes no other encoding of a file in UTF-8, wherever it is."""
     lines = f"1;{text}\n".encode() * rows

@@ -210,7 +210,7 @@ def test_declared_types(convert):
 @pytest.mark.parametrize(
     ("content", "why"),
     {
-        "an error": ('{"error":"unauthorized"}', "one JSON object, no list. Check what delivers"),
+        "an error": ('{"error":"unauthorized"}', "one JSON object, not a list. Check the source"),
         "several lists": (
             '{"a":[{}],"b":{"c":[]}}',
             "to the key of its list: 'a', 'b.c'",
@@ -229,7 +229,7 @@ def test_declared_types(convert):
         "an empty key": ('[{"b":2},{"":"Meier","b":2}]', "record 2 has an empty key"),
         "a repeated key": ('[{"a":1,"a":"Meier"}]', "record 1 has the key 'a' twice"),
         "a number among records": ('[{"a":1},5]', "record 2 is not an object, but a number"),
-        "a text among records": ('[{"a":1},"Meier"]', "record 2 is not an object, but a text"),
+        "a text among records": ('[{"a":1},"Meier"]', "record 2 is not an object, but a string"),
         "lists": ("[[1],[2]]", "record 1 is not an object, but a list"),
         "null first": ('[null,{"a":1}]', "record 1 is not an object, but null"),
         "null last": ('[{"a":[null]}, null]', "record 2 is not an object, but null"),

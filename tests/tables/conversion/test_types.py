@@ -160,12 +160,12 @@ def test_declared(convert, declared, values, sql_type, expected):
 
 
 UNFIT = {
-    "text": ("DATE", ["2026-12-31", "Müller"], "line 3, column 'v': a text of 6 characters"),
-    "behind the sample": ("DATE", ["2026-12-31"] * 6_000 + ["x"], "line 6002, column 'v': a text of 1 character "),
+    "text": ("DATE", ["2026-12-31", "Müller"], "line 3, column 'v': a string of 6 characters"),
+    "behind the sample": ("DATE", ["2026-12-31"] * 6_000 + ["x"], "line 6002, column 'v': a string of 1 character "),
     "decimal places": ("DECIMAL(12,1)", ["1,5", "1,25"], "line 3, column 'v': a number with a decimal comma"),
     "too large": ("TINYINT", ["1", "300"], "line 3, column 'v': a whole number"),
     "a German date": ("INTEGER", ["31.12.2026"], "line 2, column 'v': a German date"),
-    "a line break before": ("INTEGER", ['"x\ny"'], "line 2, column 'v': a text of 3 characters"),
+    "a line break before": ("INTEGER", ['"x\ny"'], "line 2, column 'v': a string of 3 characters"),
     "both kinds of dates": ("DATE", ["2026-12-31", "31.12.2026"], "several lines, column 'v'"),
 }
 

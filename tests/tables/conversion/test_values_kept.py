@@ -204,7 +204,7 @@ def test_columns_of_any_name():
     """The exception for an unfit value does not depend on the names of the columns."""
     for source in (named(b"number;value\n1;x\n", "x.csv"), named(b"id;number\n1;x\n", "x.csv")):
         column = "value" if b"value" in source.getvalue() else "number"
-        with pytest.raises(PolyteiaDataError, match=f"line 2, column '{column}': a text of 1 character"):
+        with pytest.raises(PolyteiaDataError, match=f"line 2, column '{column}': a string of 1 character"):
             converted(source, {"columns": {column: "INTEGER"}})
 
 
@@ -213,7 +213,7 @@ def test_no_value_as_a_name():
     with pytest.raises(PolyteiaDataError, match=r"has no column 'Nme', .* it has 3 columns") as refused:
         converted(named(b"1;Meier;Hans\n2;Kunz;Eva\n", "x.csv"), {"columns": {"Nme": "VARCHAR"}})
     assert "Meier" not in str(refused.value)
-    with pytest.raises(PolyteiaDataError, match="Do you mean 'Name'"):
+    with pytest.raises(PolyteiaDataError, match="Did you mean 'Name'"):
         converted(named(b"id;Name\n1;x\n", "x.csv"), {"columns": {"Nme": "VARCHAR"}})
 
 

@@ -25,6 +25,7 @@ def path(tmp_path):
     return str(found)
 
 
+@pytest.mark.slow
 def test_wide_rows(path, monkeypatch, caplog):
     """They are written in one thread, which needs less memory, and keep their order."""
     caplog.set_level("INFO")

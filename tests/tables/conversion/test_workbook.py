@@ -345,7 +345,7 @@ def test_options():
     assert converted(workbook(A=rows), {"nullstr": "k.A."})[1] == [{"a": None, "b": 1.5}, {"a": 5, "b": 2.0}]
     types, _ = converted(workbook(A=rows), {"nullstr": ["k.A."], "columns": {"a": "VARCHAR", "b": "DECIMAL(9,2)"}})
     assert types == {"a": "string", "b": "decimal128(9, 2)"}
-    with pytest.raises(PolyteiaDataError, match="row 2, column 'a': a text of 4 characters does not fit"):
+    with pytest.raises(PolyteiaDataError, match="row 2, column 'a': a string of 4 characters does not fit"):
         converted(workbook(A=rows), {"columns": {"a": "INTEGER"}})
 
 

@@ -205,7 +205,7 @@ def test_refused_cases(place, name):
     kind = BY_EXTENSION[Path(name).suffix]
     with pytest.raises(PolyteiaDataError) as caught:
         check_file(place(name, (CASES / name).read_bytes()), kind)
-    assert f", but is {REFUSED_CASES[name]}" in str(caught.value)
+    assert f": it is {REFUSED_CASES[name]}" in str(caught.value)
     assert repr(name) in str(caught.value)
     assert caught.value.not_applied
     assert not isinstance(caught.value, AirflowFailException)  # a later attempt may find a better file

@@ -73,7 +73,7 @@ def test_types(rows):
 
 
 def test_infinite_dates():
-    """Infinity is no date of Parquet: it becomes NULL."""
+    """Parquet has no infinite dates: they become NULL."""
     found = read("SELECT date 'infinity' AS a, timestamp '-infinity' AS b, timestamptz 'infinity' AS c")
     assert found.to_pylist() == [{"a": None, "b": None, "c": None}]
 
@@ -129,7 +129,7 @@ def test_names():
 
 
 def test_show():
-    """Statements that are no part of another one."""
+    """A statement that cannot be a subquery is run as it is."""
     assert read("SHOW TABLES").schema.names == ["name"]
     with pytest.raises(ReadError, match="ParserException: Parser Error: syntax error"):
         read("SELECT FROM WHERE")
