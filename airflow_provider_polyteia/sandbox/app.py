@@ -53,6 +53,7 @@ def build_app(api: Api, platform: Platform, faults: Faults, recorder: Recorder, 
     routes += [Route(route.path, serve(route)) for route in unknown]
     app = Starlette(routes=routes, middleware=[Middleware(RequestGuard, hosts=hosts)])
     app.state.platform, app.state.faults, app.state.recorder = platform, faults, recorder
+    app.state.calls = api.calls
     return app
 
 
@@ -74,10 +75,13 @@ class ServedEndpoint:
         started = time.perf_counter()
         try:
             recorded = connection.recorded = await self._record(request)
-            await self._serve(connection, request, recorded)
+            try:
+                await self._serve(connection, request, recorded)
+            finally:
+                recorded.seconds = time.perf_counter() - started
         except (ClientDisconnect, asyncio.CancelledError):  # cancelled when the sandbox stops
             return
-        self._log(recorded, time.perf_counter() - started)
+        self._log(recorded, recorded.seconds)
 
     async def _record(self, request: Request) -> RecordedRequest:
         body = b"" if self._route.streamed else await request.body()
@@ -133,8 +137,7 @@ class ServedEndpoint:
 
     def _log(self, recorded: RecordedRequest, seconds: float) -> None:
         """Log one line per request. Unknown names are not logged because they could contain secrets."""
-        is_known = recorded.name in self._api.calls.known
-        name = recorded.name if is_known else f"{recorded.method} (not an API call)"
+        name = recorded.label(self._api.calls.known)
         error = f", error {recorded.error}" if recorded.error else ""
         fault = f", fault {recorded.fault}" if recorded.fault else ""
         logger.info("%s %s%s%s %.1f ms", name, recorded.status or "no response", error, fault, seconds * 1000)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Container
 
 MAX_REQUESTS = 10_000
 
@@ -26,6 +31,8 @@ class RecordedRequest:
     :param fault: Fault that was applied to the call, as written by the user.
     :param error: Code of the business error that was sent.
     :param status: HTTP status that was sent. None before the response, or if no response was sent.
+    :param received_at: Time at which the request was received, in UTC.
+    :param seconds: Time in seconds until the response was sent or the connection closed. None before that.
     """
 
     name: str
@@ -39,6 +46,12 @@ class RecordedRequest:
     fault: str | None = None
     error: int | None = None
     status: int | None = None
+    received_at: datetime = field(default_factory=lambda: datetime.now(UTC), repr=False)
+    seconds: float | None = field(default=None, repr=False)
+
+    def label(self, known: Container[str]) -> str:
+        """Return the name of a known call, or only the HTTP method, because other names could contain secrets."""
+        return self.name if self.name in known else f"{self.method} (not an API call)"
 
 
 @dataclass
@@ -56,6 +69,12 @@ class Recorder:
         """Record a request."""
         self.requests.append(request)
         self.counts[request.name] += 1
+
+    def latest(self, period: timedelta) -> list[RecordedRequest]:
+        """Return the requests of the last `period`, newest first."""
+        start = datetime.now(UTC) - period
+        newest_first = reversed(list(self.requests))
+        return list(itertools.takewhile(lambda request: request.received_at >= start, newest_first))
 
     def clear(self) -> None:
         """Remove all requests and reset their counts. The number of connections is not reset."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import json
 import socket
 import threading
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -13,13 +12,13 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from airflow_provider_polyteia.sandbox import constants
 from airflow_provider_polyteia.sandbox.app import build_app, logger
 from airflow_provider_polyteia.sandbox.backend import summaries
 from airflow_provider_polyteia.sandbox.backend.access import Caller
 from airflow_provider_polyteia.sandbox.backend.ingests import fail_interrupted_ingests
 from airflow_provider_polyteia.sandbox.backend.platform import Platform, Session, UploadTarget
 from airflow_provider_polyteia.sandbox.command_api import COMMAND_API
+from airflow_provider_polyteia.sandbox.connection import airflow_connection
 from airflow_provider_polyteia.sandbox.faults import Faults
 from airflow_provider_polyteia.sandbox.options import Options
 from airflow_provider_polyteia.sandbox.recorder import RecordedRequest, Recorder
@@ -153,11 +152,7 @@ class Sandbox:
 
         :param password: Key of the connection. Default: the first key with full access.
         """
-        extra = {"api": self.options.api}
-        if self.options.api == "rpc":
-            extra["organization_id"] = constants.SANDBOX_ORGANIZATION_ID
-        connection = {"conn_type": "polyteia", "host": self.base_url, "password": password or self.pak, "extra": extra}
-        return json.dumps(connection)
+        return airflow_connection(self.options.api, self.base_url, password or self.pak)
 
     @property
     def datasets(self) -> list[dict[str, Any]]:

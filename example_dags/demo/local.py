@@ -7,7 +7,7 @@ import signal
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((ROOT / "example_dags").glob("example_*.py"))
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def connection(base_url: str, key: str) -> dict[str, str]:
-    """The fields of an Airflow connection to the sandbox."""
-    return {"conn_type": "polyteia", "host": base_url, "password": key}
+def connection(base_url: str, key: str) -> dict[str, Any]:
+    """Return the fields of an Airflow connection to the sandbox. Links of tasks open the sandbox's pages."""
+    extra = {"api": "command", "ui_url": f"{base_url}/ui/datasets/{{dataset_id}}"}
+    return {"conn_type": "polyteia", "host": base_url, "password": key, "extra": extra}
 
 
 @contextmanager

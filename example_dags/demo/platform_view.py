@@ -46,7 +46,7 @@ class PlatformView:
         )
 
     def _sql(self, dataset_id: str, sql: str) -> dict[str, Any]:
-        answer: dict[str, Any] = self._post(
+        result: dict[str, Any] = self._post(
             "/api/execute_sql",
             command="execute_sql",
             sql=sql % dataset_id,
@@ -54,15 +54,15 @@ class PlatformView:
             args=[],
             named_args={},
         )
-        return answer
+        return result
 
     def _post(self, path: str, *, query: str | None = None, command: str | None = None, **params: Any) -> Any:
         call = {"query": query} if query else {"command": command}
-        answer = requests.post(
+        response = requests.post(
             f"{self._base_url}{path}", json=call | {"params": params}, headers=self._headers, timeout=30
         )
-        answer.raise_for_status()
-        body = answer.json()
+        response.raise_for_status()
+        body = response.json()
         if "error" in body:
-            raise RuntimeError(f"The platform refused {query or command}: {body['error']}")
+            raise RuntimeError(f"The platform rejected {query or command}: {body['error']}")
         return body["data"]

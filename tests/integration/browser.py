@@ -32,6 +32,7 @@ Found = TypeVar("Found")
 TIMEOUT = 60.0  # seconds; pages take one or two unless the machine is busy
 POLL_INTERVAL = 0.1
 WIDTH, HEIGHT = 1280, 960
+TALL = (WIDTH, 3 * HEIGHT)
 PACKAGES = ("chromium", "chromium-driver")
 # The directory for screenshots for the documentation. Default: none are saved.
 SCREENSHOTS = os.environ.get("POLYTEIA_SCREENSHOTS")
@@ -151,6 +152,10 @@ class Browser:
         """Run JavaScript in the page."""
         return self.driver.execute_script(script, *arguments)
 
+    def hide(self, css: str) -> None:
+        """Make an element invisible that would be cut off in a screenshot."""
+        self.run("arguments[0].style.visibility = 'hidden'", self.find(css))
+
     def external_requests(self) -> list[str]:
         """Return the URLs on other machines that pages have requested since the last call."""
         messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
@@ -163,15 +168,18 @@ class Browser:
         """Return the errors that pages have logged to the console since the last call."""
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
-    def screenshot(self, name: str, css: str = "") -> None:
-        """Save a screenshot of the page, or of one of its elements, if POLYTEIA_SCREENSHOTS is set."""
+    def screenshot(self, name: str, css: str = "", size: tuple[int, int] = (WIDTH, HEIGHT)) -> None:
+        """Save a screenshot of the page, or of one of its elements, if POLYTEIA_SCREENSHOTS is set.
+
+        :param size: Width and height of the window, which must contain the element. Default: that of all tests.
+        """
         if not SCREENSHOTS:
             return
         folder = Path(SCREENSHOTS)
         folder.mkdir(parents=True, exist_ok=True)
-        if css:  # the screenshot contains only what is in the window
-            self.resize(WIDTH, 3 * HEIGHT)
-            self.wait(lambda: self.run(_IS_IN_WINDOW, self.find(css), 3 * HEIGHT), f"window that contains {css!r}")
+        self.resize(*size)
+        if css:
+            self.wait(lambda: self.run(_IS_IN_WINDOW, self.find(css), size[1]), f"window that contains {css!r}")
         self.driver.execute_async_script(_WAIT_FOR_ANIMATIONS)
         picture = self.find(css).screenshot_as_png if css else self.driver.get_screenshot_as_png()
         (folder / f"{name}.png").write_bytes(picture)

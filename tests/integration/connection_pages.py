@@ -9,6 +9,11 @@ if TYPE_CHECKING:
     from browser import Browser
 
 
+# The page of a task in Airflow 3 without the grid, and the button on the border between them.
+TASK_PAGE = "#details-panel"
+TASK_PAGE_TOGGLE = "[aria-label='Collapse Details Panel']"
+
+
 @dataclass(frozen=True)
 class Field:
     """A form field as the user sees it."""
@@ -34,6 +39,7 @@ class ConnectionPages3:
 
     name = "airflow3"
     form = "[role=dialog]"
+    window = (1000, 460)  # for screenshots of the list
 
     def __init__(self, browser: Browser, url: str, username: str, password: str) -> None:
         self.browser, self.url = browser, url
@@ -110,6 +116,7 @@ class ConnectionPages2:
 
     name = "airflow2"
     form = "#model_form"
+    window = (1280, 960)  # for screenshots of the form
 
     def __init__(self, browser: Browser, url: str, username: str, password: str) -> None:
         self.browser, self.url = browser, url

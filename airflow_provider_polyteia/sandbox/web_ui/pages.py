@@ -1,77 +1,62 @@
-"""Web pages that show the content of the sandbox. They do not need or show a key."""
+"""Web pages that show the content of the sandbox. They do not need a key, and show only the well-known one."""
 
 from __future__ import annotations
 
-import asyncio
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from starlette.routing import Route
 
-from airflow_provider_polyteia.sandbox.backend import summaries, tabular
+from airflow_provider_polyteia.sandbox.backend import summaries
 from airflow_provider_polyteia.sandbox.options import API_TITLES
-from airflow_provider_polyteia.sandbox.web_ui.html import Count, code, link, page, table, to_html
+from airflow_provider_polyteia.sandbox.web_ui import formats, sections
+from airflow_provider_polyteia.sandbox.web_ui.html import (
+    Markup,
+    code,
+    copyable,
+    copyable_id,
+    fields_table,
+    heading,
+    link,
+    paragraph,
+    record_table,
+    table,
+)
+from airflow_provider_polyteia.sandbox.web_ui.layout import page
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from starlette.requests import Request
     from starlette.responses import Response
 
     from airflow_provider_polyteia.sandbox.backend.platform import Platform
     from airflow_provider_polyteia.sandbox.backend.store import Record
 
-MAX_DATASETS = 200
 MAX_ROWS = 20
-_NOT_FOUND = 404
+_NAVIGATION = Markup(
+    '<nav><a href="#connection">Connection</a><a href="#datasets">Datasets</a><a href="#last-upload">Last upload</a>'
+    '<a href="#requests">Requests</a></nav>'
+)
 
 
 def _missing(kind: str) -> Response:
-    return page("Not found", f"<p>This {kind} does not exist or was deleted.</p>", status=_NOT_FOUND)
+    return page("Not found", paragraph(f"This {kind} does not exist or was deleted."), status=HTTPStatus.NOT_FOUND)
 
 
 async def start(request: Request) -> Response:
-    """Return the page of organizations, workspaces, solutions and the newest datasets."""
-    platform: Platform = request.app.state.platform
-    store = platform.store
-    parts = [f"<p>It serves the {to_html(API_TITLES[platform.options.api])}.</p>"]
-    for organization in store.all("organization"):
-        parts.append(f"<h2>{to_html(organization['name'])} {code(organization['id'])}</h2>")
-        rows: list[list[Any]] = []
-        for workspace in _inside("organization", organization, store.all("workspace")):
-            solutions = _inside("workspace", workspace, store.all("solution"))
-            rows += [_solution_row(workspace, solution) for solution in solutions or [None]]
-        parts.append(table(("Workspace", "Solution", "Id", "Description"), rows))
-    parts.append("<h2>Datasets</h2>")
-    parts.append(await _datasets(platform, store.all("dataset")))
-    return page("Content of this sandbox", *parts)
-
-
-def _solution_row(workspace: Record, solution: Record | None) -> list[Any]:
-    place = link(f"/ui/workspaces/{workspace['id']}", workspace["name"])
-    if solution is None:
-        return [place, None, None, None]
-    solution_link = link(f"/ui/solutions/{solution['id']}", solution["name"])
-    return [place, solution_link, code(solution["id"]), solution["description"]]
-
-
-async def _datasets(platform: Platform, records: list[Record]) -> str:
-    """Return a table of the newest datasets."""
-    if not records:
-        return "<p>None yet.</p>"
-    shown = await summaries.summarize_datasets(platform, records[: -MAX_DATASETS - 1 : -1])
-    rows = []
-    for dataset in shown:
-        data = _with_counts(dataset["data"] or {})
-        name = link(f"/ui/datasets/{dataset['id']}", dataset["name"] or dataset["id"])
-        statistics = (data.get("size"), data.get("rows"), data.get("uploaded_at"))
-        rows.append([name, dataset["slug"], code(dataset["id"]), *statistics])
-    more = len(records) - len(shown)
-    rest = f"<p>and {more} older datasets</p>" if more else ""
-    return table(("Name", "Slug", "Id", "Bytes", "Rows", "Last upload"), rows) + rest
-
-
-def _with_counts(data: Record) -> dict[str, Any]:
-    return {name: Count(value) if isinstance(value, int) else value for name, value in data.items()}
+    """Return the start page: connection, solutions, newest datasets, last upload, requests and faults."""
+    state = request.app.state
+    platform: Platform = state.platform
+    return page(
+        "Content of this sandbox",
+        paragraph(f"It serves the {API_TITLES[platform.options.api]}."),
+        _NAVIGATION,
+        sections.connection(platform, str(request.base_url).rstrip("/")),
+        sections.solutions(platform),
+        await sections.datasets(platform, platform.store.all("dataset")),
+        await sections.last_upload(platform),
+        sections.active_faults(state.faults),
+        sections.recent_requests(state.recorder, state.calls.known),
+    )
 
 
 async def dataset_page(request: Request) -> Response:
@@ -81,39 +66,45 @@ async def dataset_page(request: Request) -> Response:
     if record is None:
         return _missing("dataset")
     (dataset,) = await summaries.summarize_datasets(platform, [record])
+    return page(
+        record["name"] or record["id"],
+        fields_table([*_record_fields(platform, record), *_data_fields(dataset["data"] or {})]),
+        heading("First rows"),
+        await sections.first_rows(platform, record, MAX_ROWS),
+        heading("Columns"),
+        _columns(record),
+    )
+
+
+def _record_fields(platform: Platform, record: Record) -> list[tuple[str, Any]]:
     solution = platform.store.get("solution", record["solution_id"])
-    data = _with_counts(dataset["data"] or {})
-    place = link(f"/ui/solutions/{record['solution_id']}", solution["name"] if solution else record["solution_id"])
-    about = [("Id", code(record["id"])), ("Solution", place)]
-    about += [(name.capitalize(), record[name]) for name in ("slug", "description", "source", "created_at")]
-    about += [(name.capitalize(), value) for name, value in data.items()]
-    columns = record.get("metadata", {}).get("schema", {}).get("columns", {})
-    rows = [(name.replace("_", " "), to_html(value)) for name, value in about]
-    parts: list[str] = [table((), rows), "<h2>Columns</h2>", _columns(columns)]
-    parts += ["<h2>First rows</h2>", await _first_rows(platform, record)]
-    return page(record["name"] or record["id"], *parts)
+    name = solution["name"] if solution else record["solution_id"]
+    place = link(f"/ui/solutions/{record['solution_id']}", name)
+    return [
+        ("Id", copyable_id(record["id"])),
+        ("Slug", copyable(record["slug"])),
+        ("Solution", Markup(f"{place} {copyable_id(record['solution_id'])}")),
+        ("Description", record["description"]),
+        ("Source", record["source"]),
+        ("Created", formats.format_time(record["created_at"])),
+    ]
 
 
-def _columns(columns: dict[str, Any]) -> str:
+def _data_fields(data: dict[str, Any]) -> list[tuple[str, Any]]:
+    return [
+        ("Last upload", formats.format_time(data.get("uploaded_at"))),
+        ("Rows", formats.format_count(data.get("rows"))),
+        ("Size", formats.format_size(data.get("size"))),
+        ("Content type", data.get("content_type")),
+    ]
+
+
+def _columns(record: Record) -> str:
+    columns = sections.described_columns(record)
     if not columns:
-        return "<p>Unknown.</p>"
-    described = [value if isinstance(value, dict) else {"canonical_type": value} for value in columns.values()]
-    kinds = [(item.get("canonical_type"), item.get("type")) for item in described]
-    rows = [(name, *kind) for name, kind in zip(columns, kinds, strict=True)]
+        return paragraph("Unknown.")
+    rows = [(code(name), column.get("canonical_type"), column.get("type")) for name, column in columns.items()]
     return table(("Column", "Canonical type", "Stored as"), rows)
-
-
-async def _first_rows(platform: Platform, record: Record) -> str:
-    asset = platform.store.get("asset", record["id"])
-    if asset is None:
-        return "<p>No data was uploaded yet.</p>"
-    with platform.readable([asset]) as files:
-        path, content_type = files[record["id"]]
-        try:
-            columns, rows = await asyncio.to_thread(tabular.first_rows, path, content_type, MAX_ROWS)
-        except tabular.UnreadableError as error:
-            return f"<p>No rows to show: {to_html(str(error))}.</p>"
-    return table(columns, rows)
 
 
 async def solution_page(request: Request) -> Response:
@@ -122,9 +113,8 @@ async def solution_page(request: Request) -> Response:
     solution = platform.store.get("solution", request.path_params["id"])
     if solution is None:
         return _missing("solution")
-    inside = _inside("solution", solution, platform.store.all("dataset"))
-    about = f"<p>{to_html(solution['description'])}</p><p>{code(solution['id'])}</p><h2>Datasets</h2>"
-    return page(solution["name"], about, await _datasets(platform, inside))
+    inside = sections.records_inside("solution", solution, platform.store.all("dataset"))
+    return page(solution["name"], _about(solution), await sections.datasets(platform, inside))
 
 
 async def workspace_page(request: Request) -> Response:
@@ -133,16 +123,17 @@ async def workspace_page(request: Request) -> Response:
     workspace = store.get("workspace", request.path_params["id"])
     if workspace is None:
         return _missing("workspace")
-    inside = _inside("workspace", workspace, store.all("solution"))
-    about = f"<p>{to_html(workspace['description'])}</p><p>{code(workspace['id'])}</p><h2>Solutions</h2>"
+    inside = sections.records_inside("workspace", workspace, store.all("solution"))
     rows = [
-        (link(f"/ui/solutions/{item['id']}", item["name"]), code(item["id"]), item["description"]) for item in inside
+        (link(f"/ui/solutions/{item['id']}", item["name"]), copyable_id(item["id"]), item["description"])
+        for item in inside
     ]
-    return page(workspace["name"], about, table(("Name", "Id", "Description"), rows))
+    content = record_table(("Name", "Id", "Description"), rows)
+    return page(workspace["name"], _about(workspace), heading("Solutions"), content)
 
 
-def _inside(kind: str, outer: Record, records: Iterable[Record]) -> list[Any]:
-    return [record for record in records if record.get(f"{kind}_id") == outer["id"]]
+def _about(record: Record) -> Markup:
+    return fields_table([("Id", copyable_id(record["id"])), ("Description", record["description"])])
 
 
 ROUTES = [
