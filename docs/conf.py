@@ -29,3 +29,5 @@ html_theme = "furo"
 html_title = f"Polyteia for Airflow {version}"
 html_show_sourcelink = False
 html_copy_source = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]

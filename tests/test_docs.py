@@ -22,6 +22,7 @@ from airflow_provider_polyteia.sandbox import Sandbox
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 README = (ROOT / "README.md").read_text()
+LANDING_PAGE = (DOCS / "index.md").read_text()
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 AIRFLOW = tuple(int(part) for part in airflow_version.split(".")[:2])
@@ -29,7 +30,7 @@ AIRFLOW = tuple(int(part) for part in airflow_version.split(".")[:2])
 # Module that a block uses -> minimum version of Airflow.
 SINCE = {"airflow.sdk": (3, 0), "airflow_provider_polyteia.retry_policy": (3, 3)}
 # Programs that are not part of this project; their arguments are not checked.
-OTHER_PROGRAMS = {"apt-get", "git", "cd", "export", "python", "python3", "source", "curl"}
+OTHER_PROGRAMS = {"apt-get", "git", "cat", "cd", "mkdir", "export", "python", "python3", "source", "curl"}
 MAX_IMAGE_SIZE = 200_000
 
 
@@ -151,7 +152,7 @@ def test_python_has_no_undefined_names(tmp_path):
 @pytest.mark.timeout(300)
 def test_the_project_of_the_testing_page_passes_its_own_tests(tmp_path):
     """DAG, conftest and tests of the page pass when they are written to the files that it names."""
-    files = {block.file: block.code for block in PYTHON if block.file}
+    files = {block.file: block.code for block in PYTHON if block.file and block.page.name == "testing.md"}
     assert set(files) == {"dags/bookings.py", "tests/conftest.py", "tests/test_bookings.py"}
     for name, code in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -287,6 +288,43 @@ def test_reference_describes_every_class():
     for name, module in public_classes().items():
         assert f".. autoclass:: {module}.{name}\n" in text
     assert ".. automodule:: airflow_provider_polyteia.exceptions" in text
+
+
+def test_every_exception_has_a_cause_and_a_remedy():
+    """The tables of exceptions contain each public exception, under the heading of what Airflow does, and no others."""
+    from airflow_provider_polyteia import exceptions  # noqa: PLC0415 - only needed here
+
+    page = (DOCS / "api/errors.md").read_text().partition("## Causes and remedies")[2].partition("\n## ")[0]
+    tables = dict(re.findall(r"^### (.+)\n((?:(?!### ).*\n)+)", page, re.MULTILINE))
+    assert list(tables) == [
+        "Exceptions that fail the task immediately",
+        "Exceptions after which Airflow retries the task",
+    ]
+    names = []
+    for heading, table in tables.items():
+        for name, cause, remedy in re.findall(r"^\| `(\w+)` \| (.+) \| (.+) \|$", table, re.MULTILINE):
+            names.append(name)
+            fails_immediately = issubclass(getattr(exceptions, name), exceptions.AirflowFailException)
+            assert fails_immediately == ("immediately" in heading), name
+            assert cause.endswith("."), name
+            assert remedy.endswith("."), name
+    assert sorted(names) == sorted(exceptions.__all__)
+
+
+def table_of_contents():
+    """Return the pages in the lists of contents of the landing page, by caption."""
+    lists = re.findall(r"^```{toctree}\n:caption: (.+)\n(?::.*\n)*\n((?:.+\n)+)```$", LANDING_PAGE, re.MULTILINE)
+    return {caption: re.findall(r"^(?:.+ <)?([\w/-]+)>?$", entries, re.MULTILINE) for caption, entries in lists}
+
+
+def test_every_page_is_in_the_table_of_contents():
+    """Each page of docs/ is in exactly one of the four lists of the landing page."""
+    contents = table_of_contents()
+    assert list(contents) == ["Tutorial", "How-to guides", "Reference", "Explanation"]
+    entries = [entry for group in contents.values() for entry in group]
+    pages = {str(page.relative_to(DOCS).with_suffix("")) for page in DOCS.rglob("*.md")} - {"index"}
+    assert sorted(entries) == sorted(pages)
+    assert {page for page in pages if page.startswith("how-to/")} <= set(contents["How-to guides"])
 
 
 def test_readme_lists_every_extra():
