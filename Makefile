@@ -30,7 +30,7 @@ test: $(READY) ## Run all tests, those with a real Airflow included
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory orpc || echo "Some tests will be skipped." >&2; fi
 	@if command -v mariadb_config >/dev/null; then $(MAKE) --no-print-directory mysql || echo "Some tests will be skipped." >&2; fi
 	@$(MAKE) --no-print-directory unit slow
-	@$(PYTHON) -m pytest -m "integration or soak"
+	@$(PYTHON) -m pytest -m "(integration or soak) and not slow" --numprocesses 3 --dist loadfile
 
 .PHONY: unit slow
 # The processes share what they have compiled.
@@ -53,7 +53,7 @@ soak: $(READY) ## Run the soak tests: 50,000 creates with faults, and 500 waits 
 	  $(PYTHON) -m pytest tests/soak --capture=no --show-capture=no
 
 .PHONY: matrix
-matrix: $(READY) ## Test the built wheel on every supported Airflow; LINES="2.11.2 lowest" for some
+matrix: $(READY) ## Test the built wheel on every supported Airflow; LINES="2.11.2:unit lowest" for some
 	@$(PYTHON) .ci/matrix.py $(LINES)
 
 .PHONY: quickstart-test

@@ -11,6 +11,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 from contextlib import closing
 from decimal import Decimal
 
@@ -118,7 +119,15 @@ def test_declared_german_csv(airflow_home, sandbox, dataset_id, bookings):
 
 def test_wait_for_a_delivery(airflow_home, sandbox, dataset_id):
     """The DAG defers, sees a delivery that arrives in the meantime, and counts its rows."""
-    delivery = threading.Timer(15, sandbox.upload, [dataset_id, b"id,amount\n1,2\n3,4\n"])
+
+    def deliver():
+        until = time.monotonic() + 60
+        while not sandbox.requests and time.monotonic() < until:  # the first poll of the sensor
+            time.sleep(0.1)
+        time.sleep(3)
+        sandbox.upload(dataset_id, b"id,amount\n1,2\n3,4\n")
+
+    delivery = threading.Thread(target=deliver)
     delivery.start()
     output = airflow_home.test_dag(
         "wait-for-a-delivery.md",
