@@ -112,15 +112,13 @@ class DatasetUploadedSensor(PolyteiaOperator, BaseSensorOperator):
         with self._rules_of_poke_mode():
             upload = self._first_poll(context)
         if upload is not None:
-            return self.xcom_value(upload.summary())
+            return self._found(upload.summary())
         return self._defer()
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Poll once."""
         upload = self._poll(context)
-        return PokeReturnValue(
-            is_done=upload is not None, xcom_value=self.xcom_value(upload.summary()) if upload else None
-        )
+        return PokeReturnValue(is_done=upload is not None, xcom_value=self._found(upload.summary()) if upload else None)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
         """Return the upload from the trigger's event, or raise its exception."""
@@ -133,7 +131,9 @@ class DatasetUploadedSensor(PolyteiaOperator, BaseSensorOperator):
         if event["status"] == FAILED:
             with self._rules_of_poke_mode():
                 raise PolyteiaError.from_dict(event["error"])
-        upload: dict[str, Any] = event["dataset"]
+        return self._found(event["dataset"])
+
+    def _found(self, upload: dict[str, Any]) -> dict[str, Any]:
         self.log.info("Dataset %r was uploaded at %s.", upload["id"], upload["uploaded_at"])
         summary: dict[str, Any] = self.xcom_value(upload)
         return summary

@@ -122,7 +122,7 @@ def test_wait_for_a_delivery(airflow_home, sandbox, dataset_id):
 
     def deliver():
         until = time.monotonic() + 60
-        while not sandbox.requests and time.monotonic() < until:  # the first poll of the sensor
+        while not sandbox.count("get_dataset") and time.monotonic() < until:  # the first poll of the sensor
             time.sleep(0.1)
         time.sleep(3)
         sandbox.upload(dataset_id, b"id,amount\n1,2\n3,4\n")

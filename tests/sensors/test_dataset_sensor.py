@@ -43,11 +43,14 @@ def result_of(action):
 
 
 @pytest.mark.parametrize("deferrable", [False, True])
-def test_upload_exists(connected, deferrable):
-    """An existing upload is returned immediately, after a single request."""
+def test_upload_exists(connected, deferrable, caplog, capsys):
+    """An existing upload is logged and returned immediately, after a single request."""
+    caplog.set_level("INFO")
     connected.respond(data(RECORD))
     assert make(deferrable=deferrable).execute({}) == SUMMARY
     assert connected.calls == ["get_dataset"]
+    logged = caplog.text + capsys.readouterr().out  # Airflow 3 prints what tasks log outside of a task runner
+    assert f"Dataset 'ds_1' was uploaded at {INFO['uploaded_at']}." in logged
 
 
 def test_poke_mode_waits(connected):
