@@ -29,5 +29,6 @@ html_theme = "furo"
 html_title = f"Polyteia for Airflow {version}"
 html_show_sourcelink = False
 html_copy_source = False
+html_show_copyright = False
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
