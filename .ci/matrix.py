@@ -32,7 +32,7 @@ DIST = WORK / "dist"
 # The documentation shows the newest Airflow: its code is tested there.
 UNIT = (
     *(f"--ignore=tests/{name}" for name in ("integration", "soak", "test_docs.py")),
-    *("-m", "not slow and not integration", "--numprocesses", "3"),
+    *("--numprocesses", "3", "--dist", "loadfile"),
 )
 EXAMPLES = (
     *(f"tests/integration/{name}.py" for name in ("test_examples", "test_fail_fast", "test_rpc_api")),
@@ -177,7 +177,7 @@ def run_line(line: Line, python: str, *, with_examples: bool) -> Result:
     try:
         install(line, python)
         result.airflow = installed_airflow(line)
-        for name, arguments in {"unit": UNIT, **({"examples": EXAMPLES} if with_examples else {})}.items():
+        for name, arguments in groups_of(line, with_examples=with_examples).items():
             say(f"Airflow {result.airflow}, Python {line.python}: {name} tests ...")
             run_tests(line, name, arguments)
             count(line, name, result)
@@ -188,6 +188,14 @@ def run_line(line: Line, python: str, *, with_examples: bool) -> Result:
     if not result.is_good:
         say("\n".join([f"FAILED; all output is in {line.home}", tail(line), *result.warnings]))
     return result
+
+
+def groups_of(line: Line, *, with_examples: bool) -> dict[str, tuple[str, ...]]:
+    """Return name -> arguments of pytest for each group of tests."""
+    # What the slow tests try depends on the versions of libraries, which differ most there.
+    marks = "not integration" if line.airflow == "lowest" else "not integration and not slow"
+    examples = {"examples": EXAMPLES} if with_examples else {}
+    return {"unit": (*UNIT, "-m", marks), **examples}
 
 
 def install(line: Line, python: str) -> None:

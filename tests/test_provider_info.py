@@ -83,6 +83,7 @@ def test_form_in_the_web_interface():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["list", "hooks", pytest.param("behaviours", marks=needs_forms)])
 def test_airflow_shows_the_provider(command, tmp_path):
     """`airflow providers ...` shows the provider, without a warning that names it."""

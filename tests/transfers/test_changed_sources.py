@@ -16,6 +16,8 @@ from airflow_provider_polyteia.exceptions import PolyteiaDataError, PolyteiaErro
 from airflow_provider_polyteia.tables.conversion import convert as conversion
 from airflow_provider_polyteia.tables.conversion import parquet_files
 
+pytestmark = pytest.mark.slow  # many conversions
+
 OLD = b"id\n" + b"1\n" * 400_000
 NEW = b"id\n" + b"2\n" * 400_000
 BEFORE = b"id,name\n1,Before\n"

@@ -29,6 +29,8 @@ from airflow_provider_polyteia.transfers.file_to_polyteia import FileToPolyteiaO
 from airflow_provider_polyteia.transfers.sql_table_to_polyteia import SqlTableToPolyteiaOperator
 from airflow_provider_polyteia.transfers.sql_to_polyteia import SqlToPolyteiaOperator
 
+pytestmark = pytest.mark.slow  # many loads
+
 READER = "pak_reader"
 EXCHANGE = "auth/personalAccessKey/exchange"
 ALLOWED = {

@@ -19,6 +19,8 @@ from airflow_provider_polyteia.hooks.polyteia import PolyteiaHook
 from airflow_provider_polyteia.tables.file_checks.ends import new_end_check
 from airflow_provider_polyteia.transfers.polyteia_to_file import PolyteiaToFileOperator
 
+pytestmark = pytest.mark.slow  # many exports
+
 
 def parquet():
     file = io.BytesIO()

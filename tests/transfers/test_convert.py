@@ -24,6 +24,8 @@ from airflow_provider_polyteia.tables import optional_dependencies
 from airflow_provider_polyteia.tables.engine import Engine
 from airflow_provider_polyteia.transfers.file_to_polyteia import FileToPolyteiaOperator
 
+pytestmark = pytest.mark.slow  # many conversions
+
 CASES = Path(__file__).parents[1] / "fixtures" / "files"
 COLUMNS = {
     "AGS": "string",

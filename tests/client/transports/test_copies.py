@@ -14,6 +14,8 @@ from airflow_provider_polyteia.client.command_api.protocol import make_call
 from airflow_provider_polyteia.client.transports.aiohttp_client import MAX_COPIES, AsyncPolyteiaClient
 from airflow_provider_polyteia.exceptions import PolyteiaTransportError
 
+pytestmark = pytest.mark.slow  # waits in real time
+
 QUERY = make_call("query", "get_dataset", {"id": "ds_1"}, required_field="id")
 FOUND = {"id": "ds_1"}
 HEDGING_DELAY = 0.1  # seconds

@@ -7,9 +7,12 @@ import datetime as dt
 import io
 from decimal import Decimal
 
+import pytest
 from conversions import converted, named
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+pytestmark = pytest.mark.slow  # many conversions
 
 ENCODINGS = ("utf-8", "utf-8-sig", "cp1252", "cp850", "utf-16", "utf-16-le")
 LETTERS = "abcXYZäöüÄÖÜß019 .,;|\t\"'-\n"

@@ -11,6 +11,8 @@ from conversions import converted, named
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaDataError
 from airflow_provider_polyteia.tables.file_checks.encodings import CHUNK
 
+pytestmark = pytest.mark.slow  # many conversions
+
 GERMAN = "Müller Straße"
 # In windows-1252.
 USUAL = [

@@ -15,6 +15,8 @@ from conversions import converted
 
 from airflow_provider_polyteia.exceptions import PolyteiaDataError, PolyteiaError
 
+pytestmark = pytest.mark.slow  # many conversions
+
 
 def write(path, **columns):
     """Write a Parquet file, on this machine or in object storage."""

@@ -14,6 +14,8 @@ from conversions import converted, named
 
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaDataError
 
+pytestmark = pytest.mark.slow  # many conversions
+
 
 def csv(*values):
     return named(("id;v\n" + "".join(f"{number};{value}\n" for number, value in enumerate(values))).encode(), "x.csv")

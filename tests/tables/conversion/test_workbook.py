@@ -14,6 +14,8 @@ from conversions import converted, named
 
 from airflow_provider_polyteia.exceptions import PolyteiaDataError
 
+pytestmark = pytest.mark.slow  # many conversions
+
 WORKBOOKS = Path(__file__).parents[2] / "fixtures" / "workbooks"
 SHEET = "xl/worksheets/sheet1.xml"
 FORMATS = {dt.datetime: "dd.mm.yyyy hh:mm", dt.date: "dd.mm.yyyy", dt.time: "hh:mm", dt.timedelta: "[hh]:mm"}
