@@ -46,6 +46,8 @@ FAULTS = {
     **dict.fromkeys(["status-after:500", "status-after:502", "status-after:504", "unavailable-after:2"], LOST_AFTER),
     **dict.fromkeys(["empty-after", "no-content-after", "null-after"], NO_RESULT),
     "text-after": LOST_AFTER,
+    "huge:3": LOST,
+    "endless": PolyteiaProtocolError,
     "body-error:500": SERVER_ERROR,
     "body-error-after:500": SERVER_ERROR_AFTER,
     **dict.fromkeys(["retry-after:7", "retry-after-date:7"], RATE_LIMITED),
@@ -175,7 +177,7 @@ class Bench:
 @pytest.fixture
 def bench(sandbox, fault):
     connection = json.loads(sandbox.airflow_connection())
-    extra = {"timeout": [5, 0.6 if fault.startswith("hang") else 20]}
+    extra = {"timeout": [5, 0.6 if fault.startswith("hang") else 20], "max_response_mib": 1}
     config = client_config.from_connection(
         "city", host=sandbox.base_url, password=sandbox.pak, extra={**connection["extra"], **extra}
     )

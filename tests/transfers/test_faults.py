@@ -28,6 +28,7 @@ LOST = {
     **dict.fromkeys(["drop-at:1", "drop-at:50", "drop-at:99"], PolyteiaTransportError),
     **dict.fromkeys(["drop-before", "close-before", "hang:9"], PolyteiaTransportError),
     **dict.fromkeys(["garbage", "html"], PolyteiaProtocolError),
+    "huge:3": PolyteiaServerError,
     **dict.fromkeys(["status:500", "status:502", "status:503", "unavailable:1", "body-error:500"], PolyteiaServerError),
     "retry-after:1": PolyteiaAPIError,
 }
@@ -40,6 +41,11 @@ UPLOAD_ONLY = {
 EXPORT_ONLY = {
     "short": PolyteiaTransportError,
     "wrong-length": PolyteiaProtocolError,
+    "partial": PolyteiaProtocolError,
+    "no-bytes": PolyteiaProtocolError,
+    "unframed": PolyteiaTransportError,
+    "gzip-short": PolyteiaTransportError,
+    "unknown-coding": PolyteiaTransportError,
 }
 # A rejected token is replaced once, regardless of the reason.
 REPLACED = {
@@ -52,7 +58,7 @@ REJECTED = {
     "status:413": PolyteiaAPIError,
     "redirect": PolyteiaProtocolError,
 }
-PARTS = ["drop-at:50", "drop-at:99", "close-before", "short", "wrong-length"]
+PARTS = ["drop-at:50", "drop-at:99", "close-before", "short", "wrong-length", "partial", "unframed", "gzip-short"]
 UNAFFECTED = ["slow:20000000"]
 EXPORT_UNAFFECTED = [*UNAFFECTED, "drop-at:100"]  # everything arrives before the connection is reset
 

@@ -31,6 +31,10 @@ Kinds that end in `-after` apply the call first, so only its response is lost or
                                                downloads: reset the connection after sending this share
     short                                      downloads: send half of the announced length, then close
     wrong-length                               downloads: announce half of the length and send half
+    partial              no-bytes              downloads: HTTP 206 with half of the file; HTTP 200 without content
+    unframed                                   downloads: send half without length or chunks, then close
+    gzip-short           unknown-coding        downloads: half of a gzip stream; a content coding that does not exist
+    huge:<MiB>           endless               HTTP 500 with a text of this size; HTTP 200 with JSON without end
     ingest-failed                              /api/upload/dataset: the ingest of this upload fails
     ingest-stuck                               /api/upload/dataset: the ingest runs indefinitely
     ingest-lost                                /api/upload/dataset: the ingest completes, but its status is 404

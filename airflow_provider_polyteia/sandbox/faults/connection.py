@@ -84,6 +84,16 @@ class RequestConnection:
             self._transport.abort()
         await self.closed()
 
+    async def send_raw(self, data: bytes) -> None:
+        """Send bytes that are not a response of the server, and close the connection after them."""
+        self._transport.write(data)
+        await self.close()
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether the client, or a fault, has closed the connection."""
+        return self._transport.is_closing()
+
     async def close(self) -> None:
         """Close the connection after everything has been sent."""
         self._transport.close()

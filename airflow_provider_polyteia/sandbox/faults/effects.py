@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
 from airflow_provider_polyteia.sandbox.backend.errors import BusinessError
+from airflow_provider_polyteia.sandbox.faults import bodies
 from airflow_provider_polyteia.sandbox.unknown_paths import WEB_APPLICATION
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from airflow_provider_polyteia.sandbox.faults.specs import Fault
 
 _TICK = 0.02
+_AS_IF_WHOLE = {"wrong-length", "partial", "no-bytes"}  # parts of a file, whose length is announced
 _FIXED = {
     "garbage": (HTTPStatus.OK, b'{"data": {"id": "ds_\xff\x00', "application/json"),
     "empty": (HTTPStatus.OK, b"", None),
@@ -44,6 +46,9 @@ async def replace_response(fault: Fault, connection: RequestConnection, errors: 
         await connection.close()
     elif kind == "hang":
         await connection.hold(fault.argument)
+    elif kind in bodies.FLOODS:
+        await connection.drain()
+        await bodies.flood(kind, fault.argument, connection)
     else:
         if not fault.apply_first:
             await connection.drain()
@@ -106,8 +111,21 @@ def throttle(fault: Fault, connection: RequestConnection, *, upload: bool) -> No
     elif upload:
         connection.incoming = _cut_request(connection, fault.argument / 100)
     else:
-        share = fault.argument / 100 if fault.kind == "drop-at" else 0.5
-        connection.outgoing = _cut_response(connection, fault.kind, share)
+        connection.outgoing = _changed_response(connection, fault)
+
+
+def _changed_response(connection: RequestConnection, fault: Fault) -> Send:
+    match fault.kind:
+        case "unframed":
+            return bodies.without_framing(connection)
+        case "gzip-short":
+            return bodies.with_half_a_gzip_stream(connection.outgoing)
+        case "unknown-coding":
+            return bodies.with_unknown_coding(connection.outgoing)
+        case "partial":
+            connection.outgoing = bodies.with_status(connection.outgoing, HTTPStatus.PARTIAL_CONTENT)
+    share = {"drop-at": fault.argument / 100, "no-bytes": 0.0}.get(fault.kind, 0.5)
+    return _cut_response(connection, fault.kind, share)
 
 
 def _slow_request(connection: RequestConnection, rate: float) -> Receive:
@@ -160,12 +178,12 @@ def _cut_response(connection: RequestConnection, kind: str, share: float) -> Sen
         nonlocal left
         if message["type"] == "http.response.start":
             left = int(_content_length(message["headers"]) * share)
-            await send(_with_length(left, message) if kind == "wrong-length" else message)
+            await send(_with_length(left, message) if kind in _AS_IF_WHOLE else message)
         elif left >= 0:
             part = message.get("body", b"")[:left]
             left -= len(part)
             finished = left <= 0
-            await send({**message, "body": part, "more_body": not finished or kind != "wrong-length"})
+            await send({**message, "body": part, "more_body": not finished or kind not in _AS_IF_WHOLE})
             if finished:
                 left = -1
                 await _end_early(connection, kind)

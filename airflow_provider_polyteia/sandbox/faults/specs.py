@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 _WITHOUT_ARGUMENT = {
     *("drop-before", "drop-after", "close-before", "close-after", "garbage", "garbage-after"),
-    *("html", "html-after", "redirect", "redirect-after", "short", "wrong-length"),
+    *("html", "html-after", "redirect", "redirect-after", "endless"),
+    *("short", "wrong-length", "partial", "no-bytes", "unframed", "gzip-short", "unknown-coding"),
     *("empty-after", "no-content-after", "null-after", "text-after"),
     *("ingest-failed", "ingest-stuck", "ingest-lost"),
 }
@@ -33,6 +34,7 @@ _ARGUMENTS = {
     "unavailable-after": "seconds",
     "slow": "bytes per second",
     "drop-at": "percent",
+    "huge": "MiB",
 }
 _RANGES: dict[str, tuple[float, float]] = {
     "seconds": (0, 86_400),
@@ -40,16 +42,17 @@ _RANGES: dict[str, tuple[float, float]] = {
     "code": (0, 999),
     "bytes per second": (1, 1e12),
     "percent": (0, 100),
+    "MiB": (1, 1024),
 }
 _ONLY_FOR_FILES = {"drop-at"}
-_ONLY_FOR_DOWNLOADS = {"short", "wrong-length"}
+ONLY_FOR_DOWNLOADS = {"short", "wrong-length", "partial", "no-bytes", "unframed", "gzip-short", "unknown-coding"}
 _ONLY_FOR_INGESTS = {"ingest-failed", "ingest-stuck", "ingest-lost"}
 _APPLY_FIRST = {
     *("drop-after", "close-after", "hang-after", "status-after", "body-error-after"),
     *("garbage-after", "html-after", "redirect-after", "unavailable-after"),
     *("empty-after", "no-content-after", "null-after", "text-after"),
 }
-_THROTTLES = {"slow", "drop-at", "short", "wrong-length"}
+_THROTTLES = {"slow", "drop-at"} | ONLY_FOR_DOWNLOADS
 KINDS = _WITHOUT_ARGUMENT | set(_ARGUMENTS)
 
 
@@ -139,7 +142,7 @@ def _allowed_calls(kind: str, names: CallNames) -> tuple[str, ...] | None:
         return names.uploads + names.downloads
     if kind in _ONLY_FOR_INGESTS:
         return names.ingests
-    return names.downloads if kind in _ONLY_FOR_DOWNLOADS else None
+    return names.downloads if kind in ONLY_FOR_DOWNLOADS else None
 
 
 def _parse_argument(spec: str, kind: str, parts: list[str]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import threading
 import time
 from email.utils import parsedate_to_datetime
@@ -122,7 +123,7 @@ def test_every_kind_can_be_added(sandbox):
     arguments = {"status": ":503", "status-after": ":503", "drop-at": ":50", "slow": ":9", "short": ""}
     kinds = {kind for kind in KINDS if not kind.startswith("ingest-")}
     for kind in kinds:
-        argument = arguments.get(kind, ":1" if kind.startswith(("hang", "retry", "unav", "body")) else "")
+        argument = arguments.get(kind, ":1" if kind.startswith(("hang", "retry", "unav", "body", "huge")) else "")
         sandbox.faults.add(f"/download:{kind}{argument}")
     assert {fault.kind for fault in sandbox.faults} == kinds
 
@@ -222,6 +223,64 @@ def test_downloads_can_announce_the_wrong_length(download):
     """With `wrong-length` half of the file is received as a complete response."""
     announced, received, error = download("wrong-length")
     assert (announced, len(received), error) == (len(CONTENT) // 2, len(CONTENT) // 2, None)
+
+
+@pytest.mark.parametrize(("kind", "status", "size"), [("partial", 206, len(CONTENT) // 2), ("no-bytes", 200, 0)])
+def test_downloads_can_be_parts_of_a_file(kind, status, size, api, sandbox):
+    """A part is sent as if it were all, with HTTP 206, or nothing with HTTP 200."""
+    response = api.send("GET", "/download", params={"token": export_with(api, sandbox, kind)})
+    assert (response.status_code, response.headers["Content-Length"]) == (status, str(size))
+    assert response.content == CONTENT[:size]
+
+
+def test_downloads_can_have_no_length(api, sandbox):
+    """With `unframed`, half of the file arrives, and only the end of the connection ends it."""
+    response = api.send("GET", "/download", params={"token": export_with(api, sandbox, "unframed")})
+    assert not {"Content-Length", "Transfer-Encoding"} & set(response.headers)
+    assert response.content == CONTENT[: len(CONTENT) // 2]
+
+
+def test_downloads_can_be_damaged_gzip(api, sandbox):
+    """With `gzip-short`, the gzip stream ends early, but the announced length is right."""
+    response = api.send("GET", "/download", params={"token": export_with(api, sandbox, "gzip-short")}, stream=True)
+    coded = response.raw.read(decode_content=False)
+    assert response.headers["Content-Encoding"] == "gzip"
+    assert len(coded) == int(response.headers["Content-Length"])
+    with pytest.raises(EOFError):
+        gzip.decompress(coded)
+
+
+def test_downloads_can_have_an_unknown_coding(api, sandbox):
+    """With `unknown-coding`, clients do not know the content coding."""
+    response = api.send("GET", "/download", params={"token": export_with(api, sandbox, "unknown-coding")})
+    assert response.headers["Content-Encoding"] == "x-sandbox"
+
+
+def test_responses_can_be_huge(api, sandbox):
+    """With `huge`, the response is an error of this size; the call is not applied."""
+    sandbox.faults.add("create_dataset:huge:3:1")
+    response = create(api)
+    assert response.status_code == 500
+    assert 2.9 * 2**20 < len(response.content) <= 3 * 2**20
+    assert sandbox.datasets == []
+
+
+def test_responses_can_be_endless(api, sandbox):
+    """With `endless`, the response never ends, until the client closes the connection."""
+    sandbox.faults.add("create_dataset:endless:1")
+    response = api.send("POST", "/api", json={"command": "create_dataset", "params": {}}, stream=True)
+    assert sum(len(part) for _, part in zip(range(20), response.iter_content(2**20), strict=False)) == 20 * 2**20
+    response.close()
+    assert create(api).status_code == 200
+
+
+def export_with(api, sandbox, kind):
+    """Return the token of an export, whose download has a fault."""
+    dataset = api.new_dataset()
+    sandbox.upload(dataset, CONTENT)
+    sandbox.faults.clear()
+    sandbox.faults.add(f"/download:{kind}:1")
+    return api.export_token(f"FROM {dataset}", [dataset], "text/csv")
 
 
 def test_a_lost_download_has_consumed_its_token(api, sandbox):

@@ -14,7 +14,7 @@ import requests
 
 from airflow_provider_polyteia.sandbox import SANDBOX_ORGANIZATION_ID, SANDBOX_SOLUTION_ID
 from airflow_provider_polyteia.sandbox.faults import FaultError
-from airflow_provider_polyteia.sandbox.faults.specs import KINDS
+from airflow_provider_polyteia.sandbox.faults.specs import KINDS, ONLY_FOR_DOWNLOADS
 
 CSV = b"id,name\n1,a\n"
 BIG = b"a\n" + b"1\n" * 500_000
@@ -176,8 +176,8 @@ def test_every_kind_can_be_added(sandbox):
     """Every kind of fault is accepted for uploads, or for presigned URLs."""
     arguments = {"status": ":503", "status-after": ":503", "drop-at": ":50", "slow": ":9"}
     for kind in KINDS:
-        argument = arguments.get(kind, ":1" if kind.startswith(("hang", "retry", "unav", "body")) else "")
-        call = "/storage" if kind in {"short", "wrong-length"} else UPLOAD
+        argument = arguments.get(kind, ":1" if kind.startswith(("hang", "retry", "unav", "body", "huge")) else "")
+        call = "/storage" if kind in ONLY_FOR_DOWNLOADS else UPLOAD
         sandbox.faults.add(f"{call}:{kind}{argument}")
     assert {fault.kind for fault in sandbox.faults} == KINDS
 
