@@ -188,7 +188,7 @@ def parse_user_timestamp(value: str | datetime | None, where: str) -> datetime |
     if timestamp is None:
         raise PolyteiaConfigurationError(
             f"{where} is {value!r}; it must be an ISO 8601 timestamp such as '2026-03-01T06:00:00+01:00'. A template "
-            "that may render to an empty value needs a default: {{ prev_start_date_success or '1970-01-01' }}."
+            "that may render to an empty value needs a default: {{ prev_end_date_success or '1970-01-01' }}."
         )
     return timestamp
 
