@@ -60,9 +60,9 @@ def ask_for_the_sandbox() -> None:
     """What needs an extra says which one."""
     assert find_spec("duckdb") is None, "an extra is installed: this proves nothing"
     program = Path(sys.executable).with_name("polyteia-sandbox")
-    refused = subprocess.run([program, "serve"], capture_output=True, text=True, timeout=60, check=False)
-    assert refused.returncode != 0
-    assert "airflow-provider-polyteia[sandbox]" in refused.stderr, refused.stderr
+    rejected = subprocess.run([program, "serve"], capture_output=True, text=True, timeout=60, check=False)
+    assert rejected.returncode != 0
+    assert "airflow-provider-polyteia[sandbox]" in rejected.stderr, rejected.stderr
 
 
 if __name__ == "__main__":

@@ -17,7 +17,11 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     "api": {
         "label": "API",
         "description": "command, rpc, or auto: whichever the host serves. Default: auto",
-        "schema": {"type": ["string", "null"], "enum": ["auto", "command", "rpc", None]},
+        "schema": {
+            "type": ["string", "null"],
+            "enum": [None, "auto", "command", "rpc"],
+            "values_display": {"null": "(default)"},  # Airflow would show "null"
+        },
     },
     "organization_id": {
         "label": "Organization ID",

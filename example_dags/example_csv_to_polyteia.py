@@ -1,4 +1,4 @@
-"""Load a CSV or Excel file of a specialist application as a table with types, and refuse a bad one.
+"""Load a CSV or Excel file of a specialist application as a table with types, and reject a bad one.
 
 The file may have semicolons, decimal commas, German dates and an old encoding. Postal codes keep their leading zeros.
 If it is a web page, is cut off, or has lost more than half of its rows since the last run, the dataset keeps its data.

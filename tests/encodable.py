@@ -20,7 +20,7 @@ def assert_encodable(value):
     """Fail unless a value can be encoded as UTF-8 JSON, and as msgpack if that is installed, without loss."""
     encoded = json.dumps(value, ensure_ascii=False, allow_nan=False)
     assert json.loads(encoded.encode()) == value
-    assert "\\u0000" not in encoded  # PostgreSQL refuses it
+    assert "\\u0000" not in encoded  # PostgreSQL rejects it
     try:
         import msgpack  # noqa: PLC0415 - Airflow 3 requires it, Airflow 2 does not
     except ImportError:

@@ -51,6 +51,7 @@ BANNED = {
     r"honour(?:s|ed|ing)?": "honor",
     r"catalogues?": "catalog",
     r"favourites?": "favorite",
+    r"refus(?:e|es|ed|ing|al|als)": "reject; a host or a proxy refuses a connection",
     r"organisations?|organis(?:e|es|ed|ing)": "organization, organize",
     r"(?:un)?authoris(?:e|es|ed|ing|ation)": "authorize",
     r"(?:de)?serialis(?:e|es|ed|ing|ation)": "serialize",
@@ -63,6 +64,8 @@ ALLOWED = {
     r"there (?:is|are|was|were) no": "the usual way to say that something does not exist",
     r"foreign keys?": "the term of databases",
     r"foreign members?": "the term of GeoJSON (RFC 7946)",
+    r"connection (?:was )?refused|refuse[sd]? (?:the |a |to )?connect\w*": "the term of networks, as in ECONNREFUSED",
+    r"proxy refused|refused: |refused, reset|refused \.\* after": "the same",
     r"ui-field-behaviour|get_ui_field_behaviour": "the name in Airflow's API",
     r"behaviours(?=\")": "the name of a command, `airflow providers behaviours`",
 }

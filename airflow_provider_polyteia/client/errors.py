@@ -84,7 +84,7 @@ def api_error(
     (docs/platform-api.md#errors-inside-http-200).
 
     :param from_gateway: whether the body is not in the platform's form.
-    :param subject: returns the identifiers of what a call is about, which are named where access is refused or nothing
+    :param subject: returns the identifiers of what a call is about, which are named where access is rejected or nothing
         was found. Default: none.
     :param other_api: the API that the host may serve instead, as the connection's extra ``api`` names it. Default:
         empty, nothing suggests that.

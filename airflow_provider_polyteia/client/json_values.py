@@ -14,7 +14,7 @@ MAX_DEPTH = 100
 MAX_BITS = 1024
 MAX_PACKABLE = 2**63 - 1
 _MIN_PACKABLE = -(2**63)
-# Airflow takes a mapping with one of these keys for an object that it has serialized itself, and refuses or changes it.
+# Airflow takes a mapping with one of these keys for an object that it has serialized itself, and rejects or changes it.
 _RESERVED_KEYS = frozenset({"__classname__", "__id__", "__type", "__var"})
 
 

@@ -26,7 +26,7 @@ class RawAccessHook(PolyteiaBaseHook):
 
         :param method: name of the command, e.g. ``create_dataset``; an unknown one is posted to ``/api``.
         :param params: the command's params; JSON types only. Default: none.
-        :param idempotent: whether the command is safe to retry. Default: None, as known of the command, and False for
+        :param idempotent: whether the command is safe to retry. Default: None, what is known of the command; False for
             an unknown one. If False, a command whose response is lost raises PolyteiaOutcomeUnknownError, unless a
             lookup shows what happened.
         :raises PolyteiaConfigurationError: if the connection uses the RPC API, or an argument is unusable.
@@ -80,7 +80,7 @@ class RawAccessHook(PolyteiaBaseHook):
 
         :param procedure: router and procedure, e.g. ``dataset/getDatasetStats``.
         :param input: names in camelCase and values; JSON types, dates and datetimes (UTC if naive). Default: none.
-        :param idempotent: whether the call is safe to retry. Default: None, as known of the procedure
+        :param idempotent: whether the call is safe to retry. Default: None, what is known of the procedure
             (docs/platform-api.md#rpc-writes), and False for an unknown one. If False, a call whose response is lost, or
             is HTTP 404 or 5xx, raises PolyteiaOutcomeUnknownError.
         :raises PolyteiaConfigurationError: if the connection uses the command API, an argument is unusable, or the

@@ -28,11 +28,11 @@ class PolyteiaCommandOperator(_RawOperator):
 
     A command whose response is lost is retried only if it is idempotent. Otherwise, unless a lookup shows what
     happened, the task fails immediately with PolyteiaOutcomeUnknownError. It also fails immediately if the key is
-    invalid or lacks permission, or if the connection uses the RPC API. Commands that return a token are refused.
+    invalid or lacks permission, or if the connection uses the RPC API. Commands that return a token are rejected.
 
     :param command: name of the command, e.g. ``create_workspace`` (templated).
     :param parameters: the command's params (templated; JSON types only). Default: none.
-    :param idempotent: whether the command is safe to retry. Default: None, as known of the command, and False for an
+    :param idempotent: whether the command is safe to retry. Default: None, what is known of the command; False for an
         unknown one.
     :param polyteia_conn_id: Airflow connection to Polyteia (templated; default: ``polyteia_default``).
     """
@@ -120,7 +120,7 @@ class PolyteiaCallOperator(_RawOperator):
     :param procedure: router and procedure, e.g. ``dataset/getDatasetStats`` (templated).
     :param parameters: the procedure's input, with names in camelCase (templated; JSON types, dates and datetimes, UTC
         if naive). Default: none.
-    :param idempotent: whether the call is safe to retry. Default: None, as known of the procedure
+    :param idempotent: whether the call is safe to retry. Default: None, what is known of the procedure
         (docs/platform-api.md#rpc-writes), and False for an unknown one.
     :param polyteia_conn_id: Airflow connection to Polyteia (templated; default: ``polyteia_default``).
     """

@@ -1,6 +1,6 @@
 """JSON interface of the sandbox under `/_sandbox`, for tests that run it in another process. It needs no key.
 
-`request_guard` refuses changes that pages of other sites request.
+`request_guard` rejects changes that pages of other sites request.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class Options:
     :param http_403: Whether missing permissions are reported as HTTP status 403 instead of code 403 inside HTTP 200;
         the platform may use either (docs/platform-api.md#permission-errors). Default: False.
     :param allowed_hosts: Host names at which other machines or containers reach the sandbox, or `*` for any. Requests
-        for other hosts are refused, because a web page could have sent them (DNS rebinding). Default: loopback names
+        for other hosts are rejected, because a web page could have sent them (DNS rebinding). Default: loopback names
         and addresses, and the host to listen on.
     :raises TypeError: if a string is given instead of a list.
     :raises ValueError: if the API or dialect is unknown, there is no key with full access, a key is empty, or a time is

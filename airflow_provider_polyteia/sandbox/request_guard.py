@@ -1,4 +1,4 @@
-"""Refuses requests that a web page of another site makes a browser send to the sandbox.
+"""Rejects requests that a web page of another site makes a browser send to the sandbox.
 
 The sandbox is reachable by every page that is open in a browser of the same machine. A page can point a name of its own
 to the loopback address (DNS rebinding), and then reads every response; the `Host` header shows it. A page can also send
@@ -56,21 +56,21 @@ class ServedHosts:
 
 
 class RequestGuard:
-    """ASGI middleware that refuses requests for other hosts, and changes by pages of other sites."""
+    """ASGI middleware that rejects requests for other hosts, and changes by pages of other sites."""
 
     def __init__(self, app: ASGIApp, hosts: ServedHosts) -> None:
         self._app = app
         self._hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve or refuse one request (ASGI)."""
+        """Serve or reject one request (ASGI)."""
         headers = Headers(scope=scope)
-        refusal: Response | None = None
+        rejection: Response | None = None
         if headers.get("host", "") not in self._hosts:
-            refusal = _refuse_host(headers.get("host", ""))
+            rejection = _refuse_host(headers.get("host", ""))
         elif _is_change(scope) and not _is_from_own_site(headers):
-            refusal = _refuse_site()
-        await (refusal or self._app)(scope, receive, send)
+            rejection = _refuse_site()
+        await (rejection or self._app)(scope, receive, send)
 
 
 def _is_change(scope: Scope) -> bool:

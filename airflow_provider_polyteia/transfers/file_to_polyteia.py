@@ -37,9 +37,9 @@ class FileToPolyteiaOperator(LoadOperator):
     :param content_type: MIME type of the data (templated). Default: by the extension ``.parquet``, ``.csv``, ``.json``,
         ``.xlsx`` or ``.xls``.
     :param filename: file name for the platform (templated). Default: its own name.
-    :param check: whether to check before that a file that is sent as it is, is complete, and is what its content type
-        says (docs/transfers.md#checks-of-files). Default: True.
-    :param convert: whether to convert the file to typed Parquet before, or a mapping with ``format`` and options of its
+    :param check: whether to check, before a file is sent as it is, that it is complete and matches its content type
+        (docs/transfers.md#checks-of-files). Default: True.
+    :param convert: whether to convert the file to typed Parquet first, or a mapping with ``format`` and options of its
         reader (docs/transfers.md#converting-files; templated); needs the extra ``files``. `source` may then also be a
         folder of Parquet files, or a pattern such as ``day/*.parquet``. Default: False, the file is uploaded unchanged.
     :param temp_dir: directory of temporary files of the conversion (templated). Default: the system's temporary
@@ -55,7 +55,7 @@ class FileToPolyteiaOperator(LoadOperator):
         ``"fail"`` or ``"allow"``.
     :param verify: whether to count the rows on the platform after the upload or its ingest, and to compare their number
         with what was sent, if that is known; needs pyarrow. Default: False.
-    :param check_only: whether to check only that the load would be possible, and to change nothing
+    :param check_only: whether only to check that the load would be possible, without changing anything
         (docs/transfers.md#checking-before-the-night). A check emits no asset events. (``dry_run`` is a method of
         Airflow's operators, so it cannot be the name of an argument.) Default: False.
     :param deferrable: whether to wait for the ingest in the triggerer, without a worker, on the RPC API. Default:

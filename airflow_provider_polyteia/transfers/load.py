@@ -47,7 +47,7 @@ class LoadOperator(KillableOperator):
         ``"fail"`` or ``"allow"``.
     :param verify: whether to count the rows on the platform after the upload or its ingest, and to compare their number
         with what was sent, if that is known; needs pyarrow. Default: False.
-    :param check_only: whether to check only that the load would be possible, and to change nothing
+    :param check_only: whether only to check that the load would be possible, without changing anything
         (docs/transfers.md#checking-before-the-night). A check emits no asset events. (``dry_run`` is a method of
         Airflow's operators, so it cannot be the name of an argument.) Default: False.
     :param deferrable: whether to wait for the ingest in the triggerer, without a worker, on the RPC API. Default:

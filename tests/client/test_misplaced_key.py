@@ -170,7 +170,7 @@ def test_what_is_accepted(connect, server, tmp_path):
 
 @pytest.mark.parametrize("password", ["k", "true", "org_1", "443"])
 def test_short_password(password):
-    """A short password may occur in any word; it is refused only where nothing else stands."""
+    """A short password may occur in any word; it is rejected only where nothing else stands."""
     extra = {"timeout": 44, "organization_id": "org_12", "ui_url": "https://k.example/true/443/{dataset_id}"}
     assert from_connection("city", password=password, extra=extra).organization_id == "org_12"
     with pytest.raises(PolyteiaConfigurationError, match="has a key in the extra 'organization_id'"):

@@ -119,7 +119,7 @@ def test_compressed_response_that_ends_early(server, run, kind):
     ],
 )
 def test_coding_that_was_not_requested(server, run, header, value, shown):
-    """Any other coding is refused, and only a known name is shown. Of an error, the status still counts."""
+    """Any other coding is rejected, and only a known name is shown. Of an error, the status still counts."""
     server.respond(Reply(200, gzip.compress(FOUND), {header: value}))
     with pytest.raises(PolyteiaTransportError, match=shown) as caught:
         run(make_config(server.url, timeout=[1, 1]), QUERY)
@@ -175,7 +175,7 @@ def test_download(server, download):
 
 @pytest.mark.parametrize("kind", CODED_FILES)
 def test_download_in_a_coding(download, tmp_path, kind):
-    """A file in any coding is refused, and nothing of it is kept: its length would not show whether it is complete."""
+    """A file in any coding is rejected, and nothing of it is kept: its length would not show whether it is complete."""
     header, value, body = CODED_FILES[kind]
     with pytest.raises(PolyteiaTransportError, match="was not requested"):
         download(Reply(200, body, {header: value}, "text/csv"))
@@ -230,7 +230,7 @@ def endless(beginning, rest, delay=0.0):
 
 @pytest.mark.parametrize("kind", ENDLESS)
 def test_response_without_end(run, kind):
-    """It is refused after little more than the limit of 1 MiB, long before any timeout."""
+    """It is rejected after little more than the limit of 1 MiB, long before any timeout."""
     with RawServer(endless(*ENDLESS[kind])) as raw:
         started = time.monotonic()
         with pytest.raises(PolyteiaError) as caught:
@@ -282,7 +282,7 @@ def test_interim_responses(run):
 @pytest.mark.parametrize("spare", [0, -1])
 @pytest.mark.parametrize("coding", ["identity", "gzip", "length"])
 def test_limit(server, run, coding, spare):
-    """A body of exactly the limit is read; one byte more is refused without a retry, naming the extra."""
+    """A body of exactly the limit is read; one byte more is rejected without a retry, naming the extra."""
     body = FOUND.ljust(MIB - spare)
     headers = {"Content-Encoding": "gzip"} if coding == "gzip" else {}
     server.respond(Reply(200, gzip.compress(body) if coding == "gzip" else body, headers))

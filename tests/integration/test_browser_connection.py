@@ -77,6 +77,7 @@ def test_own_fields_have_labels_and_help(pages):
     declared = {field["label"]: field["description"] for field in CONNECTION_FIELDS.values()}
     own = {label: field.help for label, field in shown.items() if label in declared}
     assert list(own.items()) == list(declared.items())
+    assert "null" not in pages.browser.find(pages.form).text.splitlines()  # an API that is not selected
 
 
 def test_a_saved_connection_does_not_show_its_key(pages, saved, platform):

@@ -48,7 +48,7 @@ class Nights:
 
 
 def test_four_nights(airflow, platform, tmp_path):
-    """What is refused leaves the dataset as it was, and each night is compared with the last one that succeeded."""
+    """What is rejected leaves the dataset as it was, and each night is compared with the last one that succeeded."""
     airflow.add_dags(Path(__file__).parent / "dags" / "four_nights.py")
     nights = Nights(airflow, platform, tmp_path / "bookings.parquet")
 

@@ -298,8 +298,8 @@ def test_connection_errors(monkeypatch):
     assert_quoted(page, missing.strip())
     malformed = connection_test(monkeypatch, extra={"proxies": "http://proxy.example:3128"})
     assert_quoted(page, malformed.strip())
-    refused = connection_test(monkeypatch, extra={"proxies": {"https": "http://127.0.0.1:9"}})
-    assert_quoted(page, re.search(r"or the proxy .+? connection\.", refused)[0])
+    rejected = connection_test(monkeypatch, extra={"proxies": {"https": "http://127.0.0.1:9"}})
+    assert_quoted(page, re.search(r"or the proxy .+? connection\.", rejected)[0])
 
 
 def test_proxy_without_credentials(monkeypatch):

@@ -204,7 +204,7 @@ def test_expressions(server, driver):
 
 
 def test_bits_of_expressions(server, driver):
-    """The server sends a computed BIT as bytes or as digits: that of one bit is known, any other is refused."""
+    """The server sends a computed BIT as bytes or as digits: that of one bit is known, any other is rejected."""
     sql = "SELECT coalesce(b1, NULL) AS a, nullif(b1, 1) AS b, b1 AS c FROM bits ORDER BY b7 DESC"
     assert read(server, driver, sql).to_pylist() == [
         {"a": False, "b": False, "c": False},

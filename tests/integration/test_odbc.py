@@ -212,7 +212,7 @@ def test_mariadb_large_decimal(maria):
 
 
 def test_mariadb_read_only(maria, types_tables):
-    """A query that writes is refused, also for a user who may write."""
+    """A query that writes is rejected, also for a user who may write."""
     types_tables.run("CREATE SEQUENCE IF NOT EXISTS numbers; GRANT ALL ON city.numbers TO loader@'%'")
     with pytest.raises(PolyteiaError, match="READ ONLY transaction"):
         read("SELECT NEXTVAL(numbers) AS n")
@@ -236,7 +236,7 @@ def test_postgres_not_a_query(pg):
 
 
 def test_postgres_read_only(pg, postgres):  # noqa: F811 - the imported fixture
-    """A query that writes is refused."""
+    """A query that writes is rejected."""
     postgres.run("CREATE SEQUENCE IF NOT EXISTS numbers")
     with pytest.raises(PolyteiaError, match="read-only transaction"):
         read("SELECT nextval('numbers') AS n")

@@ -1,4 +1,4 @@
-"""Results of tasks in Airflow's own database when that is PostgreSQL, which refuses more than SQLite does."""
+"""Results of tasks in Airflow's own database when that is PostgreSQL, which rejects more than SQLite does."""
 
 from __future__ import annotations
 

@@ -161,7 +161,7 @@ def test_numbers_and_dates_of_other_tasks(connected, caplog, value, text):
 
 @pytest.mark.parametrize("value", [7.0, float("nan")])
 def test_floats_of_other_tasks(connected, value):
-    """The text of a floating-point number is not known, so it is refused."""
+    """The text of a floating-point number is not known, so it is rejected."""
     with pytest.raises(PolyteiaConfigurationError, match=r"'slug' of task 't' is the number .* leading zeros"):
         create_with(value).execute({})
     assert connected.requests == []
@@ -169,7 +169,7 @@ def test_floats_of_other_tasks(connected, value):
 
 @pytest.mark.parametrize("value", [True, ["a"], {"a": 1}])
 def test_other_types_of_other_tasks(connected, value):
-    """What is not text is refused."""
+    """What is not text is rejected."""
     with pytest.raises(PolyteiaConfigurationError, match=r"'slug' of task 't' is .* must be a non-empty string"):
         create_with(value).execute({})
     assert connected.requests == []

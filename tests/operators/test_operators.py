@@ -284,7 +284,7 @@ def test_kill_cancels_the_hook(connected):
 
 
 def test_sql_that_could_not_be_written(connected, tmp_path):
-    """A destination that cannot be written is refused before the statement runs, which may change data."""
+    """A destination that cannot be written is rejected before the statement runs, which may change data."""
     for path in (tmp_path, tmp_path / "missing" / "rows.json", "unknown://bucket/rows.json"):
         task = PolyteiaSqlOperator(task_id="t", sql="DELETE FROM 'ds_1'", datasets="ds_1", destination=str(path))
         with pytest.raises(PolyteiaError, match=r"cannot be written|not a supported storage URL"):

@@ -81,7 +81,7 @@ def error(status, code, message, *meta, defined=False, **data) -> Response:
 
 
 def invalid(*paths) -> Response:
-    """Refusal of an input that does not fit the schema; each path is the path of an issue."""
+    """Rejection of an input that does not fit the schema; each path is the path of an issue."""
     return error(400, "BAD_REQUEST", "Input validation failed", data={"issues": Issues(paths)})
 
 

@@ -126,7 +126,7 @@ def outcome_of(target, exchange, given):
     """Return the data that our client makes of an exchange, or its exception."""
     response = response_to(target, exchange, given)
     name = exchange.procedure
-    is_called = protocol._NAME.fullmatch(name) and not procedures.find(name).refusal  # some are never sent like this
+    is_called = protocol._NAME.fullmatch(name) and not procedures.find(name).rejection  # some are never sent like this
     made = protocol.make_call(name if is_called else "dataset/getDatasetById", idempotent=True)
     try:
         return protocol.decode(made, response, Credentials(make_config(target))).data
@@ -326,7 +326,7 @@ def test_organization_by_slug(orpc_server, run):
 
 
 def test_wrong_key(orpc_server, run):
-    """The framework's refusal of a key is an authentication error, and says that nothing was applied."""
+    """The framework's rejection of a key is an authentication error, and says that nothing was applied."""
     with pytest.raises(PolyteiaAuthenticationError, match="Invalid personal access key") as caught:
         run(make_config(orpc_server, key="pak_wrong"), call("contract/returnNull"))
     assert caught.value.not_applied

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.integration  # starts Node.js
 
 @pytest.mark.parametrize("exchange", EXCHANGES, ids=lambda exchange: exchange.name)
 def test_exchange(orpc_server, exchange):
-    """The framework replies as the table says, and does not change anything when it refuses."""
+    """The framework replies as the table says, and does not change anything when it rejects."""
     perform_and_verify(orpc_server, exchange)
 
 

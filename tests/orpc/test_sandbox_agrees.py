@@ -13,7 +13,7 @@ from airflow_provider_polyteia.sandbox import SANDBOX_ORGANIZATION_ID, SANDBOX_S
 @pytest.mark.parametrize("exchange", [one for one in EXCHANGES if one.emulated], ids=lambda exchange: exchange.name)
 @pytest.mark.parametrize("dialect", [1, 2], ids=["dialect-1", "dialect-2"])
 def test_exchange(dialect, exchange):
-    """The sandbox replies as the table says, and does not change anything when it refuses."""
+    """The sandbox replies as the table says, and does not change anything when it rejects."""
     with Sandbox(api="rpc", rpc_dialect=dialect) as sandbox, requests.Session() as session:
         known = {
             "key": sandbox.pak,

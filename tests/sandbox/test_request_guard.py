@@ -1,4 +1,4 @@
-"""Requests that pages of other sites could make a browser send: refused on both APIs, pages and controls."""
+"""Requests that pages of other sites could make a browser send: rejected on both APIs, pages and controls."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def own_origin(sandbox):
 @pytest.mark.parametrize("path", ["/", "/ui/datasets/ds_1", "/_sandbox/state", "/api", "/rpc/auth", "/upload", "/x"])
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 def test_other_hosts_are_refused(served, path, method, start):
-    """A name that an attacker points to the loopback address is refused on every path, and nothing is recorded."""
+    """A name that an attacker points to the loopback address is rejected on every path, and nothing is recorded."""
     sandbox = start(api=served)
     for host in (REBOUND, f"{REBOUND}:80", f"localhost.{REBOUND}", "192.0.2.1", "", "[::1", f"{REBOUND}/localhost"):
         assert send(sandbox, method, path, Host=host) in (400, 421)  # 400: the server rejects a malformed header

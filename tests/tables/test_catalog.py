@@ -37,7 +37,7 @@ def test_any_name(parts):
 
 @pytest.mark.parametrize("text", ["", ".", "a.", ".a", "a..b", 'a"b', '"a', '"a"b', '""'])
 def test_invalid_names(text):
-    """What is not a name is refused, with the rule."""
+    """What is not a name is rejected, with the rule."""
     with pytest.raises(PolyteiaConfigurationError, match=r"is not the name of a table\. Write it as table or"):
         Table.parse(text)
 

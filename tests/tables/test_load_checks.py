@@ -35,7 +35,7 @@ def test_unusable_arguments(checks, problem):
 
 
 def test_min_rows():
-    """Fewer rows than wanted are refused."""
+    """Fewer rows than wanted are rejected."""
     check(Load(10, 1, {}), min_rows=10)
     with pytest.raises(
         PolyteiaDataError, match=r"'x.parquet' has 1 row; 'min_rows' is 2,000\. Nothing was sent"
@@ -85,7 +85,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_changed_columns(change, caplog):
-    """Changed columns are a warning by default; they can be refused, or allowed."""
+    """Changed columns are a warning by default; they can be rejected, or allowed."""
     columns, text = CHANGES[change]
     load = Load(1000, 50_000, columns)
     check(load, on_schema_change="allow")

@@ -344,7 +344,7 @@ def test_mistake_in_the_query(platform_of, city, sql):
 
 
 def test_mistakes_in_arguments(platform_of, city):
-    """What a load refuses before it sends anything, a check refuses as well."""
+    """What a load rejects before it sends anything, a check rejects as well."""
     dataset_id = id_of(platform_of)
     with pytest.raises(PolyteiaConfigurationError, match="source_timestamp is 'yesterday'"):
         run(platform_of, check(dataset_id, source_timestamp="yesterday"))

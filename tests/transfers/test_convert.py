@@ -1,4 +1,4 @@
-"""Files that are converted before they are loaded: what arrives on the platform, and what is refused."""
+"""Files that are converted before they are loaded: what arrives on the platform, and what is rejected."""
 
 from __future__ import annotations
 
@@ -231,9 +231,9 @@ def test_no_value_in_the_log(sandbox, dataset_id, tmp_path, caplog):
     path = tmp_path / "x.csv"
     for content in ("id;name\n1;Geheim\n2;Geheim;x\n", 'id;name\n1;"Geheim" x\n', "id;name\nGeheim;1\n"):
         path.write_text(content)
-        with pytest.raises(PolyteiaDataError) as refused:
+        with pytest.raises(PolyteiaDataError) as rejected:
             load(str(path), dataset_id, convert={"columns": {"id": "INTEGER"}}).execute({})
-        assert "Geheim" not in "".join(traceback.format_exception(refused.value)) + caplog.text
+        assert "Geheim" not in "".join(traceback.format_exception(rejected.value)) + caplog.text
 
 
 @pytest.mark.parametrize(
@@ -248,8 +248,8 @@ def test_no_value_in_the_log(sandbox, dataset_id, tmp_path, caplog):
 def test_no_value_in_a_traceback(dataset_id, tmp_path, name, content, convert):
     """Airflow logs the whole traceback: the exceptions of DuckDB, which contain values, are not part of it."""
     (tmp_path / name).write_text(content)
-    with pytest.raises(PolyteiaDataError) as refused:
+    with pytest.raises(PolyteiaDataError) as rejected:
         load(str(tmp_path / name), dataset_id, convert=convert).execute({})
-    logged = "".join(traceback.format_exception(refused.value))
+    logged = "".join(traceback.format_exception(rejected.value))
     assert "Geheim" not in logged
     assert "_duckdb." not in logged

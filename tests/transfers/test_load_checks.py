@@ -67,7 +67,7 @@ def make(request):
 
 
 def test_four_nights(make, sandbox, dataset_id, caplog):
-    """A good load, half of it, a new column: what is refused leaves the dataset as it was, and the next night compares
+    """A good load, half of it, a new column: what is rejected leaves the dataset as it was, and the next night compares
     with the last load that succeeded.
     """
     runs = Runs()

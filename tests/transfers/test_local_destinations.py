@@ -1,4 +1,4 @@
-"""What exports do to the file system: which destinations they refuse, and that a killed one leaves nothing."""
+"""What exports do to the file system: which destinations they reject, and that a killed one leaves nothing."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ SPECIAL = {
 @pytest.mark.parametrize("kind", SPECIAL)
 @pytest.mark.parametrize("form", ["path", "link", "URL"])
 def test_not_a_file(hook, sandbox, dataset_id, path, kind, form):
-    """What is not a file is refused before anything is sent, and stays what it is."""
+    """What is not a file is rejected before anything is sent, and stays what it is."""
     if kind == "a device" and os.geteuid():
         pytest.skip("only root can make a device")
     SPECIAL[kind](path)

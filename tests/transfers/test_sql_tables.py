@@ -80,7 +80,7 @@ def test_nothing_listed(database):
 
 @pytest.mark.parametrize("argument", ["include", "exclude"])
 def test_patterns_are_a_list(database, argument):
-    """A string is refused: as a list of characters, it would match any table."""
+    """A string is rejected: as a list of characters, it would match any table."""
     with pytest.raises(
         PolyteiaConfigurationError, match=f"'{argument}' of task 'tables' .* must be a list of patterns"
     ):
@@ -127,7 +127,7 @@ def test_parts_of_a_table(sandbox, database):
 
 @pytest.mark.parametrize("columns", ["id", [], [1], "['id']"])
 def test_columns_are_names(sandbox, database, columns):
-    """Anything but a list of names is refused before anything is read."""
+    """Anything but a list of names is rejected before anything is read."""
     with pytest.raises(PolyteiaConfigurationError, match=r"'columns' of task 'load' .* must be a list of names"):
         load("parks", columns=columns).execute({})
 

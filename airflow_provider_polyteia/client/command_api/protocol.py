@@ -93,7 +93,7 @@ def make_call(
 ) -> Call:
     """Check a command or query and its params.
 
-    :param idempotent: whether the call is safe to retry. Default: None, as known of the method (see `methods`).
+    :param idempotent: whether the call is safe to retry. Default: None, what is known of the method (see `methods`).
     :raises PolyteiaConfigurationError: naming the offending value by its path.
     """
     if idempotent is not None and not isinstance(idempotent, bool):

@@ -143,7 +143,7 @@ def export_dataset(
 
 
 def _export(credentials: Credentials, call: Call, sink: FileSink, seconds: float) -> Flow[int]:
-    """Ask for a URL and fetch it; if the storage refuses it, once more with a new one: it may have expired."""
+    """Ask for a URL and fetch it; if the storage rejects it, once more with a new one: it may have expired."""
     for is_last in (False, True):
         url = (yield from call_flow(call, credentials)).data["url"]
         request = _presigned(credentials, url, sink, seconds)
@@ -180,7 +180,7 @@ def _presigned(credentials: Credentials, url: str, sink: FileSink, seconds: floa
 def _check_download(credentials: Credentials, request: Request, sink: FileSink, response: Response) -> int:
     """Return the size of the file.
 
-    :raises PolyteiaError: if the storage refused it, or the file is not complete, or not of the right format.
+    :raises PolyteiaError: if the storage rejected it, or the file is not complete, or not of the right format.
     """
     if not sink.accepted:
         # What a storage responds may repeat the URL, so only its status is shown.
@@ -196,7 +196,7 @@ def _check_download(credentials: Credentials, request: Request, sink: FileSink, 
 
 
 def _refused(credentials: Credentials, request: Request, response: Response) -> PolyteiaError:
-    """Return the exception for a storage that sent no file; a refusal that a retry would not change is final."""
+    """Return the exception for a storage that sent no file; a rejection that a retry would not change is final."""
     conn_id, status = credentials.config.conn_id, response.status
     kind = "a redirect, which is never followed" if response.is_redirect else "no file"
     text = (

@@ -18,14 +18,14 @@ class Procedure(NamedTuple):
     :param idempotency: what happens when the platform receives it twice.
     :param date_fields: fields of the input that the platform only accepts as a date (docs/platform-api.md#rpc-dates).
     :param masked_output: field of the output that must not be shown or stored. Default: empty, none.
-    :param refusal: why this provider never calls it. Default: empty, it may be called.
+    :param rejection: why this provider never calls it. Default: empty, it may be called.
     """
 
     name: str
     idempotency: Idempotency = Idempotency.NONE
     date_fields: tuple[str, ...] = ()
     masked_output: str = ""
-    refusal: str = ""
+    rejection: str = ""
 
 
 def _table(idempotency: Idempotency, names: str) -> list[Procedure]:
@@ -95,7 +95,7 @@ EXCHANGE = Procedure(
     "auth/personalAccessKey/exchange",
     Idempotency.SAFE,
     masked_output="token",
-    refusal="The key of the connection is exchanged automatically.",
+    rejection="The key of the connection is exchanged automatically.",
 )
 
 _KNOWN = [
@@ -109,11 +109,11 @@ _KNOWN = [
     Procedure("form/getSubmissionAssetUrl", Idempotency.SAFE, masked_output="url"),
     Procedure(
         "workspace/archiveWorkspace",
-        refusal="It archives the workspace and responds with an error; use 'enterprise/workspace/archiveWorkspace'.",
+        rejection="It archives the workspace and responds with an error; use 'enterprise/workspace/archiveWorkspace'.",
     ),
     Procedure(
         "dpa/recordAcceptance",
-        refusal="Acknowledging data-processing terms is a legal declaration, which a user must make in Polyteia.",
+        rejection="Acknowledging data-processing terms is a legal declaration, which a user must make in Polyteia.",
     ),
 ]
 

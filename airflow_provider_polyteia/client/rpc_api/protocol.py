@@ -73,7 +73,7 @@ def make_call(
 ) -> Call:
     """Check the name and the input of a procedure.
 
-    :param idempotent: whether the call is safe to retry. Default: None, as known of the procedure.
+    :param idempotent: whether the call is safe to retry. Default: None, what is known of the procedure.
     :raises PolyteiaConfigurationError: naming the offending value by its path.
     """
     if idempotent is not None and not isinstance(idempotent, bool):
@@ -83,8 +83,8 @@ def make_call(
             f"The procedure is {name!r}; it must be a router and a procedure, such as 'dataset/listDatasets'."
         )
     procedure = find(name)
-    if procedure.refusal:
-        raise PolyteiaConfigurationError(f"{name!r} cannot be called. {procedure.refusal}", method=name)
+    if procedure.rejection:
+        raise PolyteiaConfigurationError(f"{name!r} cannot be called. {procedure.rejection}", method=name)
     if given is not None and not isinstance(given, Mapping):
         raise PolyteiaConfigurationError(
             f"The input of {name!r} is of type {type(given).__name__}; it must be a mapping of names to values.",

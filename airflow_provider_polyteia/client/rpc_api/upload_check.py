@@ -81,11 +81,11 @@ def _has_acknowledged(credentials: Credentials, solution_id: Any) -> Flow[bool |
 
 
 def _ask(
-    credentials: Credentials, call: Call, field: str, refusal: type[PolyteiaAPIError], event: str
+    credentials: Credentials, call: Call, field: str, rejection: type[PolyteiaAPIError], event: str
 ) -> Flow[bool | None]:
     """Return True if a field of the output is true, None if that is not known.
 
-    :param refusal: exception that is raised if it is false.
+    :param rejection: exception that is raised if it is false.
     :param event: what happened then.
     """
     try:
@@ -94,5 +94,5 @@ def _ask(
         return None  # the question was rejected, which shows nothing about an upload
     value = data.get(field) if isinstance(data, dict) else None
     if value is False:
-        raise errors.foreseen_rejection(refusal, credentials, call.procedure.name, event, call.identifiers)
+        raise errors.foreseen_rejection(rejection, credentials, call.procedure.name, event, call.identifiers)
     return True if value is True else None

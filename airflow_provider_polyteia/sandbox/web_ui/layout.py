@@ -66,7 +66,7 @@ pre { margin: 0; flex: 1; min-width: 0; white-space: pre-wrap }
 @media (max-width: 400px) { .id code { white-space: normal } }
 """
 
-# `navigator.clipboard` exists only on pages from loopback addresses and with HTTPS, and a browser may refuse to use it.
+# `navigator.clipboard` exists only on pages from loopback addresses and with HTTPS, and a browser may not allow it.
 _SCRIPT = """
 function copySelection(text) {
   const area = document.createElement("textarea");
@@ -75,7 +75,7 @@ function copySelection(text) {
   area.select();
   const done = document.execCommand("copy");
   area.remove();
-  if (!done) throw new Error("the browser refused to copy");
+  if (!done) throw new Error("the browser does not allow copying");
 }
 async function copy(text) {
   if (navigator.clipboard) return navigator.clipboard.writeText(text).catch(() => copySelection(text));

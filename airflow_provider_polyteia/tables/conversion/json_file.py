@@ -98,7 +98,7 @@ def _table(records: Records) -> Table:
 
 
 def _check_keys(records: Records, found: Mapping[str, str]) -> None:
-    """Refuse keys that are empty or differ in case only: DuckDB renames these, and would then not find their values."""
+    """Reject keys that are empty or differ in case only: DuckDB renames these, and would then not find their values."""
     names = {name.casefold() for name in found}
     originals = {name: re.sub(r"(_\d+)+$", "", name) for name in found}
     renamed = [

@@ -1,4 +1,4 @@
-"""Finds what is wrong with JSON that DuckDB refuses, whose exceptions may contain values.
+"""Finds what is wrong with JSON that DuckDB rejects, whose exceptions may contain values.
 
 The records are read one after another, in constant memory.
 """

@@ -164,7 +164,7 @@ def _is_encoding(value: Any) -> bool:
     if not isinstance(value, str):
         return False
     try:
-        "".encode(value)  # unlike `codecs.lookup`, refuses codecs that are not for text, such as rot13 and base64
+        "".encode(value)  # unlike `codecs.lookup`, rejects codecs that are not for text, such as rot13 and base64
     except (LookupError, ValueError):
         return False
     return True

@@ -1,4 +1,4 @@
-"""Values of a Parquet file that DuckDB, or JSON, would change: they are rewritten, reported or refused."""
+"""Values of a Parquet file that DuckDB, or JSON, would change: they are rewritten, reported or rejected."""
 
 from __future__ import annotations
 

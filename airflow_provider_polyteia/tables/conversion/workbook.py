@@ -199,7 +199,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _check_beginning(rows: Sequence[tuple[int, list[Any]]]) -> None:
-    """Refuse a sheet whose first row seems to be a title."""
+    """Reject a sheet whose first row seems to be a title."""
     begins = find_beginning(rows) if rows else None
     if begins is not None:
         raise Reject(
@@ -209,7 +209,7 @@ def _check_beginning(rows: Sequence[tuple[int, list[Any]]]) -> None:
 
 
 def _check_formulas(sheet: str, notes: Notes, skip: int) -> None:
-    """Refuse a sheet with formulas whose values were not saved: they would become NULL."""
+    """Reject a sheet with formulas whose values were not saved: they would become NULL."""
     rows = [row for row, _ in notes.unsaved if row > skip]
     if rows:
         raise Reject(
@@ -220,7 +220,7 @@ def _check_formulas(sheet: str, notes: Notes, skip: int) -> None:
 
 
 def _check_numbers(file: str, sheet: Sheet, *, has_header: bool) -> None:
-    """Refuse numbers that are NaN or infinite, as 1E400 is."""
+    """Reject numbers that are NaN or infinite, as 1E400 is."""
     header = sheet.rows[0][1]
     for row, cells in sheet.rows:
         for place, cell in enumerate(cells):

@@ -122,7 +122,7 @@ def test_export(server, storage, rpc_client, export):
 
 
 def test_url_that_has_expired(server, storage, rpc_client, export):
-    """A URL that the storage refuses is replaced once."""
+    """A URL that the storage rejects is replaced once."""
     storage.respond(
         status(403, b"<Error/>", content_type="application/xml"), Reply(200, CONTENT, content_type="text/csv")
     )
@@ -141,7 +141,7 @@ def test_url_that_has_expired(server, storage, rpc_client, export):
     ids=["403", "404", "redirect"],
 )
 def test_refused_for_good(server, storage, make_client, export, caplog, reply):
-    """A storage that refuses is not asked again and again; the exception names its host, never the URL."""
+    """A storage that rejects the request is not asked again and again; the exception names its host, never the URL."""
     storage.respond(reply)
     server.respond(SESSION, url(storage))
     with caplog.at_level("DEBUG"), pytest.raises(PolyteiaError) as caught:

@@ -1,4 +1,4 @@
-"""What is known of procedures decides what is retried, refused and hidden."""
+"""What is known of procedures decides what is retried, rejected and hidden."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_all_known_procedures():
         for router, words in KNOWN.items()
         for word in words.split()
     }
-    called = {name: known.idempotency for name, known in PROCEDURES.items() if not known.refusal}
+    called = {name: known.idempotency for name, known in PROCEDURES.items() if not known.rejection}
     assert called == expected
 
 

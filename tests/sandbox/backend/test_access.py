@@ -21,13 +21,13 @@ def test_a_read_only_key_cannot_write(http_403, start, connect):
     dataset_id = connect(sandbox).new_dataset()
     sandbox.upload(dataset_id, b"a\n1\n")
     reader = connect(sandbox, "reader")
-    refused = [
+    rejected = [
         reader.command("create_dataset", name="x", slug="x", solution_id=SANDBOX_SOLUTION_ID),
         reader.command("delete_dataset", id=dataset_id),
         reader.command("generate_dataset_upload_token", id=dataset_id, content_type="text/csv"),
     ]
-    assert {response.status_code for response in refused} == {403 if http_403 else 200}
-    assert {response.json()["error"]["code"] for response in refused} == {403}
+    assert {response.status_code for response in rejected} == {403 if http_403 else 200}
+    assert {response.json()["error"]["code"] for response in rejected} == {403}
     assert reader.data("query", "get_dataset", id=dataset_id)["id"] == dataset_id
     assert reader.sql(f"FROM '{{{{{dataset_id}}}}}'", [dataset_id]).json()["data"]["rows"] == [[1]]
 
@@ -38,7 +38,7 @@ def test_a_key_can_be_denied_access_to_a_solution(start, connect):
     dataset_id = connect(sandbox).new_dataset("inside")
     sandbox.upload(dataset_id, b"a\n1\n")
     outsider = connect(sandbox, "outsider")
-    refused = [
+    rejected = [
         outsider.query("get_solution", id=SANDBOX_SOLUTION_ID),
         outsider.query("get_dataset", id=dataset_id),
         outsider.query("get_dataset", solution_id=SANDBOX_SOLUTION_ID, slug="inside"),
@@ -47,7 +47,7 @@ def test_a_key_can_be_denied_access_to_a_solution(start, connect):
         outsider.command("generate_dataset_upload_token", id=dataset_id, content_type="text/csv"),
         outsider.sql(f"FROM '{dataset_id}'", [dataset_id]),
     ]
-    assert [response.json()["error"]["code"] for response in refused] == [403] * 7
+    assert [response.json()["error"]["code"] for response in rejected] == [403] * 7
     assert outsider.data("query", "list_solutions", page=1, size=10)["total"] == 0
     assert outsider.data("query", "list_organizations", page=1, size=10)["total"] == 1
 

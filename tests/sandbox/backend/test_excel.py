@@ -153,7 +153,7 @@ def test_unreadable_workbooks(content, cause, content_type, start, connect):
     api = connect(sandbox)
     dataset = api.new_dataset()
     assert api.upload(api.upload_token(dataset, content_type), content).status_code == 200
-    refused = api.sql(f"FROM {dataset}", [dataset]).json()["error"]
-    assert refused["code"] == 400
-    assert cause in refused["message"]
-    assert str(sandbox.platform.files.root) not in refused["message"]
+    rejected = api.sql(f"FROM {dataset}", [dataset]).json()["error"]
+    assert rejected["code"] == 400
+    assert cause in rejected["message"]
+    assert str(sandbox.platform.files.root) not in rejected["message"]

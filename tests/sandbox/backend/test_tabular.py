@@ -31,10 +31,10 @@ def test_unreadable_files_are_stored(api, sandbox, dataset):
         (stored,) = sandbox.datasets
         assert (stored["data"]["size"], stored["data"]["rows"]) == (4, None)
         assert stored["metadata"]["schema"]["columns"] == {}
-        refused = api.sql(f"FROM '{dataset}'", [dataset]).json()["error"]
-        assert refused["code"] == 400
-        assert content_type in refused["message"]
-        assert str(sandbox.platform.files.root) not in refused["message"]
+        rejected = api.sql(f"FROM '{dataset}'", [dataset]).json()["error"]
+        assert rejected["code"] == 400
+        assert content_type in rejected["message"]
+        assert str(sandbox.platform.files.root) not in rejected["message"]
 
 
 @pytest.mark.parametrize("reference", ["'{{%s}}'", '"{{%s}}"', "'%s'", "%s", "{{ %s }}"])

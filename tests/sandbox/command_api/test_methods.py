@@ -282,11 +282,11 @@ def test_roles_of_unknown_users_are_rejected(api, command, query):
     resource = {"resource_id": SANDBOX_SOLUTION_ID}
     for holder in ("usr_unknown", "grp_unknown", outsider, 1, ["usr_1"]):
         assignments = [{"id": SANDBOX_USER_ID, "role": "admin"}, {"id": holder, "role": "viewer"}]
-        refused = api.command("bulk_role_update", **resource, assignments=assignments, unassignments=[])
-        assert refused.json()["error"]["code"] in (400, 404)
+        rejected = api.command("bulk_role_update", **resource, assignments=assignments, unassignments=[])
+        assert rejected.json()["error"]["code"] in (400, 404)
     for kind, record in (("workspace", SANDBOX_WORKSPACE_ID), ("solution", SANDBOX_SOLUTION_ID)):
-        refused = api.command(f"add_{kind}_member", id=record, user_id="usr_unknown", role="viewer")
-        assert refused.json()["error"]["code"] == 404
+        rejected = api.command(f"add_{kind}_member", id=record, user_id="usr_unknown", role="viewer")
+        assert rejected.json()["error"]["code"] == 404
     command("bulk_role_update", **resource, assignments=[], unassignments=[{"id": "usr_unknown"}])
     assert query("get_users_or_groups_for_resource", **resource)["items"] == []
 

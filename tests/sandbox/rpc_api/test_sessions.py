@@ -100,7 +100,7 @@ def test_other_credentials_are_rejected_everywhere(authorization, anonymous):
 
 
 def test_a_session_without_an_organization(anonymous, sandbox):
-    """It is refused for datasets, files and SQL, but can list the organizations of the user."""
+    """It is rejected for datasets, files and SQL, but can list the organizations of the user."""
     session = anonymous.value(EXCHANGE, key=sandbox.pak)
     assert (session["organizationId"], session["scope"]) == (None, "user")
     anonymous.session.headers["Authorization"] = f"Bearer {session['token']}"
@@ -128,7 +128,7 @@ def test_a_session_is_limited_to_its_organization(serve, connect, tmp_path, star
 
 
 def test_a_read_only_key(serve, connect):
-    """It reads everything, exports included, but every write is refused with HTTP 403."""
+    """It reads everything, exports included, but every write is rejected with HTTP 403."""
     sandbox = serve(read_only_paks=["pak_reader"])
     dataset = connect(sandbox).login().new_dataset()
     sandbox.upload(dataset, b"a\n1\n")
@@ -137,13 +137,13 @@ def test_a_read_only_key(serve, connect):
     assert reader.value("dataset/exportDatasetData", id=dataset, format="csv")["url"]
     assert reader.query(f"FROM '{dataset}'").status_code == 200
     assert reader.error("dataset/deleteDataset", id=dataset)[:2] == (403, "FORBIDDEN")
-    refused = reader.upload(dataset, b"a\n2\n")
-    assert (refused.status_code, refused.json()["code"]) == (403, "auth.forbidden")
+    rejected = reader.upload(dataset, b"a\n2\n")
+    assert (rejected.status_code, rejected.json()["code"]) == (403, "auth.forbidden")
     assert sandbox.content(dataset) == b"a\n1\n"
 
 
 def test_a_denied_solution(serve, connect):
-    """Its content is refused with HTTP 403, by id and by slug."""
+    """Its content is rejected with HTTP 403, by id and by slug."""
     sandbox = serve(denied_solutions={"pak_denied": [SANDBOX_SOLUTION_ID]})
     dataset = connect(sandbox).login().new_dataset("b")
     denied = connect(sandbox).login("pak_denied")

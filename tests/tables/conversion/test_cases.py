@@ -110,7 +110,7 @@ CONVERTED = {
     ),
 }
 # File, options -> what the exception says.
-REFUSED = {
+REJECTED = {
     ("html.csv", None): "it is an HTML page",
     ("empty.csv", None): "it is empty (0 bytes)",
     ("err.json", None): "it is one JSON object, not a list",
@@ -134,7 +134,7 @@ REFUSED = {
 
 def test_every_case_is_tested():
     """No file of the cases is forgotten."""
-    assert {name for name, *_ in (*CONVERTED, *REFUSED)} == {path.name for path in CASES.iterdir()}
+    assert {name for name, *_ in (*CONVERTED, *REJECTED)} == {path.name for path in CASES.iterdir()}
 
 
 @pytest.fixture(params=["path", "object storage", "file object"])
@@ -162,15 +162,15 @@ def test_converted(source_of, case, expected):
     assert (types, [tuple(row.values()) for row in rows]) == expected
 
 
-@pytest.mark.parametrize(("case", "why"), REFUSED.items(), ids=lambda case: case[0] if isinstance(case, tuple) else "")
+@pytest.mark.parametrize(("case", "why"), REJECTED.items(), ids=lambda case: case[0] if isinstance(case, tuple) else "")
 def test_refused(source_of, case, why):
     """The exception says what the file is and what to do."""
     name, *options = case
-    with pytest.raises(PolyteiaDataError) as refused:
+    with pytest.raises(PolyteiaDataError) as rejected:
         converted(source_of(name), dict(filter(None, options)) or True)
-    assert f"{name!r} cannot be converted" in str(refused.value)
-    assert why in str(refused.value)
-    assert "Nothing was sent" in str(refused.value)
+    assert f"{name!r} cannot be converted" in str(rejected.value)
+    assert why in str(rejected.value)
+    assert "Nothing was sent" in str(rejected.value)
 
 
 @pytest.mark.parametrize(

@@ -122,10 +122,10 @@ def test_text_in_quotes(convert):
 )
 def test_refused(convert, content, why):
     """The exception names the line, and none of its values."""
-    with pytest.raises(PolyteiaDataError) as refused:
+    with pytest.raises(PolyteiaDataError) as rejected:
         convert(content)
-    assert why in str(refused.value)
-    assert "y;z" not in str(refused.value)
+    assert why in str(rejected.value)
+    assert "y;z" not in str(rejected.value)
 
 
 def test_title_lines(convert):
@@ -176,7 +176,7 @@ DAMAGED = {
 
 @pytest.mark.parametrize("why", DAMAGED)
 def test_damaged_archives(convert, why):
-    """An archive that cannot be unpacked completely is refused."""
+    """An archive that cannot be unpacked completely is rejected."""
     with pytest.raises(PolyteiaDataError, match=why):
         convert(DAMAGED[why])
 
@@ -230,7 +230,7 @@ def test_padded_line_breaks(convert):
 
 
 def test_quoted_nulls_row_by_row(convert):
-    """What is read row by row does not tell quoted values from others, so the option is refused, not ignored."""
+    """What is read row by row does not tell quoted values from others, so the option is rejected, not ignored."""
     content = 'a;b\n1;k.A.\r\n2;"k.A."\n'
     with pytest.raises(PolyteiaDataError, match="Remove 'allow_quoted_nulls'"):
         convert(content, {"nullstr": "k.A.", "allow_quoted_nulls": False})
@@ -240,9 +240,9 @@ def test_quoted_nulls_row_by_row(convert):
 def test_values_instead_of_names(convert, first):
     """A first line of numbers and dates is not a header, unless the DAG says so."""
     content = f"{first}\n{first}\n"
-    with pytest.raises(PolyteiaDataError, match=r"Set 'header' .* to False, or to True") as refused:
+    with pytest.raises(PolyteiaDataError, match=r"Set 'header' .* to False, or to True") as rejected:
         convert(content)
-    assert first.partition(";")[0] not in str(refused.value)
+    assert first.partition(";")[0] not in str(rejected.value)
     assert len(convert(content, {"header": True})[1]) == 1
     assert len(convert(content, {"header": False})[1]) == 2
 
@@ -279,7 +279,7 @@ def test_small_differences(convert, content):
 
 @pytest.mark.parametrize("row", ["1;x;z", "1", "1;x;;z"])
 def test_rows_of_another_width(convert, row):
-    """A value outside of the columns is refused, and so is a row without one of them."""
+    """A value outside of the columns is rejected, and so is a row without one of them."""
     with pytest.raises(PolyteiaDataError, match="line 3 has"):
         convert(f"a;b\n1;x\n{row}\n")
 

@@ -74,10 +74,10 @@ UNICODE = [
 DAMAGE = [(b"M\xc3", 4), (b"\xff", 3), (b"\x81", 3), (b"x\xfcx", 4), (b"\xf0\x9f\x98", 3)]
 
 
-def refusal(content, name="x.csv"):
-    with pytest.raises(PolyteiaDataError) as refused:
+def rejection(content, name="x.csv"):
+    with pytest.raises(PolyteiaDataError) as rejected:
         converted(named(content, name))
-    return str(refused.value)
+    return str(rejected.value)
 
 
 def read(text, encoding):
@@ -114,7 +114,7 @@ def test_similar_encodings(encoding):
 @pytest.mark.parametrize("byte", [b"\x81", b"\x8d", b"\x90"])
 def test_undefined_byte(text, byte):
     """A byte that windows-1252 does not have makes no other encoding of a file whose words are right in it."""
-    assert "not in the encoding windows-1252 (line 3, character 3)" in refusal(
+    assert "not in the encoding windows-1252 (line 3, character 3)" in rejection(
         f"a;b\n{text}\n1;".encode("cp1252") + byte + b"\n"
     )
 
@@ -128,8 +128,8 @@ def test_damaged_utf8(text, damage, column, rows):
     """One byte makes no other encoding of a file in UTF-8, wherever it is."""
     lines = f"1;{text}\n".encode() * rows
     at_the_end = f"not in the encoding UTF-8 (line {rows + 2}, character {column})"
-    assert at_the_end in refusal(b"a;b\n" + lines + b"1;" + damage)
-    assert f"not in the encoding UTF-8 (line 1, character {column})" in refusal(b"a;" + damage + b"\n" + lines)
+    assert at_the_end in rejection(b"a;b\n" + lines + b"1;" + damage)
+    assert f"not in the encoding UTF-8 (line 1, character {column})" in rejection(b"a;" + damage + b"\n" + lines)
 
 
 @pytest.mark.parametrize("encodings", [("utf-8", "cp1252"), ("cp1252", "utf-8")])
@@ -138,21 +138,21 @@ def test_mixed_encodings(encodings):
     content = "".join(f"1;{GERMAN}\n" for _ in range(100))
     joined = b"a;b\n" + b"".join(content.encode(encoding) for encoding in encodings)
     line = 102 if encodings[0] == "utf-8" else 2
-    assert f"not in the encoding UTF-8 (line {line}, character 4)" in refusal(joined)
+    assert f"not in the encoding UTF-8 (line {line}, character 4)" in rejection(joined)
 
 
 def test_damaged_json():
-    """JSON in UTF-8 that is damaged is refused like CSV."""
+    """JSON in UTF-8 that is damaged is rejected like CSV."""
     content = json.dumps([{"a": GERMAN}] * 5_000, ensure_ascii=False, indent=0).encode()
     damaged = content[: content.rindex(b"e")] + b'\xe4"}]'
-    assert "not in the encoding UTF-8 (line 15000, character 19)" in refusal(damaged, "x.json")
+    assert "not in the encoding UTF-8 (line 15000, character 19)" in rejection(damaged, "x.json")
 
 
 @pytest.mark.parametrize("size", range(5))
 def test_characters_between_chunks(size):
     """A character that two reads divide is not damage."""
     content = b"a;b\n" + b"1;xxxxx\n" * (CHUNK // 8 - 1) + b"1" * size + ";MüüC\n".encode()
-    assert "not in the encoding UTF-8" in refusal(content + b"1;\xff\n")
+    assert "not in the encoding UTF-8" in rejection(content + b"1;\xff\n")
     legacy = converted(named(content.decode().encode("cp850"), "x.csv"))[1]
     assert legacy[-1]["b"] == "MüüC"
 
@@ -180,13 +180,13 @@ def test_encoding_decides():
 
 @pytest.mark.parametrize("name", ["rot13", "hex", "base64", "zlib", "undefined", "latin-42", "a\0b", "", 1252])
 def test_unknown_encoding(name):
-    """Codecs that are not for text are refused like unknown ones."""
+    """Codecs that are not for text are rejected like unknown ones."""
     with pytest.raises(PolyteiaConfigurationError, match="must be an encoding that Python knows"):
         converted(named(b"a;b\n1;x\n", "x.csv"), {"encoding": name})
 
 
 @pytest.mark.parametrize("content", [b"a;b\n1;x\n", b"a;b\n\x00\xdc", b"\xff\xfea"])
 def test_wrongly_named_utf16(content):
-    """A file that is not in UTF-16 is refused, even if it contains half a pair of surrogates."""
+    """A file that is not in UTF-16 is rejected, even if it contains half a pair of surrogates."""
     with pytest.raises(PolyteiaDataError, match="not in the encoding UTF-16"):
         converted(named(content, "x.csv"), {"encoding": "utf-16"})

@@ -135,8 +135,8 @@ def test_coordinate_systems(convert, caplog, crs, logged):
     }.values(),
 )
 def test_refused(convert, content, why):
-    """What would lose values is refused, without printing one."""
-    with pytest.raises(PolyteiaDataError) as refused:
+    """What would lose values is rejected, without printing one."""
+    with pytest.raises(PolyteiaDataError) as rejected:
         convert(content, name="x.geojson")
-    assert why in str(refused.value)
-    assert "Meier" not in str(refused.value)
+    assert why in str(rejected.value)
+    assert "Meier" not in str(rejected.value)

@@ -242,11 +242,11 @@ def test_declared_types(convert):
     }.values(),
 )
 def test_refused(convert, content, why):
-    """Anything but a list of records is refused."""
-    with pytest.raises(PolyteiaDataError) as refused:
+    """Anything but a list of records is rejected."""
+    with pytest.raises(PolyteiaDataError) as rejected:
         convert(content, name="x.json")
-    assert why in str(refused.value)
-    assert "Meier" not in str(refused.value)
+    assert why in str(rejected.value)
+    assert "Meier" not in str(rejected.value)
 
 
 def test_null_in_lists(convert):
@@ -255,7 +255,7 @@ def test_null_in_lists(convert):
 
 
 def test_repeated_list(convert):
-    """A key that names several lists is refused."""
+    """A key that names several lists is rejected."""
     with pytest.raises(PolyteiaDataError, match="several lists under the key 'r'"):
         convert('{"r":[{"a":1}],"r":[{"a":2}]}', {"records": "r"}, name="x.json")
 
@@ -276,10 +276,10 @@ LONG_RECORD = json.dumps({"name": "Müller" * 20})
 )
 def test_large_damaged_document(convert, end, why):
     """A mistake in a document that is too large to be parsed at once is found, and no value is printed."""
-    with pytest.raises(PolyteiaDataError) as refused:
+    with pytest.raises(PolyteiaDataError) as rejected:
         convert(f"[{LONG_RECORD}" + f",{LONG_RECORD}" * 10_999 + f",{end}", name="x.json")
-    assert why in str(refused.value)
-    assert "Meier" not in str(refused.value)
+    assert why in str(rejected.value)
+    assert "Meier" not in str(rejected.value)
 
 
 def test_large_damaged_lines(convert):
@@ -288,9 +288,9 @@ def test_large_damaged_lines(convert):
         (f"{LONG_RECORD}\n" * 11_000 + '\n{"name" "Meier"}\n', "record 11,001 is not valid JSON"),
         ('{"a":[{"name":"' + "x" * 2**20 + '"}],"\\x":[]}', "it has a key that is not a string"),
     ):
-        with pytest.raises(PolyteiaDataError, match=why) as refused:
+        with pytest.raises(PolyteiaDataError, match=why) as rejected:
             convert(content, name="x.json")
-        assert "Meier" not in str(refused.value)
+        assert "Meier" not in str(rejected.value)
 
 
 @pytest.mark.parametrize("name", ["x.geojson", "x.json"])

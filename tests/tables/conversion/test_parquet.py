@@ -191,7 +191,7 @@ def test_widened_nested_types(folder):
     ]
 
 
-REFUSED = {
+REJECTED = {
     "BIGINT": pa.array([2**53 + 1]),
     "BOOLEAN": pa.array([True]),
     "DATE": pa.array([dt.date(2026, 1, 1)]),
@@ -218,15 +218,15 @@ LOSSLESS = {
 }
 
 
-@pytest.mark.parametrize(("one", "other"), sorted({*itertools.combinations(REFUSED, 2)} - LOSSLESS))
+@pytest.mark.parametrize(("one", "other"), sorted({*itertools.combinations(REJECTED, 2)} - LOSSLESS))
 def test_different_types(tmp_path, one, other):
-    """Types of which none holds the values of both are refused, with the column, the types and the files."""
-    write(tmp_path / "k=1" / "a.parquet", id=[1], v=REFUSED[one])
-    write(tmp_path / "k=1" / "b.parquet", id=[1], v=REFUSED[one])
-    write(tmp_path / "k=2" / "a.parquet", id=[1], v=REFUSED[other])
-    with pytest.raises(PolyteiaDataError) as refused:
+    """Types of which none holds the values of both are rejected, with the column, the types and the files."""
+    write(tmp_path / "k=1" / "a.parquet", id=[1], v=REJECTED[one])
+    write(tmp_path / "k=1" / "b.parquet", id=[1], v=REJECTED[one])
+    write(tmp_path / "k=2" / "a.parquet", id=[1], v=REJECTED[other])
+    with pytest.raises(PolyteiaDataError) as rejected:
         converted(str(tmp_path))
-    text = str(refused.value)
+    text = str(rejected.value)
     assert "different types of the column 'v'" in text
     assert f"{one} in 'k=1/a.parquet'" in text
     assert f"{other} in 'k=2/a.parquet'" in text
@@ -266,7 +266,7 @@ def test_one_of_three_types(folder):
 
 
 def test_nothing_there(folder):
-    """A folder without Parquet files and a pattern without files are refused; so is a file that does not exist."""
+    """A folder without Parquet files and a pattern without files are rejected; so is a file that does not exist."""
     write(folder / "_x.parquet", id=[1])
     with pytest.raises(PolyteiaDataError, match="a folder without Parquet files"):
         converted(str(folder))
@@ -277,7 +277,7 @@ def test_nothing_there(folder):
 
 
 def test_damaged_member(folder):
-    """One damaged file refuses the folder, by name."""
+    """One damaged file fails the folder, and is named."""
     write(folder / "a.parquet", id=[1])
     (folder / "b.parquet").write_bytes(b"PAR1")
     with pytest.raises(PolyteiaDataError, match=r"a folder whose file 'b\.parquet' is not a complete Parquet file"):

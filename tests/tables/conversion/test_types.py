@@ -173,11 +173,11 @@ UNFIT = {
 @pytest.mark.parametrize(("declared", "values", "why"), UNFIT.values(), ids=UNFIT)
 def test_unfit(convert, declared, values, why):
     """A value that does not fit fails the load; the exception names the line and the kind of value, not the value."""
-    with pytest.raises(PolyteiaDataError) as refused:
+    with pytest.raises(PolyteiaDataError) as rejected:
         convert(column(values), {"columns": {"v": declared}})
-    assert f"'x.csv', {why}" in str(refused.value)
-    assert f"does not fit the type {declared}" in str(refused.value)
-    assert "Müller" not in str(refused.value)
+    assert f"'x.csv', {why}" in str(rejected.value)
+    assert f"does not fit the type {declared}" in str(rejected.value)
+    assert "Müller" not in str(rejected.value)
 
 
 def test_declared_columns_must_exist(convert):

@@ -135,7 +135,7 @@ def test_declared(source, declared, value):
     assert value_of(source, declared=declared)[1] == value
 
 
-REFUSED = {
+REJECTED = {
     "decimal places": (parquet(1.0, 1.255), "DECIMAL(12,2)"),
     "decimal places of a decimal": (parquet(Decimal("1.255")), "DECIMAL(12,2)"),
     "decimal places of a text": (parquet("1.2555"), "DECIMAL(12,2)"),
@@ -155,12 +155,12 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(("source", "declared"), REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize(("source", "declared"), REJECTED.values(), ids=REJECTED)
 def test_refused(source, declared):
-    """A value that the declared type would change is refused; the exception names the column and not the value."""
-    with pytest.raises(PolyteiaDataError, match=f"column 'v'.* does not fit the type {declared[:7]}") as refused:
+    """A value that the declared type would change is rejected; the exception names the column and not the value."""
+    with pytest.raises(PolyteiaDataError, match=f"column 'v'.* does not fit the type {declared[:7]}") as rejected:
         value_of(source, declared=declared)
-    assert "255" not in str(refused.value)
+    assert "255" not in str(rejected.value)
 
 
 @pytest.mark.parametrize("declared", ["HUGEINT", "UBIGINT", "TIMESTAMP_S", "UUID", "INTEGER[]", "STRUCT(a INTEGER)"])
@@ -212,9 +212,9 @@ def test_columns_of_any_name():
 
 def test_no_value_as_a_name():
     """Without a header, the first record is taken for one: the exception does not contain it."""
-    with pytest.raises(PolyteiaDataError, match=r"has no column 'Nme', .* it has 3 columns") as refused:
+    with pytest.raises(PolyteiaDataError, match=r"has no column 'Nme', .* it has 3 columns") as rejected:
         converted(named(b"1;Meier;Hans\n2;Kunz;Eva\n", "x.csv"), {"columns": {"Nme": "VARCHAR"}})
-    assert "Meier" not in str(refused.value)
+    assert "Meier" not in str(rejected.value)
     with pytest.raises(PolyteiaDataError, match="Did you mean 'Name'"):
         converted(named(b"id;Name\n1;x\n", "x.csv"), {"columns": {"Nme": "VARCHAR"}})
 

@@ -285,12 +285,12 @@ def test_errors(caplog):
 
 @pytest.mark.parametrize("number", ["NaN", "inf", "-INF", "1E400"])
 def test_numbers_that_are_not_finite(number):
-    """NaN and infinite numbers are refused, with their place and without a value."""
+    """NaN and infinite numbers are rejected, with their place and without a value."""
     file = workbook(Daten=[["a", "v"], [1, 5], [2, 77.5]])
     place = "^'x.xlsx', sheet 'Daten', row 3, column 'v': the cell contains a number that is not finite"
-    with pytest.raises(PolyteiaDataError, match=place) as refused:
+    with pytest.raises(PolyteiaDataError, match=place) as rejected:
         converted(replaced(file, SHEET, ("<v>77.5</v>", f"<v>{number}</v>")))
-    assert number not in str(refused.value)
+    assert number not in str(rejected.value)
     with pytest.raises(PolyteiaDataError, match="row 1, column 2: the cell"):
         converted(replaced(workbook(A=[["a", 77.5], [1, 2]]), SHEET, ("<v>77.5</v>", f"<v>{number}</v>")))
 
@@ -359,15 +359,15 @@ def test_sticky_types():
 
 @pytest.mark.parametrize(("kind", "number"), [(dt.date, -1e300), (dt.timedelta, 1e300)])
 def test_dates_that_are_too_large(kind, number):
-    """Dates and durations that Python does not have are refused without their values."""
+    """Dates and durations that Python does not have are rejected without their values."""
     cell = {dt.date: dt.date(2026, 1, 1), dt.timedelta: dt.timedelta(days=46023)}[kind]
     file = replaced(workbook(Daten=[["v"], [cell]]), SHEET, ("<v>46023</v>", f"<v>{number}</v>"))
-    with pytest.raises(PolyteiaDataError, match="sheet 'Daten' has dates or durations that are too large") as refused:
+    with pytest.raises(PolyteiaDataError, match="sheet 'Daten' has dates or durations that are too large") as rejected:
         converted(file)
-    assert refused.value.__cause__ is None
+    assert rejected.value.__cause__ is None
 
 
-REFUSED = {
+REJECTED = {
     "an HTML page, not a workbook": (b"<table><tr><td>1", "x.xls"),
     "not a workbook": (b"a,b\n1,2\n", "x.xlsx"),
     "empty": (b"", "x.xlsx"),
@@ -376,8 +376,8 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("why", REFUSED)
+@pytest.mark.parametrize("why", REJECTED)
 def test_refused(why):
-    """Anything but a complete workbook is refused."""
+    """Anything but a complete workbook is rejected."""
     with pytest.raises(PolyteiaDataError, match=why):
-        converted(named(*REFUSED[why]))
+        converted(named(*REJECTED[why]))

@@ -1,4 +1,4 @@
-"""Files that are sent as they are: what is refused, what is only suspicious, and what is fine."""
+"""Files that are sent as they are: what is rejected, what is only suspicious, and what is fine."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def xlsx(*names):
 
 WORKBOOK = xlsx("[Content_Types].xml", "xl/workbook.xml", "xl/worksheets/sheet1.xml")
 
-REFUSED = {
+REJECTED = {
     # CSV
     "a byte order mark only": (CSV, b"\xef\xbb\xbf", "blank"),
     "blank lines only": (CSV, b"\r\n \t\r\n\n", "blank"),
@@ -201,7 +201,7 @@ def place(request, tmp_path):
 
 @pytest.mark.parametrize("name", REFUSED_CASES)
 def test_refused_cases(place, name):
-    """A file that is not what its extension says is refused, wherever it is."""
+    """A file that is not what its extension says is rejected, wherever it is."""
     kind = BY_EXTENSION[Path(name).suffix]
     with pytest.raises(PolyteiaDataError) as caught:
         check_file(place(name, (CASES / name).read_bytes()), kind)
@@ -220,10 +220,10 @@ def test_sent_cases(place, name, caplog):
     assert all(part in text for part, text in zip(SENT_CASES[name], found, strict=True))
 
 
-@pytest.mark.parametrize("case", REFUSED)
+@pytest.mark.parametrize("case", REJECTED)
 def test_refused(tmp_path, case):
     """The exception says what a file really is."""
-    kind, content, found = REFUSED[case]
+    kind, content, found = REJECTED[case]
     (tmp_path / "x").write_bytes(content)
     with pytest.raises(PolyteiaDataError) as caught:
         check_file(open_source(tmp_path / "x"), kind)

@@ -155,7 +155,7 @@ class MySQLDriver(Driver):
 
     def __init__(self, connection: Any, open_connection: Callable[[], Any]) -> None:
         super().__init__(connection, open_connection)
-        self._thread = self.thread_id()  # now, because mysqlclient refuses to say it to another thread
+        self._thread = self.thread_id()  # now, because mysqlclient does not report it to another thread
 
     def read(self, query: Query) -> Iterator[pa.RecordBatch]:
         """Run a query, and log what the server warns of, such as texts that it has cut off."""

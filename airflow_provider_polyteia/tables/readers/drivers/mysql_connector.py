@@ -114,7 +114,7 @@ def _quoted(name: str) -> str:
 
 @contextmanager
 def _lenient(cursor: Any) -> Iterator[None]:
-    """Let the server adapt numbers that are too large instead of refusing them."""
+    """Let the server adapt numbers that are too large instead of rejecting them."""
     cursor.execute("SELECT @@SESSION.sql_mode")
     (before,) = cursor.fetchone()
     modes = before.decode().split(",")

@@ -1,6 +1,6 @@
 """ODBC, through pyodbc: the ODBC driver reports the types of a query's columns.
 
-MySQL, MariaDB and PostgreSQL have drivers of their own, because pyodbc changes or refuses some of their values: see
+MySQL, MariaDB and PostgreSQL have drivers of their own, because pyodbc changes or rejects some of their values: see
 `odbc_mysql` and `odbc_postgres`. All other databases:
 
 =====================================  ================================================================

@@ -1,6 +1,6 @@
 """MySQL and MariaDB, through ODBC: pyodbc is asked for what the server sends, as the other drivers of MySQL are.
 
-pyodbc refuses dates with zeros, and times that are negative or above 24 hours; it cuts off fractions of a second, and
+pyodbc rejects dates with zeros, and times that are negative or above 24 hours; it cuts off fractions of a second, and
 texts at a zero byte. A converter receives all values as text, so that the values and types are those of `mysql`, with
 these exceptions:
 

@@ -122,7 +122,7 @@ def test_declared():
 
 
 def test_names():
-    """Names that differ in case only are kept; equal ones are refused."""
+    """Names that differ in case only are kept; equal ones are rejected."""
     assert read('SELECT 1 AS a, 2 AS "A", 3 AS "b c"').to_pylist() == [{"a": 1, "A": 2, "b c": 3}]
     with pytest.raises(PolyteiaConfigurationError, match="two columns named 'a'"):
         read("SELECT 1 AS a, 2 AS a")

@@ -1,4 +1,4 @@
-"""The provider's client reports what `/upload` and `/download` refuse, as tasks of the command API see it."""
+"""The provider's client reports what `/upload` and `/download` reject, as tasks of the command API see it."""
 
 from __future__ import annotations
 
