@@ -29,8 +29,8 @@ Buchungsnr;PLZ;Ort;Betrag;Gebucht am;Bezahlt
 
 
 def page_text(page):
-    """Return the text of a page in one line, without emphasis."""
-    return " ".join((PAGES / page).read_text().replace("*", "").split())
+    """Return the text of a page in one line, without asterisks."""
+    return " ".join((PAGES / page).read_text().replace("\\*", "").replace("*", "").split())
 
 
 def blocks(page, language):
