@@ -181,6 +181,8 @@ class Browser:
         if css:
             self.wait(lambda: self.run(_IS_IN_WINDOW, self.find(css), size[1]), f"window that contains {css!r}")
         self.driver.execute_async_script(_WAIT_FOR_ANIMATIONS)
+        if css:
+            self.run("arguments[0].style.borderRadius = '0'", self.find(css))  # or what is behind shows at the corners
         picture = self.find(css).screenshot_as_png if css else self.driver.get_screenshot_as_png()
         (folder / f"{name}.png").write_bytes(picture)
         self.resize(WIDTH, HEIGHT)

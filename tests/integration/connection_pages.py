@@ -39,6 +39,7 @@ class ConnectionPages3:
 
     name = "airflow3"
     form = "[role=dialog]"
+    has_sections = True  # of which one is open at a time
     window = (1000, 460)  # for screenshots of the list
 
     def __init__(self, browser: Browser, url: str, username: str, password: str) -> None:
@@ -116,6 +117,7 @@ class ConnectionPages2:
 
     name = "airflow2"
     form = "#model_form"
+    has_sections = False
     window = (1280, 960)  # for screenshots of the form
 
     def __init__(self, browser: Browser, url: str, username: str, password: str) -> None:
