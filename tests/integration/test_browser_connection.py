@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -15,6 +17,7 @@ from airflow_provider_polyteia.sandbox import SANDBOX_ORGANIZATION_ID
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
+TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial.md"
 KEYS = {"polyteia_city": None, "polyteia_invalid_key": "pak_invalid_key_of_the_browser_tests_c07d"}
 EXTRAS = {"organization_id": SANDBOX_ORGANIZATION_ID, "timeout": "30", "max_attempts": "7", "verify": "true"}
 
@@ -66,6 +69,22 @@ def test_standard_fields_have_our_labels_and_placeholders(pages):
     assert (shown["Host (optional)"].kind, shown["Host (optional)"].placeholder) == ("text", hints["host"])
     assert shown["Port (optional)"].placeholder == hints["port"]
     assert not {label for label in shown if label.lower() in ("login", "schema", "password", "host", "port")}
+
+
+def test_the_form_has_the_fields_of_the_tutorial(pages):
+    """The labels in the tutorial are those of the form; with the tutorial's values, it is the tutorial's picture."""
+    if not pages.has_sections:
+        pytest.skip("the tutorial uses Airflow 3")
+    rows = dict(re.findall(r"^\| ([A-Z].+?) \| `(.+)` \|$", TUTORIAL.read_text(), re.MULTILINE))
+    names = {"Host (optional)": "host", "Personal access key": "password", "Port (optional)": "port"}
+    pages.open_empty_form(rows.pop("Connection ID"))
+    assert set(names) <= set(pages.fields())
+    for label, name in names.items():
+        pages.fill(name, rows.pop(label))
+    pages.browser.screenshot("tutorial-connection-airflow3", pages.form, TALL)
+    pages.open_extra_fields()
+    assert {label.partition(" (expand ")[0] for label in rows} <= set(pages.fields())
+    assert list(rows) == ["UI URL pattern (expand *Extra Fields*)"]
 
 
 def test_own_fields_have_labels_and_help(pages):
