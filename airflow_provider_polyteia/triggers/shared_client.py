@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
-from airflow.providers.common.compat.sdk import AirflowNotFoundException
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
 from airflow_provider_polyteia.exceptions import PolyteiaAuthenticationError
 from airflow_provider_polyteia.hooks.connection import USER_AGENT, missing_connection, read_config
@@ -208,13 +208,21 @@ def _load_client() -> type[AsyncPolyteiaClient]:
     return AsyncPolyteiaClient
 
 
+async def _get_connection(conn_id: str) -> Any:
+    try:
+        return await get_async_connection(conn_id)
+    except AirflowNotFoundException:
+        # `airflow dags test` of Airflow 3 runs triggers without the part that serves asynchronous lookups.
+        return await asyncio.to_thread(BaseHook.get_connection, conn_id)
+
+
 async def read_connection(conn_id: str) -> ClientConfig:
     """Read and check an Airflow connection without blocking the event loop.
 
     :raises PolyteiaConfigurationError: if the connection does not exist, or something in it is unusable.
     """
     try:
-        connection = await get_async_connection(conn_id)
+        connection = await _get_connection(conn_id)
     except AirflowNotFoundException:
         raise missing_connection(conn_id) from None
     extra = await get_async_extra_dejson(connection) if connection.extra else {}

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from decimal import Decimal
 
@@ -117,8 +118,12 @@ def test_declared_german_csv(airflow_home, sandbox, dataset_id, bookings):
 # wait-for-a-delivery.md
 
 
-def test_wait_for_a_delivery(airflow_home, sandbox, dataset_id):
-    """The DAG defers, sees a delivery that arrives in the meantime, and counts its rows."""
+@pytest.mark.parametrize("place", ["environment", "database"])
+def test_wait_for_a_delivery(airflow_home, sandbox, dataset_id, place):
+    """The DAG defers, sees a delivery that arrives in the meantime, and counts its rows, wherever the connection is."""
+    connection = sandbox.airflow_connection()
+    if place == "database":
+        airflow_home.run("connections", "add", "polyteia_default", "--conn-json", connection)
 
     def deliver():
         until = time.monotonic() + 60
@@ -133,11 +138,33 @@ def test_wait_for_a_delivery(airflow_home, sandbox, dataset_id):
         "wait-for-a-delivery.md",
         "wait_for_bookings",
         {"sol_...": SANDBOX_SOLUTION_ID, "poke_interval=60": "poke_interval=1"},
-        polyteia_default=sandbox.airflow_connection(),
+        **({"polyteia_default": connection} if place == "environment" else {}),
     )
     delivery.join()
     assert f"Dataset '{dataset_id}' was uploaded at " in output
     assert sandbox.count("execute_sql") == 1
+
+
+def test_act_as_the_other_office(airflow_home, sandbox, tmp_path):
+    """Each run of the DAG that delivers is a delivery; from its second run on, the other DAG waits for a new one."""
+    path = tmp_path / "bookings.csv"
+    path.write_text("id,amount\n1,2\n")
+    connection = {"polyteia_default": sandbox.airflow_connection()}
+    replacements = {"sol_...": SANDBOX_SOLUTION_ID, "/data/finance/bookings.csv": path}
+    page = "wait-for-a-delivery.md"
+    airflow_home.test_dag(page, "deliver_bookings", replacements, **connection)
+    waiting = {"sol_...": SANDBOX_SOLUTION_ID, "poke_interval=60": "poke_interval=1"}
+    assert "state=success" in airflow_home.test_dag(page, "wait_for_bookings", waiting, **connection)
+    with ThreadPoolExecutor(1) as threads:
+        polls = sandbox.count("get_dataset")
+        second = threads.submit(airflow_home.run, "dags", "test", "wait_for_bookings", **connection)
+        until = time.monotonic() + 60
+        while sandbox.count("get_dataset") < polls + 2 and time.monotonic() < until:
+            time.sleep(0.1)
+        assert not second.done()
+        airflow_home.run("dags", "test", "deliver_bookings", **connection)
+        assert "state=success" in second.result()
+    assert sandbox.count("execute_sql") == 2
 
 
 # mirror-a-database.md

@@ -7,6 +7,7 @@ import shlex
 from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from airflow_provider_polyteia.sandbox.backend import summaries, tabular
 from airflow_provider_polyteia.sandbox.connection import airflow_connection
@@ -58,9 +59,14 @@ def connection(platform: Platform, base_url: str) -> str:
     is_well_known = SANDBOX_PAK in options.paks
     text = airflow_connection(options.api, base_url, SANDBOX_PAK if is_well_known else "<your key>")
     key = copyable(SANDBOX_PAK) if is_well_known else "the key with which the sandbox was started"
-    fields = [("Host", copyable(base_url)), ("Personal access key", key)]
+    port = urlsplit(base_url).port
+    fields = [("Host", copyable(base_url.removesuffix(f":{port}")))]
+    if port:
+        fields.append(("Port", copyable(str(port))))
+    fields.append(("Personal access key", key))
     if options.api == "rpc":
-        fields.append(("Organization id", copyable_id(SANDBOX_ORGANIZATION_ID)))
+        fields.append(("Organization ID", copyable_id(SANDBOX_ORGANIZATION_ID)))
+    fields.append(("UI URL pattern", copyable(f"{base_url}/ui/datasets/{{dataset_id}}")))
     return "".join(
         (
             heading("Connection", anchor="connection"),

@@ -147,8 +147,10 @@ def test_the_connection_can_be_copied(served, organization, start):
     copied = re.findall(r'data-copy="([^"]*)"', page(sandbox).text)
     connection = sandbox.airflow_connection().replace('"', "&quot;")
     assert copied[0] == f"export AIRFLOW_CONN_POLYTEIA_DEFAULT=&#x27;{connection}&#x27;"
-    assert copied[1:3] == [sandbox.base_url, sandbox.pak]
-    assert copied[3:] == [*filter(None, [organization]), SANDBOX_ORGANIZATION_ID, SANDBOX_SOLUTION_ID]
+    host, _, port = sandbox.base_url.rpartition(":")
+    assert copied[1:4] == [host, port, sandbox.pak]
+    pattern = f"{sandbox.base_url}/ui/datasets/{{dataset_id}}"
+    assert copied[4:] == [*filter(None, [organization]), pattern, SANDBOX_ORGANIZATION_ID, SANDBOX_SOLUTION_ID]
 
 
 def test_only_the_well_known_key_is_shown(start, connect):
@@ -166,7 +168,11 @@ def test_only_the_well_known_key_is_shown(start, connect):
 def test_the_connection_has_the_address_of_the_browser(start):
     """The connection contains the host at which the browser reaches the sandbox."""
     sandbox = start(allowed_hosts=["sandbox"])
-    assert "http://sandbox:8765" in page(sandbox, Host="sandbox:8765").text
+    shown = page(sandbox, Host="sandbox:8765").text
+    assert "&quot;host&quot;: &quot;http://sandbox:8765&quot;" in shown
+    for value in ("http://sandbox", "8765", "http://sandbox:8765/ui/datasets/{dataset_id}"):
+        assert f"<code>{value}</code>" in shown
+    assert "Port" not in page(sandbox, Host="sandbox").text
 
 
 @pytest.mark.parametrize("kind", ["datasets", "solutions", "workspaces"])
