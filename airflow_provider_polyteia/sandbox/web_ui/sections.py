@@ -60,7 +60,7 @@ def connection(platform: Platform, base_url: str) -> str:
     text = airflow_connection(options.api, base_url, SANDBOX_PAK if is_well_known else "<your key>")
     key = copyable(SANDBOX_PAK) if is_well_known else "the key with which the sandbox was started"
     port = urlsplit(base_url).port
-    fields = [("Host", copyable(base_url.removesuffix(f":{port}")))]
+    fields: list[tuple[str, str]] = [("Host", copyable(base_url.removesuffix(f":{port}")))]
     if port:
         fields.append(("Port", copyable(str(port))))
     fields.append(("Personal access key", key))
