@@ -145,9 +145,10 @@ def upload(
     ingest_id = client.run(api.upload(dataset_id, opened, file.content_type, timeout)).ingest_id
     seconds = max(client.clock() - started, 1e-3)
     log.info(
-        "Uploaded %r to dataset %r: %s in %.1f s (%s/s)%s",
+        "Uploaded %r to dataset %r: %s%s in %.1f s (%s/s)%s",
         opened.name,
         dataset_id,
+        _format_rows(file.contents.rows),
         format_size(opened.size),
         seconds,
         format_size(opened.size / seconds),
@@ -248,13 +249,17 @@ def _export(
     rows = _count_exported_rows(path) if media_type(kind) == PARQUET else None
     log.info(
         "Exported %s%s from %s to %r in %.1f s",
-        "" if rows is None else f"{rows:,} row{'s' * (rows != 1)}, ",
+        _format_rows(rows),
         format_size(size),
         " and ".join(map(repr, dataset_ids)) or "a query",
         destination.name,
         seconds,
     )
     return {"path": destination.name, "bytes": size, "rows": rows, "content_type": kind, "datasets": dataset_ids}
+
+
+def _format_rows(rows: int | None) -> str:
+    return "" if rows is None else f"{rows:,} row{'s' * (rows != 1)}, "
 
 
 def _count_exported_rows(path: Any) -> int | None:

@@ -88,8 +88,8 @@ class LoadChecks:
             return
         if load.rows is None:
             raise PolyteiaConfigurationError(
-                f"The number of rows of {label} is not known before it is sent, so 'min_rows' cannot be checked. It is "
-                "known of queries, converted files, and Parquet files (with pyarrow installed)."
+                f"{label} has a number of rows that is not known before it is sent, so 'min_rows' cannot be checked. "
+                "It is known of queries, converted files, and Parquet files (with pyarrow installed)."
             )
         if load.rows < self.min_rows:
             raise PolyteiaDataError(
@@ -119,11 +119,11 @@ class LoadChecks:
             return
         if self.on_schema_change == "fail":
             raise PolyteiaDataError(
-                f"The columns of {label} have changed since the last load: {changes}. {_NOTHING_SENT} If the change is "
-                "intended, set 'on_schema_change' to 'allow' for one run.",
+                f"{label} has other columns than the last load: {changes}. {_NOTHING_SENT} If the change is intended, "
+                "set 'on_schema_change' to 'allow' for one run.",
                 not_applied=True,
             )
-        log.warning("The columns of %s have changed since the last load: %s.", label, changes)
+        log.warning("%s has other columns than the last load: %s.", label, changes)
 
 
 def _rows(number: int) -> str:

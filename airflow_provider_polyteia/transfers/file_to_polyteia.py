@@ -110,6 +110,7 @@ class FileToPolyteiaOperator(LoadOperator):
             found = self.hook.check_upload(dataset_id)
             checked = self._check(context, found, partial(self._describe, source), self._load_checks())
             return {**checked, "source": display_name(source)}
+        self.log.info("Loading %r into dataset %r", display_name(source), dataset_id)
         last = self._last_load(context, dataset_id) if self.convert else None
         with self._open(source, last) as (file, content):
             kind, filename = file.content_type, file.source.name

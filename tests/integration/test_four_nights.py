@@ -77,8 +77,8 @@ def test_four_nights(airflow, platform, tmp_path):
     changed = (tmp_path / "bookings.parquet").read_bytes()
     state, log, result = last["warn"]
     assert (state, result["rows"], list(result["columns"])) == ("success", 900, ["id", "plz"])
-    assert "have changed since the last load: added: 'plz' (string)" in log
+    assert "has other columns than the last load: added: 'plz' (string)" in log
     state, log, result = last["fail"]
     assert (state, result) == ("failed", None)
-    assert "have changed since the last load: added: 'plz' (string). Nothing was sent" in log
+    assert "has other columns than the last load: added: 'plz' (string). Nothing was sent" in log
     assert nights.stored() == {"warn": changed, "fail": good}

@@ -86,6 +86,14 @@ def test_german_csv_errors(dataset_id, bookings, content, convert):
     assert_quoted("german-csv.md", sentence)
 
 
+def test_missing_file(dataset_id):
+    """The page quotes the exception for its own path."""
+    with pytest.raises(PolyteiaError) as caught:
+        load("/data/finance/bookings.csv", dataset_id, convert=True)
+    assert type(caught.value) is PolyteiaError
+    assert_quoted("german-csv.md", str(caught.value))
+
+
 # when-a-load-fails.md
 
 

@@ -84,7 +84,7 @@ def test_four_nights(make, sandbox, dataset_id, caplog):
     assert (sandbox.requests, sandbox.content(dataset_id)) == ([], stored)
     caplog.clear()
     runs.run(make(60, ("id", "plz"), max_shrink=0.5))
-    assert "have changed since the last load: added: 'plz' (int64)." in caplog.text
+    assert "has other columns than the last load: added: 'plz' (int64)." in caplog.text
     assert runs.xcom["rows"] == 60
     assert {"task_ids": "load", "map_indexes": -1, "include_prior_dates": True} in runs.asked
 

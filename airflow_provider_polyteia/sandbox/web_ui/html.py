@@ -28,7 +28,7 @@ def to_html(value: Any) -> Markup:
         return value
     if value is None:
         return Markup('<span class="quiet">-</span>')
-    if isinstance(value, dict | list):
+    if isinstance(value, dict | list | bool):
         value = json.dumps(value, ensure_ascii=False)
     return Markup(escape(str(value)))
 

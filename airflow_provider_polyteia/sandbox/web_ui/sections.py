@@ -15,6 +15,7 @@ from airflow_provider_polyteia.sandbox.constants import SANDBOX_ORGANIZATION_ID,
 from airflow_provider_polyteia.sandbox.web_ui import formats
 from airflow_provider_polyteia.sandbox.web_ui.html import (
     Markup,
+    Quantity,
     badge,
     code,
     copyable,
@@ -156,9 +157,17 @@ async def first_rows(platform: Platform, record: Record, limit: int, *, types: b
             names, rows = await asyncio.to_thread(tabular.first_rows, path, content_type, limit)
         except tabular.UnreadableError as error:
             return paragraph(f"No rows to show: {error}.")
-    kinds = {name: column.get("canonical_type") for name, column in described_columns(record).items()} if types else {}
-    headings = [Markup(to_html(name) + (small(kinds[name]) if kinds.get(name) else "")) for name in names]
-    return table(headings, rows)
+    described = described_columns(record)
+    kinds = [described.get(name, {}).get("canonical_type") for name in names]
+    headings = [
+        Markup(to_html(name) + (small(kind) if types and kind else "")) for name, kind in zip(names, kinds, strict=True)
+    ]
+    return table(headings, [map(_shown_value, row, kinds) for row in rows])
+
+
+def _shown_value(value: Any, kind: str | None) -> Any:
+    # Decimals are strings, which keep all digits.
+    return Quantity(value) if kind == "number" and isinstance(value, str) else value
 
 
 def described_columns(record: Record) -> dict[str, dict[str, Any]]:

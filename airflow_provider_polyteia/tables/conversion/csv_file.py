@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 _END_MARK = b"\x1a"
 _MAX_ROW_SIZE = 2 * 1024 * 1024  # bytes; each thread has several buffers of twice the size
 _MAX_FIELD_SIZE = 64 * 1024 * 1024  # characters of a value in a file that is read row by row
+_TOO_LONG = "A value may contain the separator without quotes. Correct what writes the file."
+_TOO_SHORT = "If that is right, set 'null_padding' in the argument 'convert' to True."
 _READER_OPTIONS = ("allow_quoted_nulls", "null_padding", "nullstr")
 
 
@@ -196,10 +198,8 @@ class _PlainRows:
         while len(row) > self._width and not row[-1].strip():
             row = row[:-1]
         if len(row) > self._width or (len(row) < self._named and not self._is_padded):
-            raise Reject(
-                f"a file whose line {number} has {_columns(len(row))}, not {self._width}",
-                "If that is right, set 'null_padding' in the argument 'convert' to True for rows that are too short.",
-            )
+            found = f"a file whose line {number} has {_columns(len(row))}, not {self._width}"
+            raise Reject(found, _TOO_LONG if len(row) > self._width else _TOO_SHORT)
         return row
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import re
 from datetime import UTC, datetime, timedelta
 
+import duckdb
+import pyarrow.parquet as pq
 import pytest
 import requests
 
@@ -106,6 +109,17 @@ def test_the_start_page_after_an_upload(sandbox, api):
     latest = section(sandbox, "Last upload")
     assert f'<a href="/ui/datasets/{older}">Older</a> 9.2 KiB, 1,500 rows, text/csv, <time>' in latest
     assert cells(latest) == [["idnumber", "nametext"], *([str(number), "a"] for number in range(5))]
+
+
+def test_decimals_and_booleans(sandbox, api):
+    """Decimals are aligned like other numbers, and keep their digits; booleans are those of JSON."""
+    dataset = api.new_dataset()
+    rows = duckdb.sql("SELECT 12.50::DECIMAL(12,2) AS amount, true AS paid, '1' AS code")
+    content = io.BytesIO()
+    pq.write_table(rows.to_arrow_table(), content)
+    sandbox.upload(dataset, content.getvalue(), "application/vnd.apache.parquet")
+    shown = page(sandbox, f"/ui/datasets/{dataset}").text
+    assert '<td class="number"><div>12.50</div></td><td><div>true</div></td><td><div>1</div></td>' in shown
 
 
 def test_the_start_page_after_a_fault(sandbox, api):

@@ -128,6 +128,15 @@ def test_refused(convert, content, why):
     assert "y;z" not in str(rejected.value)
 
 
+@pytest.mark.parametrize(("row", "advice"), [("2", "set 'null_padding'"), ("2;y;z", "the separator without quotes")])
+def test_rows_of_another_length(convert, row, advice):
+    """What is missing may be filled with NULL; what is too much is a mistake in the file."""
+    with pytest.raises(PolyteiaDataError) as rejected:
+        convert(f"a;b\n1;x\n{row}\n")
+    assert advice in str(rejected.value)
+    assert ("null_padding" in str(rejected.value)) == (row == "2")
+
+
 def test_title_lines(convert):
     """`skip=0` says that the first line is the header, even if it looks like a title."""
     content = "Stadt\nNord;1\nSüd;2\n"
