@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
 import pytest
@@ -29,9 +30,13 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def table(tmp_path_factory):
+def table():
     """A CSV file as German applications export it, with semicolons, decimal commas and an old encoding."""
-    file = tmp_path_factory.mktemp("export") / "Baumkataster.csv"
+    with TemporaryDirectory(prefix="export-") as folder:  # a short path, because the picture of the log shows it
+        yield export(Path(folder) / "Baumkataster.csv")
+
+
+def export(file):
     numbers = ((number, number * 7919 % 71, number * 6857 % 229) for number in range(ROWS))
     rows = (f"{number};Linde;Südvorstadt;{1950 + age};{3 + height / 10:.1f}\n" for number, age, height in numbers)
     text = "Nummer;Baumart;Stadtteil;Pflanzjahr;Höhe in m\n" + "".join(rows).replace(".", ",")
@@ -102,7 +107,7 @@ def test_the_log_of_an_example(airflow, browser, platform, run_id):
     browser.open(f"{airflow.url}/dags/{EXAMPLE}/runs/{quote(run_id)}/tasks/load_table?log_level=info")
     log = browser.find(TASK_PAGE, "Baumkataster").text
     browser.hide(TASK_PAGE_TOGGLE)
-    browser.screenshot("example-log-airflow3", TASK_PAGE, (1280, 480))
+    browser.screenshot("example-log-airflow3", TASK_PAGE, (1280, 520))
     assert f"{ROWS:,} rows" in log
     assert airflow.records.xcoms(EXAMPLE, run_id)["create_dataset", -1, "id"] in log
     assert platform.pak not in browser.driver.page_source
