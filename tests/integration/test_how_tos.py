@@ -99,6 +99,8 @@ def test_german_csv(airflow_home, sandbox, bookings):
     assert "The encoding of 'bookings.csv' seems to be windows-1252" in output
     assert "Converted 'bookings.csv': 2 rows in " in output
     (dataset,) = sandbox.datasets
+    assert f"Loading '{bookings}' into dataset '{dataset['id']}'" in output
+    assert f"Uploaded 'bookings.parquet' to dataset '{dataset['id']}': " in output
     rows = table(sandbox, dataset["id"])
     assert [(row["PLZ"], row["Betrag"]) for row in rows] == [("01067", Decimal("1234.50")), ("50667", Decimal("-0.99"))]
 
