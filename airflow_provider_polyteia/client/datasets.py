@@ -68,7 +68,7 @@ def create_dataset(client: PolyteiaClient, api: PlatformAPI, fields: Mapping[str
     visible = [name for name in differing if not is_same(record.get(name), fields[name])]
     if visible:
         log.warning(
-            "Dataset %s already exists and is reused unchanged, but its %s differs from this task's. Use "
+            "Dataset %s already exists and is reused. Its %s differs from this task's, and is kept. Use "
             "if_exists='update' to update it.",
             label,
             ", ".join(visible),

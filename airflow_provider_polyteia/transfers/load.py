@@ -105,17 +105,23 @@ class LoadOperator(KillableOperator):
         return self._finish(context)
 
     def execute_complete(
-        self, context: Context, event: dict[str, Any], result: dict[str, Any], source_timestamp: str | None = None
+        self,
+        context: Context,
+        event: dict[str, Any],
+        result: dict[str, Any] | None = None,
+        source_timestamp: str | None = None,
     ) -> dict[str, Any]:
         """Finish after the ingest, or raise the trigger's exception.
 
-        :param result: what `execute` would have returned.
+        :param result: what `execute` would have returned. Default: None, as in the event.
         :param source_timestamp: as-of time of the data; the template might render to another one now. Default: None.
         """
         from airflow_provider_polyteia.triggers.ingest import FAILED  # noqa: PLC0415 - as in `_defer`
 
         if event["status"] == FAILED:
             raise PolyteiaError.from_dict(event["error"])
+        if result is None:
+            result, source_timestamp = event["load"]["result"], event["load"]["source_timestamp"]
         self._result, self._as_of = result, source_timestamp
         with self.hook:
             self._base_url = self.hook.get_conn().config.base_url
@@ -143,16 +149,18 @@ class LoadOperator(KillableOperator):
         from airflow_provider_polyteia.triggers.ingest import IngestTrigger  # noqa: PLC0415 - slow to import
 
         timeout = timedelta(seconds=self.ingest_timeout)
+        load = {"result": self._result, "source_timestamp": self._as_of}
         trigger = IngestTrigger(
             polyteia_conn_id=self.polyteia_conn_id,
             dataset_id=self._result["dataset_id"],
             ingest_id=self._result["ingest_id"],
             deadline=(datetime.now(UTC) + timeout).isoformat(),
+            load=load,
         )
         self.defer(
             trigger=trigger,
             method_name=self.execute_complete.__name__,
-            kwargs={"result": self._result, "source_timestamp": self._as_of},
+            kwargs=load,
             timeout=timeout + TRIGGERER_GRACE,
         )
 

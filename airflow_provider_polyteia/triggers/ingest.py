@@ -33,6 +33,8 @@ class IngestTrigger(BaseTrigger):
     :param ingest_id: id of the ingest, as in the result of `PolyteiaHook.upload_dataset`.
     :param deadline: when to give up (ISO 8601 with a time zone). There is at least one poll, even after that.
     :param poll_interval: time in seconds before the first poll, and between two polls. Default: 5.
+    :param load: what the task needs when it resumes. The event contains it, because `airflow dags test` of Airflow 3
+        passes nothing else on. Default: none.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class IngestTrigger(BaseTrigger):
         ingest_id: str,
         deadline: str,
         poll_interval: float = INGEST_POLL_INTERVAL,
+        load: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's triggers are not typed
         self.polyteia_conn_id = polyteia_conn_id
@@ -50,6 +53,7 @@ class IngestTrigger(BaseTrigger):
         self.ingest_id = ingest_id
         self.deadline = deadline
         self.poll_interval = poll_interval
+        self.load = load
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments that create the same trigger in another process."""
@@ -59,12 +63,14 @@ class IngestTrigger(BaseTrigger):
             "ingest_id": self.ingest_id,
             "deadline": self.deadline,
             "poll_interval": self.poll_interval,
+            "load": self.load,
         }
         return f"{type(self).__module__}.{type(self).__qualname__}", options
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and yield the result."""
-        yield TriggerEvent(await self.result())  # type: ignore[no-untyped-call]  # Airflow's triggers are not typed
+        event = await self.result() | ({"load": self.load} if self.load else {})
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call]  # Airflow's triggers are not typed
 
     async def result(self) -> dict[str, Any]:
         """Wait, and return the result as data that Airflow can encode.

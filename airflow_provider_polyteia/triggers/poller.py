@@ -62,6 +62,8 @@ class PollResult:
         :raises PolyteiaError: if the dataset had to be queried, and that failed.
         """
         record = await self._find(dataset, verify=verify)
+        if record is None and verify:
+            log.warning("Dataset %s does not exist. Watching continues; its first upload will be reported.", dataset)
         return self._last_upload(record) if record else None
 
     async def _find(self, dataset: DatasetRef, *, verify: bool) -> Record | None:

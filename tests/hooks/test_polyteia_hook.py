@@ -277,7 +277,7 @@ def test_reuse(connected, hook, caplog):
     connected.respond(body_error(500), data(RECORD))
     with caplog.at_level(logging.WARNING):
         assert hook.create_dataset(**FIELDS, description="new") == RECORD
-    assert "already exists and is reused unchanged, but its description differs from this task's" in caplog.text
+    assert "already exists and is reused. Its description differs from this task's, and is kept" in caplog.text
     assert connected.calls == ["create_dataset", "get_dataset"]
 
 

@@ -15,6 +15,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from decimal import Decimal
+from functools import partial
 
 import pytest
 import trustme
@@ -283,15 +284,15 @@ def test_open_data_export_on_the_rpc_api(airflow_home, tmp_path, monkeypatch):
 
 
 def test_open_data_export_on_the_command_api(airflow_home, sandbox, dataset_id, tmp_path):
-    """The task of the page converts the exported Parquet file to CSV."""
-    sandbox.upload(dataset_id, b"department,amount\nBau,12.5\nBau,2\n")
+    """The task of the page converts the exported Parquet file to CSV, without small groups."""
+    sandbox.upload(dataset_id, b"department,amount\n" + b"Bau,12.5\n" * 5 + b"Schule,1\n")
     airflow_home.test_dag(
         "open-data-export.md",
         "open_data_command",
         {"ds_...": dataset_id, "/srv/open-data": tmp_path},
         polyteia_default=sandbox.airflow_connection(),
     )
-    assert (tmp_path / "bookings.csv").read_text() == '"department","total"\n"Bau",14.5\n'
+    assert (tmp_path / "bookings.csv").read_text() == '"department","total"\n"Bau",62.5\n'
     assert {path.name for path in tmp_path.iterdir()} == {"bookings.csv", "bookings.parquet"}
 
 
@@ -390,3 +391,23 @@ def test_move_to_the_rpc_api(airflow_home, bookings):
         assert running.count("tag/assignTag") == 1
     uploaded = rf"Uploaded 'bookings.parquet' to dataset '{dataset['id']}': .+; accepted as ingest 'dsig_"
     assert re.search(uploaded, output)
+
+
+@pytest.mark.parametrize("error", [None, "bad rows"])
+def test_deferred_load_in_dags_test(airflow_home, bookings, error):
+    """`airflow dags test` resumes a deferred load with the trigger's event alone; the file is sent once."""
+    code = dag_code("move-to-the-rpc-api.md", "bookings_on_rpc").partition("    tag = ")[0]
+    code = code.replace("bookings_on_rpc", "deferred_load").replace("convert=True", "convert=True, deferrable=True")
+    code = code.replace("sol_...", SANDBOX_SOLUTION_ID).replace("/data/finance/bookings.csv", str(bookings))
+    (airflow_home.dags / "deferred_load.py").write_text(code)
+    with Sandbox(api="rpc", ingest_error=error) as running:
+        run = partial(airflow_home.run, "dags", "test", "deferred_load", polyteia_rpc=running.airflow_connection())
+        if error:
+            with pytest.raises(AssertionError, match=r"PolyteiaIngestError: Ingest .* says: 'bad rows'"):
+                run()
+        else:
+            assert "state=success" in run()
+            (dataset,) = running.datasets
+            assert dataset["data"]["rows"] == 2
+            assert running.call("dataset/getDatasetById", {"id": dataset["id"]})["dataAsOf"]
+        assert running.count("/api/upload/dataset") == 1

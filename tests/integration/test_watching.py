@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from airflow_env import AIRFLOW_3, AIRFLOW_VERSION, wait_until
+from how_to_pages import dag_code
 
 from airflow_provider_polyteia.sandbox import SANDBOX_SOLUTION_ID, Sandbox
 
@@ -120,9 +121,20 @@ def test_event_describes_the_upload(airflow, watched):
 
 def test_example_started_by_an_upload(airflow, platform):
     """An upload triggers the example DAG, which reads the event and counts the rows."""
-    airflow.add_dags(EXAMPLE)
-    wait_until(lambda: airflow.records.dag_is_parsed(EXAMPLE.stem), 60, lambda: "the example was not found")
-    slug = "public_holidays_2026"
+    check_started_by_an_upload(airflow, platform, EXAMPLE, "public_holidays_2026")
+
+
+def test_guide_started_by_an_upload(airflow, platform, tmp_path):
+    """The DAG of docs/how-to/start-a-dag-on-a-delivery.md does so, too."""
+    code = dag_code("start-a-dag-on-a-delivery.md", "on_delivery").replace("sol_...", SANDBOX_SOLUTION_ID)
+    file = tmp_path / "on_delivery.py"
+    file.write_text(code.replace('slug="bookings"', 'slug="guide_bookings"').replace("interval=60", "interval=5"))
+    check_started_by_an_upload(airflow, platform, file, "guide_bookings")
+
+
+def check_started_by_an_upload(airflow, platform, file, slug):
+    airflow.add_dags(file)
+    wait_until(lambda: airflow.records.dag_is_parsed(file.stem), 60, lambda: "the DAG was not found")
     polls = platform.count("list_datasets")
     wait_until(
         lambda: (
@@ -131,12 +143,12 @@ def test_example_started_by_an_upload(airflow, platform):
         120,
         lambda: "the watcher did not poll",
     )
-    before = runs_of(airflow, EXAMPLE.stem)
+    before = runs_of(airflow, file.stem)
     platform.upload(dataset_of(platform, slug), b"date,holiday\n2026-10-03,Einheit\n2026-12-25,Weihnachten\n")
-    wait_until(lambda: len(runs_of(airflow, EXAMPLE.stem)) > len(before), 90, lambda: "no run was started")
-    (run_id,) = runs_of(airflow, EXAMPLE.stem) - before
-    assert airflow.wait(EXAMPLE.stem, run_id) == "success"
-    xcoms = airflow.records.xcoms(EXAMPLE.stem, run_id)
+    wait_until(lambda: len(runs_of(airflow, file.stem)) > len(before), 90, lambda: "no run was started")
+    (run_id,) = runs_of(airflow, file.stem) - before
+    assert airflow.wait(file.stem, run_id) == "success"
+    xcoms = airflow.records.xcoms(file.stem, run_id)
     assert xcoms["latest_delivery", -1, "slug"] == slug
     assert xcoms["count_rows", -1, "result"]["rows"] == [[2]]
 

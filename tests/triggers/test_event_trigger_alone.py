@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from asset_watchers import IN_SOLUTION, polls, upload
+from asset_watchers import IN_SOLUTION, polls, until, upload
 
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError
 from airflow_provider_polyteia.triggers import dataset
@@ -31,6 +31,23 @@ def test_alone_before_airflow_3_3(sandbox, make_dataset):
         return payload["slug"]
 
     assert asyncio.run(main()) == "d"
+
+
+@needs_airflow_3
+def test_missing_dataset(sandbox, caplog):
+    """That the dataset does not exist is logged once, because the slug may be wrong; the trigger keeps polling."""
+
+    async def main():
+        events = DatasetUploadedEventTrigger(slug="bookngs", **IN_SOLUTION).run()
+        first = asyncio.ensure_future(anext(events))
+        await until(lambda: sandbox.count("get_dataset") + sandbox.count("list_datasets") >= 4)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+
+    asyncio.run(main())
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == 1
+    assert "slug='bookngs' does not exist. Watching continues" in warnings[0]
 
 
 @needs_airflow_3
