@@ -150,6 +150,7 @@ TRIGGER_ARGUMENTS = {
     "min_size": 8,
     "timestamp_field": "updated_at",
     "ingest_id": "dsig_1",
+    "load": {"result": {"dataset_id": "ds_1", "rows": None, "columns": {"a": "int64"}}, "source_timestamp": None},
     "poll_interval": 2.5,
     "verify": "decided by the DAG's author, not a value of the run",
     "wait_for_creation": True,
