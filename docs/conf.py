@@ -22,7 +22,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc"]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build"]
 default_role = "code"
-smartquotes = False  # texts of exceptions are found with the quotes that a log contains
+smartquotes_action = "D"  # dashes only: texts of exceptions are found with the quotes that a log contains
 
 myst_heading_anchors = 3
 
