@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_polyteia.storage import display_name
+from airflow_provider_polyteia.storage import display_name, public_name
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,17 @@ from airflow_provider_polyteia.storage import display_name
 def test_display_name(name, shown):
     """Valid names are unchanged; everything that is not valid UTF-8 is replaced."""
     assert display_name(name) == shown
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        (Path("/data/a?b.csv"), "/data/a?b.csv"),
+        ("s3://conn@bucket/day=1/a.csv", "s3://conn@bucket/day=1/a.csv"),
+        ("sftp://reader:S3CRET@host/a.csv", "sftp://reader:***@host/a.csv"),
+        ("https://host/a.csv?X-Amz-Signature=S3CRET&x=1", "https://host/a.csv?***"),
+    ],
+)
+def test_public_name(source, shown):
+    """Passwords and queries of URLs are hidden; names and ids of connections are not."""
+    assert public_name(source) == shown

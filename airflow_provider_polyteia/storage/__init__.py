@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_PASSWORD = re.compile(r"(://[^/@:\s]*):[^/@\s]*@")
+_QUERY = re.compile(r"(://[^?\s'\"]*\?)[^\s'\"]+")
+
 
 def is_local(path: Any) -> bool:
     """Return True for a path of this machine, False for one in object storage, which is a `Path` too on Airflow 2."""
@@ -48,7 +52,9 @@ def to_path(path: AnyPath) -> Any:
             return ObjectStoragePath(path)
         except (ValueError, ImportError) as error:
             log_cause(error)
-            raise PolyteiaConfigurationError(f"{path!r} is not a supported storage URL: {reason(error)}.") from None
+            raise PolyteiaConfigurationError(
+                f"{public_name(path)!r} is not a supported storage URL: {reason(error)}."
+            ) from None
     return Path(path) if isinstance(path, str) else path
 
 
@@ -67,6 +73,15 @@ def display_name(path: Any) -> str:
     """
     name: str = to_encodable(str(path))
     return name
+
+
+def public_name(path: Any) -> str:
+    """Return `display_name` without the password and the query of a URL, such as a presigned one: they grant access."""
+    return _without_secrets(display_name(path))
+
+
+def _without_secrets(text: str) -> str:
+    return _QUERY.sub(r"\1***", _PASSWORD.sub(r"\1:***@", text))
 
 
 def open_source(source: AnyPath | IO[bytes], filename: str | None = None) -> UploadSource:
@@ -90,12 +105,12 @@ def open_source(source: AnyPath | IO[bytes], filename: str | None = None) -> Upl
         is_file = path.is_file()
     except OSError as error:
         log_cause(error)
-        raise PolyteiaError(f"{str(path)!r} cannot be uploaded: {reason(error)}.", not_applied=True) from None
+        raise PolyteiaError(f"{public_name(path)!r} cannot be uploaded: {reason(error)}.", not_applied=True) from None
     except (ValueError, ImportError) as error:  # the storage is not known or not installed
         log_cause(error)
-        raise PolyteiaConfigurationError(f"{str(path)!r} cannot be uploaded: {reason(error)}.") from None
+        raise PolyteiaConfigurationError(f"{public_name(path)!r} cannot be uploaded: {reason(error)}.") from None
     if not is_file:
-        raise PolyteiaConfigurationError(f"{str(path)!r} cannot be uploaded: it is not a file.")
+        raise PolyteiaConfigurationError(f"{public_name(path)!r} cannot be uploaded: it is not a file.")
     name = display_name(filename or path.name)
     if local is None:
         opened = _unchanged(name, lambda: path.open("rb"), version, lambda _: versions.of_object(path.fs, path.path))
@@ -175,7 +190,7 @@ def atomic_write(path: Any) -> Iterator[IO[bytes]]:
         raise
     except Exception as error:  # noqa: BLE001 - a storage layer may raise anything
         log_cause(error)
-        raise write_failed(str(path), error) from None
+        raise write_failed(public_name(path), error) from None
     finally:
         if not is_committed:
             _discard(storage, path)
@@ -206,12 +221,12 @@ def _explained(path: Any) -> Iterator[None]:
         raise
     except (ValueError, ImportError) as error:  # the storage is not known or not installed
         log_cause(error)
-        raise PolyteiaConfigurationError(f"{str(path)!r} cannot be written: {reason(error)}.") from None
+        raise PolyteiaConfigurationError(f"{public_name(path)!r} cannot be written: {reason(error)}.") from None
     except Exception as error:  # noqa: BLE001 - a storage layer may raise anything
         is_directory_missing = isinstance(error, FileNotFoundError) and _local_path(path) is not None
         why = "its directory does not exist on this worker" if is_directory_missing else reason(error)
         log_cause(error)
-        raise PolyteiaError(f"{str(path)!r} cannot be written: {why}.", not_applied=True) from None
+        raise PolyteiaError(f"{public_name(path)!r} cannot be written: {why}.", not_applied=True) from None
 
 
 def _discard(storage: LocalFile | _StoredObject, path: Any) -> None:
@@ -219,7 +234,7 @@ def _discard(storage: LocalFile | _StoredObject, path: Any) -> None:
     try:
         storage.discard()
     except Exception:
-        log.warning("A temporary file may be left beside %r.", str(path), exc_info=True)
+        log.warning("A temporary file may be left beside %r.", public_name(path), exc_info=True)
 
 
 class _StoredObject:
@@ -249,4 +264,6 @@ class _StoredObject:
 
 def reason(error: Exception) -> str:
     """Return why a storage failed, in few words."""
-    return error.strerror if isinstance(error, OSError) and error.strerror else f"{type(error).__name__}: {error}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return _without_secrets(f"{type(error).__name__}: {error}")

@@ -103,14 +103,14 @@ class FileToPolyteiaOperator(LoadOperator):
     def _run(self, context: Context) -> dict[str, Any]:
         """Upload the file, as it is or converted."""
         source = self.require_text("source") if isinstance(self.source, str) else self.source
-        from airflow_provider_polyteia.storage import display_name, to_path  # noqa: PLC0415 - DAG files load faster without it
+        from airflow_provider_polyteia.storage import public_name, to_path  # noqa: PLC0415 - DAG files load faster without it
 
         dataset_id = self.require_text("dataset_id")
         if self.check_only:
             found = self.hook.check_upload(dataset_id)
             checked = self._check(context, found, partial(self._describe, source), self._load_checks())
-            return {**checked, "source": display_name(source)}
-        self.log.info("Loading %r into dataset %r", display_name(source), dataset_id)
+            return {**checked, "source": public_name(source)}
+        self.log.info("Loading %r into dataset %r", public_name(source), dataset_id)
         last = self._last_load(context, dataset_id) if self.convert else None
         with self._open(source, last) as (file, content):
             kind, filename = file.content_type, file.source.name
@@ -119,7 +119,7 @@ class FileToPolyteiaOperator(LoadOperator):
             )
         if self.convert:
             lineage.read_file(self.hook, to_path(source))
-        return {**loaded, "source": display_name(source)}
+        return {**loaded, "source": public_name(source)}
 
     def _describe(self, source: AnyPath, last: Load | None) -> Load:
         """Return what is known of the file after it was checked or converted."""

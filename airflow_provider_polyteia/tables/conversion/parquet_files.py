@@ -15,7 +15,7 @@ import duckdb
 import pyarrow.parquet as pq
 
 from airflow_provider_polyteia.exceptions import PolyteiaError, log_cause
-from airflow_provider_polyteia.storage import display_name, is_local, reason, to_path, versions
+from airflow_provider_polyteia.storage import display_name, is_local, public_name, reason, to_path, versions
 from airflow_provider_polyteia.tables.conversion.parquet_schemas import check_same_types, with_nulls
 from airflow_provider_polyteia.tables.conversion.parquet_values import (
     check_values,
@@ -105,10 +105,10 @@ def find_folder(source: Any) -> Folder | None:
         found = sorted(file for file in _matches(root, pattern) if file.is_file())
     except OSError as error:
         log_cause(error)
-        raise PolyteiaError(f"{str(path)!r} cannot be read: {reason(error)}.", not_applied=True) from None
+        raise PolyteiaError(f"{public_name(path)!r} cannot be read: {reason(error)}.", not_applied=True) from None
     if not found:
         raise Reject("a folder without Parquet files" if root is path else "a pattern that matches no file")
-    return Folder(display_name(path), tuple(Member.of(file, root) for file in found))
+    return Folder(public_name(path), tuple(Member.of(file, root) for file in found))
 
 
 def _matches(root: Any, pattern: str) -> Iterator[Any]:

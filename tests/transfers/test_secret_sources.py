@@ -1,0 +1,26 @@
+"""Sources whose URL grants access by itself: no exception repeats what grants it."""
+
+from __future__ import annotations
+
+import traceback
+
+import pytest
+
+from airflow_provider_polyteia.exceptions import PolyteiaError
+
+
+@pytest.mark.parametrize("convert", [False, True])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "https://127.0.0.1:1/a.csv?X-Amz-Signature=S3CRET",
+        "ftp://reader:S3CRET@127.0.0.1:1/a.csv",
+        "unknown://reader:S3CRET@host/a.csv",
+    ],
+)
+def test_exceptions_hide_secrets_of_urls(source, convert, hook):
+    """What grants access to a source is in no exception, whether its storage is unknown or not reachable."""
+    with pytest.raises(PolyteiaError) as caught:
+        hook.upload_dataset("ds_1", source, convert=convert)
+    assert "***" in str(caught.value)
+    assert "S3CRET" not in "".join(traceback.format_exception(caught.value))
