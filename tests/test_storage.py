@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_polyteia.storage import display_name, public_name
+from airflow_provider_polyteia.storage import display_name, file_name, public_name, to_path
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,16 @@ def test_display_name(name, shown):
 def test_public_name(source, shown):
     """Passwords and queries of URLs are hidden; names and ids of connections are not."""
     assert public_name(source) == shown
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("/data/a?b.csv", "a?b.csv"),
+        ("s3://conn@bucket/a?b.csv", "a?b.csv"),
+        ("https://host/a.csv?X-Amz-Signature=S3CRET", "a.csv"),
+    ],
+)
+def test_file_name(source, name):
+    """The query of a web address is not part of the name that the platform receives."""
+    assert file_name(to_path(source)) == name

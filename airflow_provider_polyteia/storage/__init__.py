@@ -84,6 +84,13 @@ def _without_secrets(text: str) -> str:
     return _QUERY.sub(r"\1***", _PASSWORD.sub(r"\1:***@", text))
 
 
+def file_name(path: Any) -> str:
+    """Return the name of a file without the query of its URL, which may be presigned."""
+    name: str = path.name
+    # In object storage, a question mark belongs to the name.
+    return name.partition("?")[0] if getattr(path, "protocol", "") in ("http", "https") else name
+
+
 def open_source(source: AnyPath | IO[bytes], filename: str | None = None) -> UploadSource:
     """Return what is to be uploaded.
 
@@ -111,7 +118,7 @@ def open_source(source: AnyPath | IO[bytes], filename: str | None = None) -> Upl
         raise PolyteiaConfigurationError(f"{public_name(path)!r} cannot be uploaded: {reason(error)}.") from None
     if not is_file:
         raise PolyteiaConfigurationError(f"{public_name(path)!r} cannot be uploaded: it is not a file.")
-    name = display_name(filename or path.name)
+    name = display_name(filename or file_name(path))
     if local is None:
         opened = _unchanged(name, lambda: path.open("rb"), version, lambda _: versions.of_object(path.fs, path.path))
     else:

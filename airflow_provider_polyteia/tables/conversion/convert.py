@@ -12,7 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from airflow_provider_polyteia.exceptions import PolyteiaDataError, PolyteiaError, log_cause
-from airflow_provider_polyteia.storage import display_name, open_source, reason, to_path
+from airflow_provider_polyteia.storage import display_name, file_name, open_source, reason, to_path
 from airflow_provider_polyteia.tables.conversion.csv_file import write_csv
 from airflow_provider_polyteia.tables.conversion.json_file import write_geojson, write_json
 from airflow_provider_polyteia.tables.conversion.options import (
@@ -153,4 +153,4 @@ def _name(source: Any) -> str:
     if hasattr(source, "read"):
         name = getattr(source, "name", None)
         return Path(name).name if isinstance(name, str) else "data"
-    return str(to_path(source).name)
+    return file_name(to_path(source))
