@@ -31,7 +31,7 @@ def test_display_name(name, shown):
     ("source", "shown"),
     [
         (Path("/data/a?b.csv"), "/data/a?b.csv"),
-        ("s3://conn@bucket/day=1/a.csv", "s3://conn@bucket/day=1/a.csv"),
+        ("s3://conn@bucket/day=1/a?b.csv", "s3://conn@bucket/day=1/a?b.csv"),
         ("sftp://reader:S3CRET@host/a.csv", "sftp://reader:***@host/a.csv"),
         ("https://host/a.csv?X-Amz-Signature=S3CRET&x=1", "https://host/a.csv?***"),
     ],

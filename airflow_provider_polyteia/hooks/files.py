@@ -14,7 +14,7 @@ from airflow_provider_polyteia.client.formats import PARQUET, by_extension, medi
 from airflow_provider_polyteia.client.progress import format_size
 from airflow_provider_polyteia.client.sql_references import Datasets, Query, resolve_references
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError, PolyteiaError
-from airflow_provider_polyteia.storage import atomic_write, display_name, open_source, to_path
+from airflow_provider_polyteia.storage import atomic_write, display_name, open_source, public_name, to_path
 from airflow_provider_polyteia.tables.file_checks.check import check_file
 from airflow_provider_polyteia.tables.file_checks.ends import new_end_check
 from airflow_provider_polyteia.tables.file_checks.parquet import Contents
@@ -236,7 +236,7 @@ def _count_rows(client: PolyteiaClient, api: PlatformAPI, dataset_id: str) -> in
 def _destination(destination: AnyPath, content_type: str | None) -> Destination:
     path = to_path(destination)
     kind = content_type or by_extension(path.name, "format")
-    return Destination(lambda: atomic_write(path), kind, display_name(path), partial(new_end_check, kind))
+    return Destination(lambda: atomic_write(path), kind, public_name(path), partial(new_end_check, kind))
 
 
 def _export(
@@ -255,7 +255,7 @@ def _export(
         destination.name,
         seconds,
     )
-    return {"path": destination.name, "bytes": size, "rows": rows, "content_type": kind, "datasets": dataset_ids}
+    return {"path": display_name(path), "bytes": size, "rows": rows, "content_type": kind, "datasets": dataset_ids}
 
 
 def _format_rows(rows: int | None) -> str:
@@ -267,5 +267,5 @@ def _count_exported_rows(path: Any) -> int | None:
     try:
         return check_file(open_source(path), PARQUET).rows
     except PolyteiaError as error:
-        log.warning("The rows of %r could not be counted: %s", display_name(path), error.__context__ or error)
+        log.warning("The rows of %r could not be counted: %s", public_name(path), error.__context__ or error)
         return None

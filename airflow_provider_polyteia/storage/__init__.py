@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _PASSWORD = re.compile(r"(://[^/@:\s]*):[^/@\s]*@")
-_QUERY = re.compile(r"(://[^?\s'\"]*\?)[^\s'\"]+")
+_QUERY = re.compile(r"(https?://[^?\s'\"]*\?)[^\s'\"]+")
 
 
 def is_local(path: Any) -> bool:
@@ -240,8 +240,9 @@ def _discard(storage: LocalFile | _StoredObject, path: Any) -> None:
     """Remove the partial file; a failure to do so must not hide the error that made it necessary."""
     try:
         storage.discard()
-    except Exception:
-        log.warning("A temporary file may be left beside %r.", public_name(path), exc_info=True)
+    except Exception as error:  # noqa: BLE001 - a storage layer may raise anything
+        log.warning("A temporary file may be left beside %r: %s", public_name(path), reason(error))
+        log_cause(error)
 
 
 class _StoredObject:

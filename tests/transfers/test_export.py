@@ -297,7 +297,7 @@ def test_storage_that_cannot_remove_the_temporary_file(local, server, tmp_path, 
     else:
         with pytest.raises(PolyteiaPermissionError):
             export(local, tmp_path / "rows.csv")
-        assert f"A temporary file may be left beside '{tmp_path}/rows.csv'" in caplog.text
+        assert f"A temporary file may be left beside '{tmp_path}/rows.csv': " in caplog.text
 
 
 def test_file_whose_rows_cannot_be_counted(local, server, tmp_path, caplog):

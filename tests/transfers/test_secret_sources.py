@@ -1,4 +1,4 @@
-"""Sources whose URL grants access by itself: no exception repeats what grants it."""
+"""Sources and destinations whose URL grants access by itself: no exception repeats what grants it."""
 
 from __future__ import annotations
 
@@ -23,4 +23,14 @@ def test_exceptions_hide_secrets_of_urls(source, convert, hook):
     with pytest.raises(PolyteiaError) as caught:
         hook.upload_dataset("ds_1", source, convert=convert)
     assert "a.csv" in str(caught.value)
+    assert "S3CRET" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    "destination", ["ftp://reader:S3CRET@127.0.0.1:1/a.parquet", "unknown://reader:S3CRET@host/a.parquet"]
+)
+def test_exceptions_hide_secrets_of_destinations(destination, hook):
+    """The same for the destination of an export."""
+    with pytest.raises(PolyteiaError) as caught:
+        hook.export_dataset("ds_1", destination)
     assert "S3CRET" not in "".join(traceback.format_exception(caught.value))
