@@ -43,14 +43,17 @@ def wrote_file(hook: BaseHook, path: Any) -> None:
 
 
 def file_uri(path: Any) -> str:
-    """Return the URI of a file, without the Airflow connection of object storage."""
+    """Return the URI of a file, without what grants access: an Airflow connection, a password, a signature."""
     from airflow_provider_polyteia.storage import is_local  # noqa: PLC0415 - most tasks move no file
 
     if is_local(path):
         uri: str = path.absolute().as_uri()
-        return uri
-    parts = urlsplit(str(path))
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    elif path.protocol in ("http", "https"):  # in object storage, a question mark belongs to the name
+        uri = urlsplit(path.path)._replace(query="").geturl()
+    else:
+        parts = urlsplit(str(path))
+        uri = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return uri
 
 
 def _report(direction: str, hook: BaseHook, uri: Callable[[], str], extra: Mapping[str, Any] | None = None) -> None:

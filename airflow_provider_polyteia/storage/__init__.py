@@ -11,6 +11,7 @@ import re
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from airflow_provider_polyteia.client.file_sink import write_failed
 from airflow_provider_polyteia.client.json_values import to_encodable
@@ -31,8 +32,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_PASSWORD = re.compile(r"(://[^/@:\s]*):[^/@\s]*@")
-_QUERY = re.compile(r"(https?://[^?\s'\"]*\?)[^\s'\"]+")
+# What grants access to a URL by itself.
+_PASSWORD = re.compile(r"(://[^/@:\s]*:)([^/@\s]+)(?=@)")
+_QUERY = re.compile(r"(https?://[^?\s'\"]*\?)([^\s'\"]+)")
 
 
 def is_local(path: Any) -> bool:
@@ -41,10 +43,12 @@ def is_local(path: Any) -> bool:
 
 
 def to_path(path: AnyPath) -> Any:
-    """Return a `Path`, or an `ObjectStoragePath` for URLs.
+    """Return a `Path`, or an `ObjectStoragePath` for URLs, and mask in the task log what grants access to a URL.
 
     :raises PolyteiaConfigurationError: if the storage is not known or not installed.
     """
+    if not is_local(path) and "://" in str(path):
+        _mask_secrets(str(path))
     if isinstance(path, str) and "://" in path:
         from airflow.providers.common.compat.sdk import ObjectStoragePath  # noqa: PLC0415 - imports fsspec
 
@@ -81,7 +85,17 @@ def public_name(path: Any) -> str:
 
 
 def _without_secrets(text: str) -> str:
-    return _QUERY.sub(r"\1***", _PASSWORD.sub(r"\1:***@", text))
+    return _QUERY.sub(r"\1***", _PASSWORD.sub(r"\1***", text))
+
+
+def _mask_secrets(url: str) -> None:
+    """Mask them for the storage libraries, which repeat the URL in what they log and raise."""
+    from airflow.providers.common.compat.sdk import mask_secret  # noqa: PLC0415 - few paths are URLs
+
+    for found in (_PASSWORD.search(url), _QUERY.search(url)):
+        if found:
+            for secret in {found[2], unquote(found[2])}:
+                mask_secret(secret)
 
 
 def file_name(path: Any) -> str:

@@ -113,8 +113,11 @@ def test_id_that_no_asset_may_have(connected, hook, collector, caplog):
         ("file:///data/trees.csv", "file:///data/trees.csv"),
         ("s3://conn@bucket/key.csv", "s3://bucket/key.csv"),
         ("s3://bucket/key.csv", "s3://bucket/key.csv"),
+        ("s3://bucket/a?b.csv", "s3://bucket/a?b.csv"),
+        ("https://host/a.csv?X-Amz-Signature=S3CRET", "https://host/a.csv"),
+        ("https://conn@host/a.csv", "https://host/a.csv"),
     ],
 )
 def test_file_uri(path, uri):
-    """The URI of a file does not contain the Airflow connection of its storage."""
+    """The URI of a file contains neither the Airflow connection of its storage nor what else grants access."""
     assert lineage.file_uri(ObjectStoragePath(path) if isinstance(path, str) else path) == uri
