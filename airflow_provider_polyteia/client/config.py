@@ -316,7 +316,7 @@ def _cert(name: str, value: Any, conn_id: str) -> str | tuple[str, str]:
 
 
 def _proxies(name: str, value: Any, conn_id: str) -> dict[str, str]:
-    if not isinstance(value, dict) or not all(isinstance(url, str) and "://" in url for url in value.values()):
+    if not isinstance(value, dict) or not all(isinstance(url, str) for url in value.values()):
         # The value is not shown: a proxy's URL may hold a password.
         raise _error(
             conn_id, f'has a malformed extra {name!r}; it must be like {{"https": "http://proxy.example:3128"}}'

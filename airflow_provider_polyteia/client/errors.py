@@ -65,6 +65,11 @@ _ADVICE: dict[type[PolyteiaAPIError], str] = {
     PolyteiaNotFoundError: "Check the id or slug; the account of connection {!r} may also lack permission to see it.",
 }
 
+_WEB_PAGE_ADVICE = (
+    "The response is an HTML page, probably from a proxy, a firewall or a login page: ask your network team to "
+    "allow {}. If Polyteia sent it, check the key of connection {!r} and its permissions."
+)
+
 _NAMING_THE_SUBJECT = (PolyteiaPermissionError, PolyteiaNotFoundError, PolyteiaPreconditionError)
 
 
@@ -101,7 +106,10 @@ def api_error(
     how = f"HTTP {status}" if code == status else f"error {code} in HTTP {status}"
     how += f" {word}" if word else ""
     sentences = [_sentence(credentials, name, f"was rejected with {how}" + (f": {message!r}" if message else ""))]
-    if cls in _ADVICE and not other_api:
+    is_web_page = from_gateway and response.is_html and cls not in (PolyteiaRateLimitError, PolyteiaServerError)
+    if is_web_page:
+        sentences.append(_WEB_PAGE_ADVICE.format(credentials.config.base_url, conn_id))
+    elif cls in _ADVICE and not other_api:
         sentences.append(_ADVICE[cls].format(conn_id))
     if cls in _NAMING_THE_SUBJECT and (identifiers := describe(subject())):
         sentences.append(f"Requested: {credentials.excerpt(identifiers)}.")

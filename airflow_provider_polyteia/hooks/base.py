@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Self
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, mask_secret
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from airflow_provider_polyteia.client.api import PlatformAPI
     from airflow_provider_polyteia.client.config import ClientConfig
     from airflow_provider_polyteia.client.transports.requests_client import PolyteiaClient
+
+_GENERATED_ID = re.compile(r"[A-Za-z0-9]{8}")
 
 
 class PolyteiaBaseHook(BaseHook):
@@ -133,11 +136,15 @@ class PolyteiaBaseHook(BaseHook):
             with type(self)(self.polyteia_conn_id, max_attempts=1) as once:
                 organization = once.get_conn().run(once.api.test_connection())
         except PolyteiaError as error:
-            # The form tests under a generated id, which would mean nothing to the user.
-            generated = f"onnection {self.polyteia_conn_id!r}"
-            return False, str(error).replace(f"c{generated}", "this connection").replace(
-                f"C{generated}", "This connection"
-            )
+            return False, _hide_generated_id(str(error), self.polyteia_conn_id)
         if organization is None:
             return True, "Connected, but the key has no access to any organization."
         return True, f"Connected to organization {organization!r}."
+
+
+def _hide_generated_id(text: str, conn_id: str) -> str:
+    """Replace the id under which Airflow's form tests a connection: it would mean nothing to the user."""
+    if not _GENERATED_ID.fullmatch(conn_id):
+        return text
+    generated = f"onnection {conn_id!r}"
+    return text.replace(f"c{generated}", "this connection").replace(f"C{generated}", "This connection")

@@ -119,6 +119,7 @@ def test_key_with_invalid_characters(character):
         ({"verify": "true"}, {"verify": True}),
         ({"organization_id": "org_1"}, {"organization_id": "org_1"}),
         ({"proxies": {"https": "http://p:3128"}}, {"proxies": {"https": "http://p:3128"}}),
+        ({"proxies": {"https": "p:3128"}}, {"proxies": {"https": "p:3128"}}),
         ({"max_attempts": "3", "max_wait": 5}, {"limits": Limits(max_attempts=3, max_wait=5.0)}),
         ({"max_response_mib": "256"}, {"max_response_mib": 256, "max_response": 256 * 1024 * 1024}),
         ({"timeout": "9", "extra__polyteia__timeout": "9"}, {"timeout": (9.0, 9.0)}),  # Test in Airflow 2's form
@@ -155,7 +156,7 @@ def test_extras(extra, expected):
         ({"max_response_mib": 0.5}, "'max_response_mib' = 0.5; it must be an integer between 1 and 10000"),
         ({"max_attempts": 1.5}, "an integer between 1"),
         ({"proxies": "http://p"}, "malformed extra 'proxies'"),
-        ({"proxies": {"https": "p:3128"}}, "malformed extra 'proxies'"),
+        ({"proxies": {"https": None}}, "malformed extra 'proxies'"),
         ({"allow_http": "maybe"}, "must be true or false"),
         ({"organization_id": " org_1"}, "malformed extra 'organization_id'"),
     ],

@@ -7,6 +7,7 @@ import logging
 import traceback
 
 import pytest
+from airflow.utils.strings import get_random_string
 from servers import DROP, KEY, body_error, data, status
 
 from airflow_provider_polyteia import __version__
@@ -100,7 +101,7 @@ def test_test_connection(connected, hook):
 @pytest.mark.parametrize(
     ("reply", "expected"),
     [
-        (status(401), (False, "and put it into this connection")),
+        (status(401), (False, "and put it into connection 'polyteia_default'")),
         (data({"items": []}), (True, "Connected, but the key has no access to any organization.")),
         (data(None), (True, "Connected, but the key has no access to any organization.")),
     ],
@@ -122,11 +123,12 @@ def test_test_connection_makes_one_attempt(connected, hook):
 
 def test_test_connection_hides_the_generated_id(connect):
     """The id that the form generates for its test is not shown."""
-    connect("xyzabc", password="")
-    succeeded, text = PolyteiaHook("xyzabc").test_connection()
+    conn_id = get_random_string()  # as Airflow's API server does
+    connect(conn_id, password="")
+    succeeded, text = PolyteiaHook(conn_id).test_connection()
     assert not succeeded
     assert text.startswith("This connection has no key")
-    assert "xyzabc" not in text
+    assert conn_id not in text
 
 
 def pages(*pages_of_items, total=None):

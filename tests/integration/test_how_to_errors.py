@@ -296,18 +296,39 @@ def connection_test(monkeypatch, **parts):
     monkeypatch.setenv("AIRFLOW_CONN_POLYTEIA_DEFAULT", json.dumps(connection))
     works, text = PolyteiaHook().test_connection()
     assert not works
-    return text.replace("this connection", "connection 'polyteia_default'").replace("This connection", "")
+    return text.removeprefix("Connection 'polyteia_default' ")
 
 
-def test_connection_errors(monkeypatch):
+def test_connection_errors(monkeypatch, tmp_path):
     """The page quotes the exceptions of extras that are unusable."""
     page = "proxy-and-private-ca.md"
     missing = connection_test(monkeypatch, extra={"verify": "/etc/ssl/certs/city-ca.pem"})
-    assert_quoted(page, missing.strip())
+    assert_quoted(page, missing)
+    (tmp_path / "city-ca.cer").write_bytes(b"\x30\x82")
+    der = connection_test(monkeypatch, extra={"verify": str(tmp_path / "city-ca.cer")})
+    assert_quoted(page, re.search(r"a certificate file .+? format\.", der)[0])
     malformed = connection_test(monkeypatch, extra={"proxies": "http://proxy.example:3128"})
-    assert_quoted(page, malformed.strip())
-    rejected = connection_test(monkeypatch, extra={"proxies": {"https": "http://127.0.0.1:9"}})
-    assert_quoted(page, re.search(r"or the proxy .+? connection\.", rejected)[0])
+    assert_quoted(page, malformed)
+
+
+@pytest.mark.parametrize(
+    ("proxy", "quoted"),
+    [
+        ("http://127.0.0.1:9", r"or the proxy .+? connection\."),
+        ("http://proxy.invalid:3128", r"the host name of the proxy could not be resolved\."),
+        ("http://airflow:p#ss@127.0.0.1:9", r"its host or port .+?port\."),
+    ],
+)
+def test_proxy_errors(monkeypatch, proxy, quoted):
+    """The page quotes the exceptions of a proxy that is down or cannot be found."""
+    text = connection_test(monkeypatch, extra={"proxies": {"https": proxy}})
+    assert_quoted("proxy-and-private-ca.md", re.search(quoted, text)[0])
+
+
+def test_missing_proxy(monkeypatch):
+    """The page quotes the exception of a machine that cannot resolve the platform's name."""
+    text = connection_test(monkeypatch, host="https://polyteia.invalid")
+    assert_quoted("proxy-and-private-ca.md", re.search(r"could not be resolved\. .+?'\.", text)[0])
 
 
 def test_proxy_without_credentials(monkeypatch):
@@ -330,10 +351,17 @@ def test_untrusted_certificate(monkeypatch):
     assert_quoted("proxy-and-private-ca.md", advice)
 
 
-def test_login_page(monkeypatch, server):
-    """The page quotes the exception of a proxy that shows a login page."""
-    server.respond(status(200, b"<html>Login</html>", content_type="text/html"))
-    part = "with an HTML page, instead of a Polyteia response"
+@pytest.mark.parametrize(
+    ("code", "part"),
+    [
+        (200, "with an HTML page, instead of a Polyteia response"),
+        (302, "with a redirect, which is never followed, instead of a Polyteia response"),
+        (403, "The response is an HTML page, probably from a proxy, a firewall or a login page"),
+    ],
+)
+def test_login_page(monkeypatch, server, code, part):
+    """The page quotes the exception of a proxy that shows a login page or a block page."""
+    server.respond(status(code, b"<html>Login</html>", content_type="text/html"))
     assert part in connection_test(monkeypatch, host=server.url)
     assert_quoted("proxy-and-private-ca.md", part)
 

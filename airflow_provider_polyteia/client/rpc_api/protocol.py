@@ -166,7 +166,7 @@ def begin_session(credentials: Credentials) -> Flow[Session]:
         if isinstance(error, PolyteiaNotFoundError) and not error.from_gateway:
             raise errors.unknown_organization(credentials, EXCHANGE.name) from None
         hint = ""
-        if isinstance(error, PolyteiaPermissionError):
+        if isinstance(error, PolyteiaPermissionError) and not error.from_gateway:
             hint = (
                 "The account must be a licensed member of the organization (being its administrator is not enough), "
                 "and the organization must allow personal access keys."

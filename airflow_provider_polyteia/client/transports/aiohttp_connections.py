@@ -9,7 +9,6 @@ import asyncio
 import ssl
 from contextvars import ContextVar
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import aiohttp
@@ -19,7 +18,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.util.ssl_ import create_urllib3_context
 from yarl import URL
 
-from airflow_provider_polyteia.client.transports.environment import UnusableProxyError, settings_for
+from airflow_provider_polyteia.client.transports.environment import UnusableProxyError, load_certificates, settings_for
 from airflow_provider_polyteia.client.transports.failures import (
     Failure,
     FailureKind,
@@ -51,7 +50,14 @@ guard_of_request: ContextVar[WireGuard | None] = ContextVar("guard_of_request", 
 
 
 class ConnectFailedError(aiohttp.ClientError):
-    """No connection was made, so no request was sent; the cause says why."""
+    """No connection was made, so no request was sent; the cause says why.
+
+    :param is_proxied: whether the connection goes through an HTTP proxy.
+    """
+
+    def __init__(self, *, is_proxied: bool) -> None:
+        super().__init__()
+        self.is_proxied = is_proxied
 
 
 class _GuardedProtocol(ResponseHandler):
@@ -87,20 +93,20 @@ class _MarksConnections:
         self._make_protocol = partial(_GuardedProtocol, **self._factory.keywords)
         self._factory = self._remember_protocol
 
-    async def connect(self, *args: Any, **kwargs: Any) -> Any:
+    async def connect(self, req: aiohttp.ClientRequest, *args: Any, **kwargs: Any) -> Any:
         """Take a connection from the pool or open one."""
         _transport.set(None)
         protocols: list[Any] = []
         _protocols.set(protocols)
         try:
-            connection = await super().connect(*args, **kwargs)  # type: ignore[misc]  # a mixin of aiohttp's connectors
+            connection = await super().connect(req, *args, **kwargs)  # type: ignore[misc]  # a mixin of aiohttp's connectors
         except BaseException as error:
             # asyncio closes a connection whose TLS is established when it is cancelled, and waits for the server.
             for protocol in protocols:
                 if protocol.transport is not None:
                     protocol.transport.abort()
             if isinstance(error, Exception):
-                raise ConnectFailedError from error
+                raise ConnectFailedError(is_proxied=req.proxy is not None) from error
             raise
         _transport.set(connection.transport)
         connection.protocol.guard = guard_of_request.get()
@@ -226,14 +232,9 @@ def _ssl_context(config: ClientConfig, settings: Settings, name: str) -> ssl.SSL
     context = create_urllib3_context()
     context.check_hostname = settings.verify is not False
     context.verify_mode = ssl.CERT_NONE if settings.verify is False else ssl.CERT_REQUIRED
-    bundle = where() if settings.verify is True else settings.verify
     try:
-        if isinstance(bundle, str):
-            is_directory = Path(bundle).is_dir()
-            context.load_verify_locations(**{"capath" if is_directory else "cafile": bundle})
-        if settings.cert is not None:
-            context.load_cert_chain(*([settings.cert] if isinstance(settings.cert, str) else settings.cert))
-    except OSError:  # includes ssl.SSLError: the file does not exist or is not readable as a certificate
+        load_certificates(context, where() if settings.verify is True else settings.verify, settings.cert)
+    except OSError:
         raise to_exception(Failure(FailureKind.CERTIFICATE_UNREADABLE), name, config) from None
     return context
 
@@ -268,7 +269,7 @@ def classify(error: BaseException, ambient: BaseException | None = None) -> Fail
     """
     chain = list(exception_chain(error, ambient))
     if isinstance(error, ConnectFailedError):
-        return _classify_connect_failure(chain)
+        return _classify_connect_failure(chain, is_proxied=error.is_proxied)
     if unusable := unusable_response(chain):
         return unusable
     if isinstance(error, aiohttp.ServerTimeoutError):
@@ -278,10 +279,12 @@ def classify(error: BaseException, ambient: BaseException | None = None) -> Fail
     return Failure(FailureKind.CONNECTION_LOST)
 
 
-def _classify_connect_failure(chain: list[BaseException]) -> Failure:
+def _classify_connect_failure(chain: list[BaseException], *, is_proxied: bool) -> Failure:
     for link in chain:
         if isinstance(link, aiohttp.ClientHttpProxyError):
             return proxy_refusal(link.status)
     # aiohttp's own exceptions pose as those of sockets and TLS, without what makes those meaningful.
     causes = [link for link in chain if not isinstance(link, aiohttp.ClientError)]
-    return classify_connect_failure(causes) if causes else Failure(FailureKind.CONNECT_ABORTED)
+    return (
+        classify_connect_failure(causes, resolves_proxy=is_proxied) if causes else Failure(FailureKind.CONNECT_ABORTED)
+    )

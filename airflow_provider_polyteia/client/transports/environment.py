@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
@@ -9,6 +10,8 @@ import requests
 from requests.utils import select_proxy
 
 if TYPE_CHECKING:
+    import ssl
+
     from airflow_provider_polyteia.client.config import ClientConfig
 
 _SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
@@ -45,6 +48,21 @@ def settings_for(config: ClientConfig, url: str = "") -> Settings:
     proxy = select_proxy(target, merged["proxies"])
     verify = config.verify if merged["verify"] is None else merged["verify"]
     return Settings(_complete(proxy) if proxy else "", verify, None if url else config.cert)
+
+
+def load_certificates(context: ssl.SSLContext, verify: bool | str, cert: str | tuple[str, str] | None) -> None:
+    """Load CAs and client certificate.
+
+    :param verify: as in `Settings`; a path may be that of a directory.
+    :param cert: as in `Settings`.
+    :raises OSError: if a file does not exist or is not readable as a certificate in PEM format (then it is an
+        `ssl.SSLError`).
+    """
+    if isinstance(verify, str):
+        is_directory = Path(verify).is_dir()
+        context.load_verify_locations(**{"capath" if is_directory else "cafile": verify})
+    if cert is not None:
+        context.load_cert_chain(*([cert] if isinstance(cert, str) else cert))
 
 
 def _complete(proxy: str) -> str:

@@ -35,6 +35,7 @@ class FailureKind(Enum):
     PROXY_AUTHENTICATION = auto()
     PROXY_REFUSED = auto()
     NAME_NOT_RESOLVED = auto()
+    PROXY_NOT_RESOLVED = auto()
     CONNECTION_REFUSED = auto()
     CONNECT_TIMEOUT = auto()
     TLS_HANDSHAKE = auto()
@@ -71,15 +72,19 @@ class UnusableResponseError(OSError):
 _UNUSABLE = {
     FailureKind.CERTIFICATE_UNTRUSTED: "the server's certificate is not trusted ({detail}). If the certificate is "
     'issued by a corporate proxy or a private CA, set the extra "verify" of connection {conn_id!r} to its CA bundle.',
-    FailureKind.CERTIFICATE_UNREADABLE: 'a certificate file cannot be read. Check the extras "verify" and "cert" of '
-    "connection {conn_id!r} and the environment variable REQUESTS_CA_BUNDLE.",
+    FailureKind.CERTIFICATE_UNREADABLE: "a certificate file cannot be read, or is not in PEM format. Check the extras "
+    '"verify" and "cert" of connection {conn_id!r} and the environment variables REQUESTS_CA_BUNDLE and '
+    "CURL_CA_BUNDLE.",
     FailureKind.PROXY_UNUSABLE: "the proxy of connection {conn_id!r} cannot be used: {detail}. Check its extra "
     '"proxies" and the environment variables HTTPS_PROXY and ALL_PROXY.',
     FailureKind.SOCKS_UNSUPPORTED: "the proxy of connection {conn_id!r} is a SOCKS proxy, which needs packages that "
     "are not installed. Install airflow-provider-polyteia[socks].",
 }
 _NOT_SENT = {
-    FailureKind.NAME_NOT_RESOLVED: "the host name in {url} could not be resolved",
+    FailureKind.NAME_NOT_RESOLVED: "the host name in {url} could not be resolved. If this machine needs a proxy, set "
+    'the extra "proxies" of connection {conn_id!r}',
+    FailureKind.PROXY_NOT_RESOLVED: "the host name of the proxy could not be resolved. Check the extra "
+    '"proxies" of connection {conn_id!r} and the environment variables HTTPS_PROXY and ALL_PROXY',
     FailureKind.CONNECTION_REFUSED: "{url}, or the proxy in front of it, refused the connection",
     FailureKind.CONNECT_TIMEOUT: "no connection to {url} within {connect_timeout:g} s",
     FailureKind.TLS_HANDSHAKE: "the TLS handshake with {url} failed",
@@ -117,6 +122,7 @@ def to_exception(
     values = {
         "url": origin or config.base_url,
         "detail": detail,
+        "conn_id": config.conn_id,
         "connect_timeout": connect_timeout,
         "idle_timeout": read_timeout,
         "total_timeout": connect_timeout + read_timeout,
@@ -164,13 +170,16 @@ def unusable_response(chain: Iterable[BaseException]) -> Failure | None:
     return next((link.failure for link in chain if isinstance(link, UnusableResponseError)), None)
 
 
-def classify_connect_failure(chain: Sequence[BaseException]) -> Failure:
-    """Return why no connection was made, from the exceptions of sockets and TLS."""
+def classify_connect_failure(chain: Sequence[BaseException], *, resolves_proxy: bool) -> Failure:
+    """Return why no connection was made, from the exceptions of sockets and TLS.
+
+    :param resolves_proxy: whether the name that is resolved is that of a proxy.
+    """
     for link in chain:
         if isinstance(link, ssl.SSLCertVerificationError):
             return Failure(FailureKind.CERTIFICATE_UNTRUSTED, link.verify_message)
     for classes, kind in (
-        (socket.gaierror, FailureKind.NAME_NOT_RESOLVED),
+        (socket.gaierror, FailureKind.PROXY_NOT_RESOLVED if resolves_proxy else FailureKind.NAME_NOT_RESOLVED),
         (ConnectionRefusedError, FailureKind.CONNECTION_REFUSED),
         (TimeoutError, FailureKind.CONNECT_TIMEOUT),
         (ssl.SSLError, FailureKind.TLS_HANDSHAKE),

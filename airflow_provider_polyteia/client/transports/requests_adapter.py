@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import LocationValueError, NewConnectionError, ProtocolError, ReadTimeoutError
+from urllib3.exceptions import LocationValueError, NewConnectionError, ProtocolError, ProxyError, ReadTimeoutError
 
 from airflow_provider_polyteia.client.transports.environment import UnusableProxyError
 from airflow_provider_polyteia.client.transports.failures import (
@@ -103,7 +103,8 @@ def classify(error: BaseException, ambient: BaseException | None = None) -> Fail
     chain = list(exception_chain(error, ambient))
     failed = next((link for link in chain if isinstance(link, ConnectFailedError | NewConnectionError)), None)
     if failed is not None:
-        return _classify_connect_failure(list(exception_chain(failed, ambient)))
+        is_proxied = any(isinstance(link, ProxyError) for link in chain)
+        return _classify_connect_failure(list(exception_chain(failed, ambient)), is_proxied=is_proxied)
     unusable = unusable_response(chain) or _classify_proxy(error)
     if unusable is not None:
         return unusable
@@ -128,12 +129,12 @@ def _classify_proxy(error: BaseException) -> Failure | None:
     return None
 
 
-def _classify_connect_failure(chain: list[BaseException]) -> Failure:
+def _classify_connect_failure(chain: list[BaseException], *, is_proxied: bool) -> Failure:
     for link in chain:
         status = _proxy_status(link)
         if status is not None:
             return proxy_refusal(status)
-    return classify_connect_failure(chain)
+    return classify_connect_failure(chain, resolves_proxy=is_proxied)
 
 
 def _proxy_status(link: BaseException) -> int | None:

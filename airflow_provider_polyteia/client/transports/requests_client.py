@@ -16,12 +16,13 @@ import requests
 from requests.auth import AuthBase
 from tenacity import Retrying
 from urllib3.exceptions import HTTPError
+from urllib3.util.ssl_ import create_urllib3_context
 
 from airflow_provider_polyteia.client.credentials import Credentials
 from airflow_provider_polyteia.client.operation import Response
 from airflow_provider_polyteia.client.retries import Attempts
 from airflow_provider_polyteia.client.transports.bodies import ACCEPT_ENCODING, BodyReader, check_identity
-from airflow_provider_polyteia.client.transports.environment import settings_for
+from airflow_provider_polyteia.client.transports.environment import load_certificates, settings_for
 from airflow_provider_polyteia.client.transports.failures import Failure, to_exception
 from airflow_provider_polyteia.client.transports.requests_adapter import (
     ConnectFailureAdapter,
@@ -243,8 +244,13 @@ class PolyteiaClient:
 
         Merged once, because that takes half the time that requests needs for a call. Passed with each request, because
         the environment variable REQUESTS_CA_BUNDLE would override the session's ``verify``.
+
+        :raises OSError: if a certificate file is not readable; to requests that would be a failure of TLS.
         """
-        return _arguments(settings_for(self.config))
+        settings = settings_for(self.config)
+        if self.config.base_url.startswith("https:"):
+            load_certificates(create_urllib3_context(), settings.verify, settings.cert)
+        return _arguments(settings)
 
     def _drop_idle_connections(self, now: float) -> None:
         if now - self._used_at > MAX_IDLE:

@@ -229,6 +229,17 @@ def test_echoed_key_in_another_spelling(encode):
     assert "SECRET" not in str(caught.value)
 
 
+@pytest.mark.parametrize("code", [400, 401, 403, 404, 407, 409, 413, 429, 503])
+def test_page_of_a_proxy(code):
+    """A page that rejects a request is not blamed on the key or the id; an overload is not taken for one."""
+    with pytest.raises(PolyteiaError) as caught:
+        decode(code, "text/html", b"<html><body>Blocked</body></html>")
+    text = str(caught.value)
+    assert ("ask your network team to allow https://app.polyteia.com" in text) == (code not in (407, 429, 503))
+    assert "is valid" not in text
+    assert "invalid, expired or revoked" not in text
+
+
 KEYS = ["error", "data", "code", "message", "details", "token", "id"]
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

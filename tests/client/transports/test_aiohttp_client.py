@@ -207,12 +207,20 @@ def test_untrusted_certificate(tls_server, make_client):
     assert not tls_server.requests
 
 
-def test_bundle_without_a_certificate(server, tmp_path):
-    """A bundle that contains no certificate raises a configuration error."""
-    bundle = tmp_path / "empty.pem"
-    bundle.write_text("not a certificate")
-    with pytest.raises(PolyteiaConfigurationError, match="certificate file cannot be read"):
-        run(make_config(server.url, verify=str(bundle)))
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"not a certificate", b"\x30\x82\x01\x0a", b"-----BEGIN CERTIFICATE-----\n$\n-----END CERTIFICATE-----\n"],
+)
+@pytest.mark.parametrize("extra", ["verify", "cert"])
+def test_file_without_a_certificate(tls_server, make_client, tmp_path, content, extra):
+    """A file that contains no certificate in PEM format is a configuration error for both transports."""
+    file = tmp_path / "city-ca.cer"
+    file.write_bytes(content)
+    ours = outcome(lambda: run(make_config(tls_server.url, **{extra: str(file)})))
+    assert ours == outcome(lambda: send(make_client(host=tls_server.url, **{extra: str(file)}), QUERY))
+    assert ours[0] is PolyteiaConfigurationError
+    assert "a certificate file cannot be read, or is not in PEM format" in ours[1]
+    assert not tls_server.requests
 
 
 class Platform:

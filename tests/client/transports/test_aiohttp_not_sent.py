@@ -68,7 +68,15 @@ def raw():
 
 def test_dns_failure():
     """A DNS failure counts as not sent."""
-    assert "could not be resolved" in not_sent("https://polyteia.invalid")
+    text = not_sent("https://polyteia.invalid")
+    assert "the host name in https://polyteia.invalid could not be resolved. If this machine needs a proxy" in text
+
+
+def test_dns_failure_of_a_proxy():
+    """If it is the proxy's name, the exception says so."""
+    text = not_sent("https://polyteia.example", proxies={"https": "http://u:S3CRET@proxy.invalid:3128"})
+    assert 'the host name of the proxy could not be resolved. Check the extra "proxies"' in text
+    assert "S3CRET" not in text
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])

@@ -179,10 +179,11 @@ def test_no_proxy(make_config, proxies, servers, ask, variable, scheme, no_proxy
     assert bool(proxy.requests) is not is_direct
 
 
-def test_connection_overrides_the_environment(make_config, proxies, ask):
-    """The extra `proxies` counts more than the environment."""
+@pytest.mark.parametrize("spelling", ["http://127.0.0.1:{port}", "127.0.0.1:{port}", "//user:p%40ss@127.0.0.1:{port}"])
+def test_connection_overrides_the_environment(make_config, proxies, ask, spelling):
+    """The extra `proxies` counts more than the environment, and may be spelled in the same ways."""
     proxies["proxy"].requests.clear()
-    extra = {"proxies": {"http": f"http://127.0.0.1:{proxies['proxy'].port}"}}
+    extra = {"proxies": {"http": spelling.format(port=proxies["proxy"].port)}}
     assert ask(make_config("http", {"HTTP_PROXY": "127.0.0.1:1"}, **extra)) == {"id": "ds_1"}
     assert len(proxies["proxy"].requests) == 1
 

@@ -55,7 +55,18 @@ def not_sent(client):
 
 def test_dns_failure(make_client):
     """A DNS failure counts as not sent."""
-    assert "could not be resolved" in not_sent(make_client(host="https://polyteia.invalid", **QUICK))
+    text = not_sent(make_client(host="https://polyteia.invalid", **QUICK))
+    assert "the host name in https://polyteia.invalid could not be resolved. If this machine needs a proxy" in text
+
+
+def test_dns_failure_of_a_proxy(make_client):
+    """If it is the proxy's name, the exception says so."""
+    client = make_client(
+        host="https://polyteia.example", proxies={"https": "http://u:S3CRET@proxy.invalid:3128"}, **QUICK
+    )
+    text = not_sent(client)
+    assert 'the host name of the proxy could not be resolved. Check the extra "proxies"' in text
+    assert "S3CRET" not in text
 
 
 def test_connection_refused(make_client):
