@@ -27,7 +27,7 @@ from airflow_provider_polyteia.exceptions import (
     PolyteiaPreconditionError,
 )
 from airflow_provider_polyteia.hooks.polyteia import PolyteiaHook
-from airflow_provider_polyteia.operators.polyteia import PolyteiaCommandOperator
+from airflow_provider_polyteia.operators.polyteia import PolyteiaCallOperator, PolyteiaCommandOperator
 from airflow_provider_polyteia.operators.sql import SqlTablesOperator
 from airflow_provider_polyteia.sandbox import SANDBOX_SOLUTION_ID, Sandbox
 from airflow_provider_polyteia.sensors.dataset import DatasetUploadedSensor
@@ -409,12 +409,16 @@ def test_errors_of_the_rpc_api(monkeypatch, bookings):
             wait(min_size=1024, **on_rpc).execute({})
         with pytest.raises(PolyteiaConfigurationError) as no_field:
             wait(timestamp_field="delivered_at", **on_rpc).execute({})
+        monkeypatch.setenv("AIRFLOW_CONN_POLYTEIA_DEFAULT", json.dumps({**connection, "extra": {"api": "command"}}))
+        with pytest.raises(PolyteiaConfigurationError) as not_returned:
+            PolyteiaCallOperator(task_id="tag", procedure="tag/assignTag", parameters={"tagId": "x"}).execute({})
         monkeypatch.setenv("AIRFLOW_CONN_POLYTEIA_RPC", json.dumps({**connection, "extra": {"api": "rpc"}}))
         with pytest.raises(PolyteiaConfigurationError) as no_organization:
             load(bookings, created, convert=True, **on_rpc)
     assert_quoted(page, sentences(wrong_api)[0])
     assert_quoted(page, sentences(no_size)[0])
     assert_quoted(page, sentences(no_field)[1])
+    assert_quoted(page, sentences(not_returned)[0])
     assert_quoted(page, str(no_organization.value))
 
 

@@ -328,7 +328,8 @@ def test_rotate_a_key(airflow_home, tmp_path):
     connection = content["polyteia_default"]
     with Sandbox(paks=["pak_old_0000000001", "pak_new_0000000002"]) as running:
         for key in ("pak_old_0000000001", "pak_new_0000000002"):
-            connection |= {"password": key, "host": running.base_url}
+            host, _, port = running.base_url.rpartition(":")
+            connection |= {"password": key, "host": host, "port": int(port)}
             (tmp_path / "polyteia.json").write_text(json.dumps(content))
             airflow_home.run("connections", "import", "--overwrite", str(tmp_path / "polyteia.json"))
             output = airflow_home.run("connections", "test", "polyteia_default")
