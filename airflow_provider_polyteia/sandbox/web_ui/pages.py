@@ -87,7 +87,12 @@ def _record_fields(platform: Platform, record: Record) -> list[tuple[str, Any]]:
         ("Description", record["description"]),
         ("Source", record["source"]),
         ("Created", formats.format_time(record["created_at"])),
+        ("As-of time of the data", formats.format_time(_as_of(record))),
     ]
+
+
+def _as_of(record: Record) -> Any:
+    return record.get("metadata", {}).get("source_info", {}).get("source_timestamp")
 
 
 def _data_fields(data: dict[str, Any]) -> list[tuple[str, Any]]:

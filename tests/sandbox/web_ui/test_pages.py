@@ -122,6 +122,17 @@ def test_decimals_and_booleans(sandbox, api):
     assert '<td class="number"><div>12.50</div></td><td><div>true</div></td><td><div>1</div></td>' in shown
 
 
+def test_as_of_time(sandbox, api):
+    """The page of a dataset shows the as-of time of its data, with which sensors on the RPC API compare."""
+    dataset = api.new_dataset()
+    row = r"As-of time of the data</th>\s*<td[^>]*>(.*?)</td>"
+    assert "2026" not in re.search(row, page(sandbox, f"/ui/datasets/{dataset}").text)[1]
+    source_info = {"source_timestamp": "2026-03-01T06:00:00.000Z"}
+    sandbox.call("update_dataset_source_info", {"id": dataset, "source_info": source_info})
+    shown = re.search(row, page(sandbox, f"/ui/datasets/{dataset}").text)[1]
+    assert "<time>2026-03-01 06:00:00 UTC</time>" in shown
+
+
 def test_the_start_page_after_a_fault(sandbox, api):
     """The start page shows requests, newest first, with the faults that were applied, and the active faults."""
     sandbox.faults.add("create_dataset:drop-after:1", "get_dataset:status:503:2")
