@@ -87,7 +87,7 @@ def _record_fields(platform: Platform, record: Record) -> list[tuple[str, Any]]:
         ("Description", record["description"]),
         ("Source", record["source"]),
         ("Created", formats.format_time(record["created_at"])),
-        ("As-of time of the data", formats.format_time(_as_of(record))),
+        ("As-of time", formats.format_time(_as_of(record))),
     ]
 
 

@@ -125,7 +125,7 @@ def test_decimals_and_booleans(sandbox, api):
 def test_as_of_time(sandbox, api):
     """The page of a dataset shows the as-of time of its data, with which sensors on the RPC API compare."""
     dataset = api.new_dataset()
-    row = r"As-of time of the data</th>\s*<td[^>]*>(.*?)</td>"
+    row = r"As-of time</th>\s*<td[^>]*>(.*?)</td>"
     assert "2026" not in re.search(row, page(sandbox, f"/ui/datasets/{dataset}").text)[1]
     source_info = {"source_timestamp": "2026-03-01T06:00:00.000Z"}
     sandbox.call("update_dataset_source_info", {"id": dataset, "source_info": source_info})
