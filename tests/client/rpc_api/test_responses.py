@@ -157,6 +157,22 @@ def test_failed_exchange(server, rpc_client, reply, expected):
     assert sessions._sessions == {}
 
 
+@pytest.mark.parametrize(
+    ("reply", "is_page"),
+    [
+        (failure(403, "FORBIDDEN"), False),
+        (status(403, b"<html>Blocked</html>", content_type="text/html"), True),
+    ],
+)
+def test_advice_for_a_rejected_exchange(server, rpc_client, reply, is_page):
+    """A page of a proxy is not explained with the rights of the account."""
+    server.respond(reply)
+    with pytest.raises(PolyteiaPermissionError) as caught:
+        call(rpc_client)
+    assert ("must be a licensed member of the organization" in str(caught.value)) is not is_page
+    assert ("probably from a proxy, a firewall or a login page" in str(caught.value)) is is_page
+
+
 @pytest.mark.parametrize("reply", [failure(404, "NOT_FOUND"), status(404, b"Not found"), failure(500, "X"), HTML])
 def test_outcome_of_a_write(server, rpc_client, reply):
     """A 404, a 500 or a web page after a write that is not idempotent does not prove that nothing was done."""
