@@ -66,7 +66,7 @@ _ADVICE: dict[type[PolyteiaAPIError], str] = {
 }
 
 _WEB_PAGE_ADVICE = (
-    "The response is an HTML page, probably from a proxy, a firewall or a login page: ask your network team to "
+    "The response is an HTML page, probably the login or block page of a proxy or firewall: ask your network team to "
     "allow {}. If Polyteia sent it, check the key of connection {!r} and its permissions."
 )
 

@@ -356,7 +356,7 @@ def test_untrusted_certificate(monkeypatch):
     [
         (200, "with an HTML page, instead of a Polyteia response"),
         (302, "with a redirect, which is never followed, instead of a Polyteia response"),
-        (403, "The response is an HTML page, probably from a proxy, a firewall or a login page"),
+        (403, "The response is an HTML page, probably the login or block page of a proxy or firewall"),
     ],
 )
 def test_login_page(monkeypatch, server, code, part):

@@ -170,7 +170,7 @@ def test_advice_for_a_rejected_exchange(server, rpc_client, reply, is_page):
     with pytest.raises(PolyteiaPermissionError) as caught:
         call(rpc_client)
     assert ("must be a licensed member of the organization" in str(caught.value)) is not is_page
-    assert ("probably from a proxy, a firewall or a login page" in str(caught.value)) is is_page
+    assert ("probably the login or block page of a proxy or firewall" in str(caught.value)) is is_page
 
 
 @pytest.mark.parametrize("reply", [failure(404, "NOT_FOUND"), status(404, b"Not found"), failure(500, "X"), HTML])
