@@ -55,14 +55,14 @@ def load_certificates(context: ssl.SSLContext, verify: bool | str, cert: str | t
 
     :param verify: as in `Settings`; a path may be that of a directory.
     :param cert: as in `Settings`.
-    :raises OSError: if a file does not exist or is not readable as a certificate in PEM format (then it is an
-        `ssl.SSLError`).
+    :raises OSError: if a file does not exist, or, as `ssl.SSLError`, if it is encrypted or not in PEM format.
     """
     if isinstance(verify, str):
         is_directory = Path(verify).is_dir()
         context.load_verify_locations(**{"capath" if is_directory else "cafile": verify})
     if cert is not None:
-        context.load_cert_chain(*([cert] if isinstance(cert, str) else cert))
+        file, key = (cert, None) if isinstance(cert, str) else cert
+        context.load_cert_chain(file, key, password="")  # without it, OpenSSL would ask for one in the terminal
 
 
 def _complete(proxy: str) -> str:

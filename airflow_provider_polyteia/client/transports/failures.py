@@ -72,9 +72,9 @@ class UnusableResponseError(OSError):
 _UNUSABLE = {
     FailureKind.CERTIFICATE_UNTRUSTED: "the server's certificate is not trusted ({detail}). If the certificate is "
     'issued by a corporate proxy or a private CA, set the extra "verify" of connection {conn_id!r} to its CA bundle.',
-    FailureKind.CERTIFICATE_UNREADABLE: "a certificate file cannot be read, or is not in PEM format. Check the extras "
-    '"verify" and "cert" of connection {conn_id!r} and the environment variables REQUESTS_CA_BUNDLE and '
-    "CURL_CA_BUNDLE.",
+    FailureKind.CERTIFICATE_UNREADABLE: "a certificate file cannot be read, is encrypted, or is not in PEM format. "
+    'Check the extras "verify" and "cert" of connection {conn_id!r} and the environment variables REQUESTS_CA_BUNDLE '
+    "and CURL_CA_BUNDLE.",
     FailureKind.PROXY_UNUSABLE: "the proxy of connection {conn_id!r} cannot be used: {detail}. Check its extra "
     '"proxies" and the environment variables HTTPS_PROXY and ALL_PROXY.',
     FailureKind.SOCKS_UNSUPPORTED: "the proxy of connection {conn_id!r} is a SOCKS proxy, which needs packages that "

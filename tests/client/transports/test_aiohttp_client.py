@@ -12,6 +12,12 @@ from contextlib import suppress
 import pytest
 import trustme
 from calls import send
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from servers import DROP, KEY, RawServer, Reply, ScriptedServer, body_error, data, read_request, status
 
 from airflow_provider_polyteia.client import config as client_config
@@ -219,8 +225,21 @@ def test_file_without_a_certificate(tls_server, make_client, tmp_path, content, 
     ours = outcome(lambda: run(make_config(tls_server.url, **{extra: str(file)})))
     assert ours == outcome(lambda: send(make_client(host=tls_server.url, **{extra: str(file)}), QUERY))
     assert ours[0] is PolyteiaConfigurationError
-    assert "a certificate file cannot be read, or is not in PEM format" in ours[1]
+    assert "a certificate file cannot be read, is encrypted, or is not in PEM format" in ours[1]
     assert not tls_server.requests
+
+
+def test_encrypted_key(tls_server, make_client, tmp_path):
+    """A client certificate whose key is encrypted is a configuration error; nobody is asked for a password."""
+    issued = trustme.CA().issue_cert("airflow.stadt.example")
+    key = load_pem_private_key(issued.private_key_pem.bytes(), None)
+    encrypted = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+    file = tmp_path / "client.pem"
+    file.write_bytes(issued.cert_chain_pems[0].bytes() + encrypted)
+    ours = outcome(lambda: run(make_config(tls_server.url, cert=str(file))))
+    assert ours == outcome(lambda: send(make_client(host=tls_server.url, cert=str(file)), QUERY))
+    assert ours[0] is PolyteiaConfigurationError
+    assert "a certificate file cannot be read, is encrypted, or is not in PEM format" in ours[1]
 
 
 class Platform:
