@@ -26,6 +26,7 @@ from airflow_provider_polyteia.client.transports.failures import (
     classify_connect_failure,
     exception_chain,
     proxy_refusal,
+    rejected_certificate,
     to_exception,
     unusable_response,
 )
@@ -270,7 +271,7 @@ def classify(error: BaseException, ambient: BaseException | None = None) -> Fail
     chain = list(exception_chain(error, ambient))
     if isinstance(error, ConnectFailedError):
         return _classify_connect_failure(chain, is_proxied=error.is_proxied)
-    if unusable := unusable_response(chain):
+    if unusable := unusable_response(chain) or rejected_certificate(chain):
         return unusable
     if isinstance(error, aiohttp.ServerTimeoutError):
         return Failure(FailureKind.READ_TIMEOUT)

@@ -30,6 +30,7 @@ class FailureKind(Enum):
 
     CERTIFICATE_UNTRUSTED = auto()
     CERTIFICATE_UNREADABLE = auto()
+    CLIENT_CERTIFICATE_REJECTED = auto()
     PROXY_UNUSABLE = auto()
     SOCKS_UNSUPPORTED = auto()
     PROXY_AUTHENTICATION = auto()
@@ -75,10 +76,22 @@ _UNUSABLE = {
     FailureKind.CERTIFICATE_UNREADABLE: "a certificate file cannot be read, is encrypted, or is not in PEM format. "
     'Check the extras "verify" and "cert" of connection {conn_id!r} and the environment variables REQUESTS_CA_BUNDLE '
     "and CURL_CA_BUNDLE.",
+    FailureKind.CLIENT_CERTIFICATE_REJECTED: "the server requires a client certificate, or rejects the present one "
+    '({detail}). Check the extra "cert" of connection {conn_id!r}.',
     FailureKind.PROXY_UNUSABLE: "the proxy of connection {conn_id!r} cannot be used: {detail}. Check its extra "
     '"proxies" and the environment variables HTTPS_PROXY and ALL_PROXY.',
     FailureKind.SOCKS_UNSUPPORTED: "the proxy of connection {conn_id!r} is a SOCKS proxy, which needs packages that "
     "are not installed. Install airflow-provider-polyteia[socks].",
+}
+# OpenSSL's names of the alerts about a client certificate. With TLS 1.3 they arrive in place of the response.
+_CERTIFICATE_ALERTS = {
+    "SSLV3_ALERT_BAD_CERTIFICATE": "bad certificate",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "certificate expired",
+    "SSLV3_ALERT_CERTIFICATE_REVOKED": "certificate revoked",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "certificate unknown",
+    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": "unsupported certificate",
+    "TLSV1_ALERT_UNKNOWN_CA": "unknown CA",
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "certificate required",
 }
 _NOT_SENT = {
     FailureKind.NAME_NOT_RESOLVED: "the host name in {url} could not be resolved. If this machine needs a proxy, set "
@@ -170,6 +183,15 @@ def unusable_response(chain: Iterable[BaseException]) -> Failure | None:
     return next((link.failure for link in chain if isinstance(link, UnusableResponseError)), None)
 
 
+def rejected_certificate(chain: Iterable[BaseException]) -> Failure | None:
+    """Return how the server rejected our certificate or the lack of one; None if that is not what happened."""
+    for link in chain:
+        reason = getattr(link, "reason", None)  # aiohttp's own exceptions pose as an `ssl.SSLError` without it
+        if isinstance(link, ssl.SSLError) and reason in _CERTIFICATE_ALERTS:
+            return Failure(FailureKind.CLIENT_CERTIFICATE_REJECTED, _CERTIFICATE_ALERTS[reason])
+    return None
+
+
 def classify_connect_failure(chain: Sequence[BaseException], *, resolves_proxy: bool) -> Failure:
     """Return why no connection was made, from the exceptions of sockets and TLS.
 
@@ -178,6 +200,8 @@ def classify_connect_failure(chain: Sequence[BaseException], *, resolves_proxy: 
     for link in chain:
         if isinstance(link, ssl.SSLCertVerificationError):
             return Failure(FailureKind.CERTIFICATE_UNTRUSTED, link.verify_message)
+    if rejected := rejected_certificate(chain):
+        return rejected
     for classes, kind in (
         (socket.gaierror, FailureKind.PROXY_NOT_RESOLVED if resolves_proxy else FailureKind.NAME_NOT_RESOLVED),
         (ConnectionRefusedError, FailureKind.CONNECTION_REFUSED),

@@ -24,6 +24,7 @@ from airflow_provider_polyteia.client.transports.failures import (
     classify_connect_failure,
     exception_chain,
     proxy_refusal,
+    rejected_certificate,
     unusable_response,
 )
 from airflow_provider_polyteia.client.transports.requests_connections import (
@@ -105,7 +106,7 @@ def classify(error: BaseException, ambient: BaseException | None = None) -> Fail
     if failed is not None:
         is_proxied = any(isinstance(link, ProxyError) for link in chain)
         return _classify_connect_failure(list(exception_chain(failed, ambient)), is_proxied=is_proxied)
-    unusable = unusable_response(chain) or _classify_proxy(error)
+    unusable = unusable_response(chain) or rejected_certificate(chain) or _classify_proxy(error)
     if unusable is not None:
         return unusable
     if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
