@@ -230,7 +230,7 @@ def test_file_without_a_certificate(tls_server, make_client, tmp_path, content, 
 
 
 def test_encrypted_key(tls_server, make_client, tmp_path):
-    """A client certificate whose key is encrypted is a configuration error; nobody is asked for a password."""
+    """A client certificate whose key is encrypted is a configuration error; OpenSSL does not ask for a password."""
     issued = trustme.CA().issue_cert("airflow.stadt.example")
     key = load_pem_private_key(issued.private_key_pem.bytes(), None)
     encrypted = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
