@@ -29,6 +29,7 @@ MAX_COUNT = 10_000
 MAX_PORT = 65_535
 PAGE_IDS = {"dataset_id", "solution_id", "workspace_id", "organization_id"}
 # When it tests a connection, the form of Airflow 2 sends each of its fields a second time under such a name.
+_PROXY_NAME = re.compile(r"https?|all|no_proxy|(https?|all)://.+")  # as requests looks them up
 _FORM_PREFIX = "extra__polyteia__"
 KEY_ADVICE = "create a new key in Polyteia under Settings -> Personal Access Keys and put it into connection {!r}"
 
@@ -149,6 +150,7 @@ def from_connection(
         base_url=base_url, key=_key(password, conn_id), conn_id=conn_id, api=api, limits=limits, **settings
     )
     config.check_organization(api)
+    _check_proxies(config)
     return config
 
 
@@ -316,12 +318,29 @@ def _cert(name: str, value: Any, conn_id: str) -> str | tuple[str, str]:
 
 
 def _proxies(name: str, value: Any, conn_id: str) -> dict[str, str]:
-    if not isinstance(value, dict) or not all(isinstance(url, str) for url in value.values()):
+    is_valid = isinstance(value, dict) and all(
+        _PROXY_NAME.fullmatch(scheme) and isinstance(url, str) for scheme, url in value.items()
+    )
+    if not is_valid:
         # The value is not shown: a proxy's URL may hold a password.
         raise _error(
             conn_id, f'has a malformed extra {name!r}; it must be like {{"https": "http://proxy.example:3128"}}'
         )
     return dict(value)
+
+
+def _check_proxies(config: ClientConfig) -> None:
+    """Check that the proxies are not all for ``http://``, and so would never be used."""
+    if (
+        config.base_url.startswith("https:")
+        and config.proxies
+        and all(name.partition(":")[0] == "http" for name in config.proxies)
+    ):
+        raise _error(
+            config.conn_id,
+            f"has no proxy for {config.base_url} in its extra 'proxies'; it must be like "
+            '{"https": "http://proxy.example:3128"}',
+        )
 
 
 def _text(name: str, value: Any, conn_id: str) -> str:

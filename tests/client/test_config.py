@@ -120,6 +120,8 @@ def test_key_with_invalid_characters(character):
         ({"organization_id": "org_1"}, {"organization_id": "org_1"}),
         ({"proxies": {"https": "http://p:3128"}}, {"proxies": {"https": "http://p:3128"}}),
         ({"proxies": {"https": "p:3128"}}, {"proxies": {"https": "p:3128"}}),
+        ({"proxies": {"http": "p", "all": "p"}}, {"proxies": {"http": "p", "all": "p"}}),
+        ({"proxies": {"no_proxy": ".example"}}, {"proxies": {"no_proxy": ".example"}}),
         ({"max_attempts": "3", "max_wait": 5}, {"limits": Limits(max_attempts=3, max_wait=5.0)}),
         ({"max_response_mib": "256"}, {"max_response_mib": 256, "max_response": 256 * 1024 * 1024}),
         ({"timeout": "9", "extra__polyteia__timeout": "9"}, {"timeout": (9.0, 9.0)}),  # Test in Airflow 2's form
@@ -157,6 +159,9 @@ def test_extras(extra, expected):
         ({"max_attempts": 1.5}, "an integer between 1"),
         ({"proxies": "http://p"}, "malformed extra 'proxies'"),
         ({"proxies": {"https": None}}, "malformed extra 'proxies'"),
+        ({"proxies": {"htps": "http://p:3128"}}, "malformed extra 'proxies'"),
+        ({"proxies": {"http": "http://p:3128"}}, 'has no proxy for https://app.polyteia.com in its .* \\{"https"'),
+        ({"proxies": {"http://x": "http://p:3128", "http": ""}}, "has no proxy for https://app.polyteia.com"),
         ({"allow_http": "maybe"}, "must be true or false"),
         ({"organization_id": " org_1"}, "malformed extra 'organization_id'"),
     ],

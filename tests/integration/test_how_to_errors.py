@@ -309,6 +309,8 @@ def test_connection_errors(monkeypatch, tmp_path):
     assert_quoted(page, re.search(r"a certificate file .+? format\.", der)[0])
     malformed = connection_test(monkeypatch, extra={"proxies": "http://proxy.example:3128"})
     assert_quoted(page, malformed)
+    unused = connection_test(monkeypatch, extra={"proxies": {"http": "http://proxy.example:3128"}})
+    assert_quoted(page, re.search(r"has no proxy .+? extra 'proxies'", unused)[0])
 
 
 @pytest.mark.parametrize(
