@@ -96,6 +96,10 @@ class ClientConfig:
         checked = {name: checks[name](name, value, self.conn_id) for name, value in given.items()}
         return replace(self, limits=self.limits._replace(**checked))
 
+    def may_serve(self, api: str) -> bool:
+        """Return whether the host may serve this API: false if it is known to serve the other one."""
+        return API_OF_HOST.get(urlsplit(self.base_url).hostname or "", api) == api
+
     def check_organization(self, api: str) -> None:
         """Check that the organization is given as an API needs it.
 
@@ -280,7 +284,7 @@ def _count(name: str, value: Any, conn_id: str) -> int:
 def _timeout(name: str, value: Any, conn_id: str) -> tuple[float, float]:
     if isinstance(value, list | tuple):
         if len(value) != 2:  # noqa: PLR2004 - connect and read
-            raise _invalid(conn_id, name, value, "it must be a number of seconds, or [connect, read]")
+            raise _invalid(conn_id, name, value, "it must be a number of seconds, or a list of two")
         connect, read = value
         return _number(name, connect, conn_id), _number(name, read, conn_id)
     return _number(name, value, conn_id), _number(name, value, conn_id)
@@ -312,7 +316,9 @@ def _existing_path(name: str, value: Any, conn_id: str) -> str:
 def _cert(name: str, value: Any, conn_id: str) -> str | tuple[str, str]:
     if isinstance(value, list | tuple):
         if len(value) != 2:  # noqa: PLR2004 - certificate and key
-            raise _error(conn_id, f"has a malformed extra {name!r}; it must be a path, or [certificate, key]")
+            raise _error(
+                conn_id, f"has a malformed extra {name!r}; it must be a path, or a list of certificate and key"
+            )
         return _existing_path(name, value[0], conn_id), _existing_path(name, value[1], conn_id)
     return _existing_path(name, value, conn_id)
 

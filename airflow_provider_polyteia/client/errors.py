@@ -95,6 +95,7 @@ def api_error(
         empty, nothing suggests that.
     """
     status, conn_id = response.status, credentials.config.conn_id
+    hint = _other_api(credentials, other_api)
     fields = body if isinstance(body, dict) else {"message": body}
     own_code = error_code(fields)
     code = status if status >= FIRST_HTTP_ERROR or own_code is None else own_code
@@ -109,12 +110,12 @@ def api_error(
     is_web_page = from_gateway and response.is_html and cls not in (PolyteiaRateLimitError, PolyteiaServerError)
     if is_web_page:
         sentences.append(_WEB_PAGE_ADVICE.format(credentials.config.base_url, conn_id))
-    elif cls in _ADVICE and not other_api:
+    elif cls in _ADVICE and not hint:
         sentences.append(_ADVICE[cls].format(conn_id))
     if cls in _NAMING_THE_SUBJECT and (identifiers := describe(subject())):
         sentences.append(f"Requested: {credentials.excerpt(identifiers)}.")
-    if other_api:
-        sentences.append(_other_api(credentials, other_api))
+    if hint:
+        sentences.append(hint)
     return cls(
         " ".join(sentences),
         code=word or (status if own_code is None and status >= FIRST_HTTP_ERROR else own_code),
@@ -164,12 +165,13 @@ def unexpected_response(
 
     :param other_api: as for `api_error`.
     """
+    hint = _other_api(credentials, other_api)
     begin = credentials.excerpt(response.body[:MAX_ERROR_BODY].decode(errors="replace"))
     return PolyteiaProtocolError(
         _sentence(credentials, name, f"returned HTTP {response.status} with {kind}, instead of a Polyteia response")
         + f" Check the connection's host (currently {credentials.config.base_url}), and check whether a proxy or login "
         "page is intercepting the request."
-        + (f" {_other_api(credentials, other_api)}" if other_api else "")
+        + (f" {hint}" if hint else "")
         + (f" The response begins with {begin!r}." if begin else ""),
         http_status=response.status,
         method=name,
@@ -188,6 +190,9 @@ def missing_field(response: Response, credentials: Credentials, name: str, field
 
 
 def _other_api(credentials: Credentials, other_api: str) -> str:
+    """Return the advice to use the other API; empty if nothing suggests it, or the host is known not to serve it."""
+    if not other_api or not credentials.config.may_serve(other_api):
+        return ""
     return (
         f"If this host serves the {_API_TITLES[other_api]} API, set the extra 'api' of connection "
         f"{credentials.config.conn_id!r} to {other_api!r}."

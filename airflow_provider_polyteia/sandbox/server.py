@@ -185,18 +185,32 @@ class Sandbox:
         session = Session(self.platform, Caller())
         return self._on_loop(self._api.call(session, name, params))
 
-    def upload(self, dataset_id: str, content: bytes, content_type: str = "text/csv") -> None:
+    def upload(
+        self, dataset_id: str, content: bytes, content_type: str = "text/csv", *, source_timestamp: str | None = None
+    ) -> None:
         """Replace the data of a dataset directly, without HTTP, like a delivery by another client.
 
+        :param source_timestamp: As-of time of the data in ISO 8601, which sensors compare on the RPC API. Default:
+            None, it does not change.
         :raises BusinessError: 404, if the dataset does not exist.
         """
         target = UploadTarget("dataset", dataset_id, content_type)
         self._on_loop(self._ingest(target, content))
+        if source_timestamp is not None:
+            self._on_loop(self._set_source_timestamp(dataset_id, source_timestamp))
 
     async def _ingest(self, target: UploadTarget, content: bytes) -> None:
         with self.platform.files.receiving() as path:
             await asyncio.to_thread(path.write_bytes, content)
             await self.platform.ingest(target, path, len(content))
+
+    async def _set_source_timestamp(self, dataset_id: str, source_timestamp: str) -> None:
+        store = self.platform.store
+        dataset = store.get("dataset", dataset_id)
+        if dataset is not None:
+            metadata = {**dataset.get("metadata", {}), "source_info": {"source_timestamp": source_timestamp}}
+            store.change("dataset", dataset, {"metadata": metadata})
+            store.commit()
 
     def _on_loop(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(_CALL_TIMEOUT)

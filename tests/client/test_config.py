@@ -148,12 +148,12 @@ def test_extras(extra, expected):
         ({"organization_id": "org_\ud800"}, "malformed extra 'organization_id'"),
         ({"timeout": 10**400}, "greater than 0"),
         ({"max_wait": 10**400}, "greater than 0"),
-        ({"timeout": [1, 2, 3]}, r"\[connect, read\]"),
+        ({"timeout": [1, 2, 3]}, "a number of seconds, or a list of two"),
         ({"timeout": [1, -2]}, "greater than 0"),
         ({"verify": "/nowhere/ca.pem"}, "the extra 'verify' to '/nowhere/ca.pem', which does not exist"),
         ({"verify": 5}, "must be true or false"),
         ({"cert": "/nowhere/cert.pem"}, "which does not exist"),
-        ({"cert": ["a"]}, r"\[certificate, key\]"),
+        ({"cert": ["a"]}, "a list of certificate and key"),
         ({"max_attempts": 0}, "an integer between 1"),
         ({"max_response_mib": 0.5}, "'max_response_mib' = 0.5; it must be an integer between 1 and 10000"),
         ({"max_attempts": 1.5}, "an integer between 1"),
@@ -167,9 +167,13 @@ def test_extras(extra, expected):
     ],
 )
 def test_bad_extras(extra, problem):
-    """An unknown or invalid extra raises an exception that says what is allowed."""
-    with pytest.raises(PolyteiaConfigurationError, match=f"Connection 'city' .*{problem}"):
+    """An unknown or invalid extra raises an exception that says what is allowed.
+
+    `airflow connections test` takes brackets for markup, and does not print them.
+    """
+    with pytest.raises(PolyteiaConfigurationError, match=f"Connection 'city' .*{problem}") as caught:
         build(extra=extra)
+    assert "[" not in str(caught.value)
 
 
 PEM = "-----BEGIN PRIVATE KEY-----\nMIIEvSECRET\n-----END PRIVATE KEY-----"

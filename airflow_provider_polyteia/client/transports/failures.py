@@ -81,7 +81,7 @@ _UNUSABLE = {
     FailureKind.PROXY_UNUSABLE: "the proxy of connection {conn_id!r} cannot be used: {detail}. Check its extra "
     '"proxies" and the environment variables HTTPS_PROXY and ALL_PROXY.',
     FailureKind.SOCKS_UNSUPPORTED: "the proxy of connection {conn_id!r} is a SOCKS proxy, which needs packages that "
-    "are not installed. Install airflow-provider-polyteia[socks].",
+    "are not installed. Install airflow-provider-polyteia with its extra 'socks'.",  # Airflow's CLI would omit [socks]
 }
 # OpenSSL's names of the alerts about a client certificate. With TLS 1.3 they arrive in place of the response.
 _CERTIFICATE_ALERTS = {

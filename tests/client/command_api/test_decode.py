@@ -240,6 +240,17 @@ def test_page_of_a_proxy(code):
     assert "invalid, expired or revoked" not in text
 
 
+@pytest.mark.parametrize(("host", "is_known"), [(None, True), ("polyteia.stadt.example", False)])
+def test_other_api(host, is_known):
+    """A host that is known to serve one API only is not said to serve perhaps the other one."""
+    credentials = Credentials(config.from_connection("city", host=host, password=KEY, extra={"api": "command"}))
+    for code in (200, 404):
+        response = Response(code, {"content-type": "text/html"}, b"<html>Blocked</html>")
+        with pytest.raises(PolyteiaError) as caught:
+            protocol.decode(CALL, response, credentials)
+        assert ("If this host serves the RPC API" in str(caught.value)) is not is_known
+
+
 KEYS = ["error", "data", "code", "message", "details", "token", "id"]
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

@@ -231,7 +231,7 @@ def test_socks_without_its_package(make_config, ask, monkeypatch):
 
     monkeypatch.setattr(requests.adapters, "SOCKSProxyManager", missing)  # as requests does when it is imported
     monkeypatch.setitem(sys.modules, "aiohttp_socks", None)
-    with pytest.raises(PolyteiaConfigurationError, match=r"airflow-provider-polyteia\[socks\]") as caught:
+    with pytest.raises(PolyteiaConfigurationError, match="airflow-provider-polyteia with its extra 'socks'") as caught:
         ask(make_config("http", {"ALL_PROXY": "socks5://user:hidden-word@127.0.0.1:1"}))
     assert "hidden-word" not in str(caught.value)
     assert caught.value.__context__ is None

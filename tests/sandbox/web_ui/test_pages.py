@@ -127,8 +127,7 @@ def test_as_of_time(sandbox, api):
     dataset = api.new_dataset()
     row = r"As-of time</th>\s*<td[^>]*>(.*?)</td>"
     assert "2026" not in re.search(row, page(sandbox, f"/ui/datasets/{dataset}").text)[1]
-    source_info = {"source_timestamp": "2026-03-01T06:00:00.000Z"}
-    sandbox.call("update_dataset_source_info", {"id": dataset, "source_info": source_info})
+    sandbox.upload(dataset, CSV, source_timestamp="2026-03-01T06:00:00Z")
     shown = re.search(row, page(sandbox, f"/ui/datasets/{dataset}").text)[1]
     assert "<time>2026-03-01 06:00:00 UTC</time>" in shown
 
