@@ -28,7 +28,7 @@ from airflow_provider_polyteia.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from airflow_provider_polyteia.client.config import ClientConfig
     from airflow_provider_polyteia.client.credentials import Credentials
@@ -94,8 +94,7 @@ def api_error(
     :param other_api: the API that the host may serve instead, as the connection's extra ``api`` names it. Default:
         empty, nothing suggests that.
     """
-    status, conn_id = response.status, credentials.config.conn_id
-    hint = _other_api(credentials, other_api)
+    status = response.status
     fields = body if isinstance(body, dict) else {"message": body}
     own_code = error_code(fields)
     code = status if status >= FIRST_HTTP_ERROR or own_code is None else own_code
@@ -106,18 +105,10 @@ def api_error(
     word = credentials.excerpt(fields["code"]) if own_code is None and isinstance(fields.get("code"), str) else ""
     how = f"HTTP {status}" if code == status else f"error {code} in HTTP {status}"
     how += f" {word}" if word else ""
-    sentences = [_sentence(credentials, name, f"was rejected with {how}" + (f": {message!r}" if message else ""))]
-    is_web_page = from_gateway and response.is_html and cls not in (PolyteiaRateLimitError, PolyteiaServerError)
-    if is_web_page:
-        sentences.append(_WEB_PAGE_ADVICE.format(credentials.config.base_url, conn_id))
-    elif cls in _ADVICE and not hint:
-        sentences.append(_ADVICE[cls].format(conn_id))
-    if cls in _NAMING_THE_SUBJECT and (identifiers := describe(subject())):
-        sentences.append(f"Requested: {credentials.excerpt(identifiers)}.")
-    if hint:
-        sentences.append(hint)
+    rejected = _sentence(credentials, name, f"was rejected with {how}" + (f": {message!r}" if message else ""))
+    is_web_page = from_gateway and response.is_html
     return cls(
-        " ".join(sentences),
+        " ".join([rejected, *_advice(cls, credentials, subject, other_api, is_web_page=is_web_page)]),
         code=word or (status if own_code is None and status >= FIRST_HTTP_ERROR else own_code),
         message=message,
         # Airflow stores them with the event of a trigger; of an error inside HTTP 200, the whole body was read.
@@ -126,8 +117,23 @@ def api_error(
         retry_after=response.retry_after,
         from_gateway=from_gateway,
         method=name,
-        conn_id=conn_id,
+        conn_id=credentials.config.conn_id,
     )
+
+
+def _advice(
+    cls: type[PolyteiaAPIError], credentials: Credentials, subject: Subject, other_api: str, *, is_web_page: bool
+) -> Iterator[str]:
+    """Yield what to do about an error response, and what it is about."""
+    config, hint = credentials.config, _other_api(credentials, other_api)
+    if is_web_page and cls not in (PolyteiaRateLimitError, PolyteiaServerError):
+        yield _WEB_PAGE_ADVICE.format(config.base_url, config.conn_id)
+    elif cls in _ADVICE and not hint:
+        yield _ADVICE[cls].format(config.conn_id)
+    if cls in _NAMING_THE_SUBJECT and (identifiers := describe(subject())):
+        yield f"Requested: {credentials.excerpt(identifiers)}."
+    if hint:
+        yield hint
 
 
 def foreseen_rejection(
