@@ -21,6 +21,8 @@ from airflow_provider_polyteia.sandbox import (
     server,
 )
 
+pytestmark = pytest.mark.slow  # processes and signals
+
 COMMAND = [sys.executable, "-m", "airflow_provider_polyteia.sandbox"]
 
 

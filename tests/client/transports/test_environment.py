@@ -24,6 +24,8 @@ from airflow_provider_polyteia.client.transports.aiohttp_client import AsyncPoly
 from airflow_provider_polyteia.client.transports.requests_client import PolyteiaClient
 from airflow_provider_polyteia.exceptions import PolyteiaConfigurationError
 
+pytestmark = pytest.mark.slow  # real proxies
+
 QUERY = make_call("query", "get_dataset", {"id": "ds_1"}, required_field="id")
 PASSWORD = "pä@ss:hidden-word"  # made up
 CREDENTIALS = "city:p%C3%A4%40ss%3Ahidden-word"

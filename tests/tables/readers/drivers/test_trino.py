@@ -20,6 +20,8 @@ from airflow_provider_polyteia.tables.readers.dbapi import DbApiReader
 
 trino = pytest.importorskip("trino", reason="Trino's client is not installed")
 
+pytestmark = pytest.mark.slow  # a real HTTP server
+
 _PAGE = 1000
 _BIGINT = {"rawType": "bigint", "arguments": []}
 _ROW = [
