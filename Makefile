@@ -35,8 +35,8 @@ test: $(READY) ## Run all tests, those with a real Airflow included
 .PHONY: unit slow
 # The processes share what they have compiled.
 unit slow: export PYTHONDONTWRITEBYTECODE :=
-unit: $(READY) ## Run the quick tests only, in three processes
-	@$(PYTHON) -m pytest -m "not slow and not integration and not soak" --numprocesses 3 --dist loadfile
+unit: $(READY) ## Run the quick tests only, in four processes
+	@$(PYTHON) -m pytest -m "not slow and not integration and not soak" --numprocesses 4 --dist loadfile
 
 slow: $(READY) ## Run the tests that wait in real time, in four processes
 	@$(PYTHON) -m pytest -m "slow and not integration" --numprocesses 4 --dist loadfile
