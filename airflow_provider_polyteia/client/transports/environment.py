@@ -62,7 +62,7 @@ def load_certificates(context: ssl.SSLContext, verify: bool | str, cert: str | t
         context.load_verify_locations(**{"capath" if is_directory else "cafile": verify})
     if cert is not None:
         file, key = (cert, None) if isinstance(cert, str) else cert
-        context.load_cert_chain(file, key, password="")  # without it, OpenSSL would ask for one in the terminal
+        context.load_cert_chain(file, key, password=lambda: "")  # otherwise OpenSSL would ask in the terminal
 
 
 def _complete(proxy: str) -> str:
