@@ -33,6 +33,8 @@ def test_display_name(name, shown):
         (Path("/data/a?b.csv"), "/data/a?b.csv"),
         ("s3://conn@bucket/day=1/a?b.csv", "s3://conn@bucket/day=1/a?b.csv"),
         ("sftp://reader:S3CRET@host/a.csv", "sftp://reader:***@host/a.csv"),
+        ("sftp://reader:p@S3CRET@host/a@b.csv", "sftp://reader:***@host/a@b.csv"),
+        ("https://host:8443/a@b.csv", "https://host:8443/a@b.csv"),
         ("https://host/a.csv?X-Amz-Signature=S3CRET&x=1", "https://host/a.csv?***"),
     ],
 )

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # What grants access to a URL by itself.
-_PASSWORD = re.compile(r"(://[^/@:\s]*:)([^/@\s]+)(?=@)")
+_PASSWORD = re.compile(r"(://[^/@:\s]*:)([^/\s]+)(?=@)")  # which may contain an @
 _QUERY = re.compile(r"(https?://[^?\s'\"]*\?)([^\s'\"]+)")
 
 
